@@ -1,3 +1,5 @@
-//! Under construction.
+//! Wire formats and projections of Lavina.
 
+#[cfg(feature = "irc")]
+pub mod irc;
 pub mod sasl;
