@@ -2,4 +2,7 @@
 
 #[cfg(feature = "irc")]
 pub mod irc;
+pub mod proxy;
 pub mod sasl;
+#[cfg(feature = "tls")]
+pub mod tls;
