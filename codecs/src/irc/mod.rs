@@ -3,10 +3,13 @@
 //! From the wire inwards: [`framer`] cuts bytes into lines, [`message`] reads a line, [`command`] says what may be
 //! done when; [`write`](mod@write) puts lines into a buffer. Tables: [`command`], [`numeric`], [`cap`], [`mode`]. Everything is pure.
 
+pub mod authenticate;
 pub mod cap;
 pub mod casemap;
+pub mod chathistory;
 pub mod command;
 pub mod ctcp;
+pub mod elist;
 pub mod format;
 pub mod framer;
 pub mod isupport;
@@ -15,4 +18,6 @@ pub mod mask;
 pub mod message;
 pub mod mode;
 pub mod numeric;
+pub mod stamp;
+pub mod whox;
 pub mod write;
