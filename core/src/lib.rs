@@ -1,3 +1,30 @@
-//! The pure core.
+//! The pure core of Lavina.
 #![no_std]
+#![forbid(unsafe_code)]
+
 extern crate alloc;
+
+pub mod chat;
+pub mod command;
+pub mod cx;
+pub mod drive;
+pub mod edge;
+pub mod event;
+pub mod ids;
+pub mod limits;
+pub mod log;
+pub mod mail;
+pub mod name;
+pub mod outbox;
+pub mod policy;
+pub mod presence;
+pub mod projection;
+pub mod query;
+pub mod refusal;
+pub mod rng;
+pub mod row;
+pub mod settings;
+pub mod text;
+pub mod time;
+
+pub use cx::Cx;

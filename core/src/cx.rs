@@ -1,0 +1,343 @@
+//! What a projection can do: the context of each call.
+
+use crate::{
+    command::Command,
+    edge::session::{Core, Pending},
+    ids::{Label, OnceKey, Origin, Pos, ReqId, RoomId, SessionRef},
+    name::{User, UserName},
+    outbox::{Outbox, Slot},
+    presence::Presence,
+    projection::{Channel, Projection, Reason, Signal, SignalWhat},
+    query::Query,
+    rng::Rng,
+    text::Str,
+    time::{Mono, Now},
+};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
+use core::net::SocketAddr;
+
+/// The context of one call of a projection. Writing takes effect at once, everything else after the call.
+pub struct Cx<'a, P: Projection> {
+    pub(crate) now: Now,
+    pub(crate) settings: &'a Arc<P::Settings>,
+    pub(crate) rng: &'a mut Rng,
+    pub(crate) core: &'a mut Core,
+    pub(crate) layer: Option<&'a P::Layer>,
+    pub(crate) effects: &'a mut Vec<Effect<P>>,
+}
+
+/// What a projection wants; carried out after its call, in order.
+#[derive(Debug)]
+pub(crate) enum Effect<P: Projection> {
+    Command { req: ReqId, attach: bool, command: Box<Command> },
+    Query { req: ReqId, query: Query },
+    Signal { req: ReqId, signal: Box<Signal> },
+    Typing { room: RoomId, on: bool },
+    RoomSignal { req: ReqId, room: RoomId, native: crate::event::Native },
+    Display(Str),
+    Login(User),
+    Guest(UserName),
+    Subscribe(Label),
+    Presence(Presence),
+    RoomPresence(RoomId, Presence),
+    Attach { room: RoomId, since: Option<Pos> },
+    Detach(RoomId),
+    Resume { session: SessionRef, handled: u32 },
+    Secure(NoDebug<P::Layer>),
+    Job { req: ReqId, job: NoDebug<P::Job> },
+    Timer(u8, Option<Mono>),
+    Settings,
+    Close(Reason),
+    Log(crate::log::Log),
+    Shutdown,
+}
+
+/// A value that is left out of debug output.
+pub(crate) struct NoDebug<T>(pub T);
+
+impl<T> core::fmt::Debug for NoDebug<T> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("…")
+    }
+}
+
+impl<'a, P: Projection> Cx<'a, P> {
+    // --- what is known ---
+
+    /// Both clocks.
+    pub fn now(&self) -> Now {
+        self.now
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &'a Arc<P::Settings> {
+        self.settings
+    }
+
+    /// The core's settings.
+    pub fn core_settings(&self) -> &'a crate::settings::Settings {
+        let s: &'a P::Settings = self.settings;
+        s.as_ref()
+    }
+
+    /// Random bits that nobody can guess.
+    pub fn random(&mut self) -> u64 {
+        self.rng.next_u64()
+    }
+
+    /// Fills with random bytes.
+    pub fn fill_random(&mut self, out: &mut [u8]) {
+        self.rng.fill(out);
+    }
+
+    /// As whom the session is logged in (an account or guest).
+    pub fn user(&self) -> Option<&User> {
+        self.core.user.as_ref()
+    }
+
+    /// The session itself; its name for a resumption. Final once logged in.
+    pub fn session(&self) -> SessionRef {
+        self.core.me
+    }
+
+    /// Its label, once subscribed.
+    pub fn label(&self) -> &Label {
+        &self.core.label
+    }
+
+    /// The address of the other end; `None`: a local socket.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.core.peer
+    }
+
+    /// The secure channel, when there is one.
+    pub fn channel(&self) -> Option<&Channel> {
+        self.layer.and_then(crate::projection::Layer::channel)
+    }
+
+    /// True: the connection has a layer (TLS), though its handshake may be under way.
+    pub fn is_secure(&self) -> bool {
+        self.layer.is_some()
+    }
+
+    /// True: the session is attached to the room.
+    pub fn is_attached(&self, room: RoomId) -> bool {
+        self.core.rooms.contains_key(&room)
+    }
+
+    /// The rooms the session is attached to.
+    pub fn rooms(&self) -> impl Iterator<Item = RoomId> + '_ {
+        self.core.rooms.keys().copied()
+    }
+
+    // --- writing ---
+
+    /// Writes a unit (line, stanza) at once: an event. `counted`: it counts for acknowledgements.
+    pub fn write(&mut self, unit: &[u8], counted: bool) {
+        self.core.out.write(unit, counted);
+    }
+
+    /// Takes a place in the order of answers, for the request just read.
+    pub fn slot(&mut self) -> Slot {
+        self.core.out.slot()
+    }
+
+    /// Writes a unit of an answer, in the slot's turn.
+    pub fn answer(&mut self, slot: Slot, unit: &[u8], counted: bool) {
+        self.core.out.answer(slot, unit, counted);
+    }
+
+    /// The slot's answer is complete. Every slot must come here, or the window fills.
+    pub fn done(&mut self, slot: Slot) {
+        self.core.out.done(slot);
+    }
+
+    /// False: requests are in flight; return 0 from `recv`, the input comes again when they are answered.
+    pub fn barrier(&mut self) -> bool {
+        let free = self.core.out.open() == 0 && self.core.pending.is_empty();
+        self.core.blocked |= !free;
+        free
+    }
+
+    /// While held, `recv` is not called (a login under way).
+    pub fn hold(&mut self, held: bool) {
+        self.core.held = held;
+    }
+
+    /// The output itself: retaining, acknowledging, counting.
+    pub fn outbox(&mut self) -> &mut Outbox {
+        &mut self.core.out
+    }
+
+    /// What the message just read costs; reading slows down when more is spent than earned
+    /// (`Limits::flood_burst`, `flood_rate`).
+    pub fn charge(&mut self, cost: u32) {
+        self.core.spent = self.core.spent.saturating_add(cost);
+    }
+
+    /// The session did something that a person did (for idle times).
+    pub fn touch(&mut self) {
+        self.core.active = self.now.wall;
+    }
+
+    // --- wanting ---
+
+    /// Sends a command. `attach`: with its entry the session is attached to the room (joins). Answered
+    /// by [`Projection::seen`] with [`crate::projection::Seen::Own`] when it made an entry that the
+    /// session sees, else by [`Projection::reply`].
+    pub fn command(&mut self, command: Command, attach: bool) -> ReqId {
+        let req = self.core.request(Pending::Command);
+        self.effects.push(Effect::Command { req, attach, command: Box::new(command) });
+        req
+    }
+
+    /// Asks. Answered by [`Projection::reply`].
+    pub fn query(&mut self, query: Query) -> ReqId {
+        let req = self.core.request(Pending::Query);
+        self.effects.push(Effect::Query { req, query });
+        req
+    }
+
+    /// Sends a signal to the sessions of an account. Answered by [`Projection::reply`]: `Done`, or
+    /// `Unreachable` when no such session is there, or `Blocked`.
+    pub fn signal(
+        &mut self,
+        to: crate::ids::AccountId,
+        to_label: Option<Label>,
+        what: SignalWhat,
+    ) -> Option<ReqId> {
+        let (from, label) = (self.core.user.clone()?, self.core.label.clone());
+        let req = self.core.request(Pending::Signal);
+        self.effects
+            .push(Effect::Signal { req, signal: Box::new(Signal { from, label, to, to_label, what }) });
+        Some(req)
+    }
+
+    /// Shows or ends typing in an attached room. Not answered.
+    pub fn typing(&mut self, room: RoomId, on: bool) {
+        self.effects.push(Effect::Typing { room, on });
+    }
+
+    /// Shows a payload to the sessions attached to a room, without storing it. Answered by
+    /// [`Projection::seen_live`], or refused by [`Projection::reply`].
+    pub fn room_signal(&mut self, room: RoomId, native: crate::event::Native) -> ReqId {
+        let req = self.core.request(Pending::Signal);
+        self.effects.push(Effect::RoomSignal { req, room, native });
+        req
+    }
+
+    /// The session's display name, shown by whois and to its rooms.
+    pub fn display(&mut self, name: Str) {
+        self.effects.push(Effect::Display(name));
+    }
+
+    /// Logs in as an account whose credential was checked. The connection may move to another worker;
+    /// [`crate::projection::Wake::Login`] follows there. Holds reading until then.
+    pub fn login(&mut self, user: User) {
+        self.core.held = true;
+        self.effects.push(Effect::Login(user));
+    }
+
+    /// Logs in as a guest of that name. [`crate::projection::Wake::Login`] or `LoginRefused` follows.
+    /// Called again by a guest, it changes the name. Holds reading until then.
+    pub fn guest(&mut self, name: UserName) {
+        self.core.held = true;
+        self.effects.push(Effect::Guest(name));
+    }
+
+    /// From here on the session gets its account's feed and notices, under this label. Another session
+    /// of the account with the same label is [`crate::projection::Wake::Replaced`].
+    pub fn subscribe(&mut self, label: Label) {
+        self.core.label = label.clone();
+        self.effects.push(Effect::Subscribe(label));
+    }
+
+    /// The session's presence; [`crate::presence::Show::Offline`] while it stays connected is possible.
+    /// Goes to contacts, own sessions and attached rooms.
+    pub fn presence(&mut self, presence: Presence) {
+        self.effects.push(Effect::Presence(presence));
+    }
+
+    /// The session's presence in one room, where it differs from the general one.
+    pub fn room_presence(&mut self, room: RoomId, presence: Presence) {
+        self.effects.push(Effect::RoomPresence(room, presence));
+    }
+
+    /// Attaches to a room one belongs to. `since`: entries after it are replayed; `None`: from now on,
+    /// for a position that is not known. [`crate::projection::Wake::Attached`] follows.
+    pub fn attach(&mut self, room: RoomId, since: Option<Pos>) {
+        self.effects.push(Effect::Attach { room, since });
+    }
+
+    /// Detaches from a room; the membership stays.
+    pub fn detach(&mut self, room: RoomId) {
+        self.effects.push(Effect::Detach(room));
+    }
+
+    /// Takes over a parked or still connected session of the same account, of which the client has
+    /// taken `handled` counted units. This session ends when it succeeds; the old one goes on here
+    /// with [`crate::projection::Wake::Resumed`], else this gets `NotResumed`.
+    pub fn resume(&mut self, session: SessionRef, handled: u32) {
+        self.core.held = true;
+        self.effects.push(Effect::Resume { session, handled });
+    }
+
+    /// In [`crate::projection::Wake::Lost`]: the session stays for so many milliseconds without a connection.
+    pub fn park(&mut self, ms: u64) {
+        self.core.park = Some(self.now.mono + ms);
+    }
+
+    /// A layer comes between: what was written before this call goes out plainly, everything read so
+    /// far and not taken is dropped (RFC 3207 section 6, RFC 6120 section 5.4.3.3).
+    pub fn secure(&mut self, layer: P::Layer) {
+        self.effects.push(Effect::Secure(NoDebug(layer)));
+    }
+
+    /// Has a job done. Answered by [`Projection::done`]; refused as busy by [`Projection::reply`].
+    pub fn job(&mut self, job: P::Job) -> ReqId {
+        let req = self.core.request(Pending::Job);
+        self.effects.push(Effect::Job { req, job: NoDebug(job) });
+        req
+    }
+
+    /// Sets or (`None`) clears one of the session's timers.
+    pub fn timer(&mut self, id: u8, at: Option<Mono>) {
+        self.effects.push(Effect::Timer(id, at));
+    }
+
+    /// The mode or the class changed.
+    pub fn mode_changed(&mut self) {
+        self.effects.push(Effect::Settings);
+    }
+
+    /// Closes after everything written is sent.
+    pub fn close(&mut self, reason: Reason) {
+        self.effects.push(Effect::Close(reason));
+    }
+
+    /// A line for the log. Ids only, never text of people.
+    pub fn log(&mut self, log: crate::log::Log) {
+        self.effects.push(Effect::Log(log));
+    }
+
+    /// Asks the server to stop, or to read its configuration again (an administrator's act).
+    pub fn shutdown(&mut self) {
+        self.effects.push(Effect::Shutdown);
+    }
+
+    /// The origin of a request of this session.
+    pub fn origin(&self, req: ReqId) -> Origin {
+        Origin { session: self.core.me, req }
+    }
+
+    /// A key that is equal for a retry: of this account, the client's own id and the payload.
+    pub fn once_key(&self, client_id: &str, payload: &[u8]) -> Option<OnceKey> {
+        use core::hash::{BuildHasher, Hasher};
+        let user = self.core.user.as_ref()?;
+        let mut h = foldhash::fast::FixedState::with_seed(user.id.0).build_hasher();
+        h.write(client_id.as_bytes());
+        h.write_u8(0xff);
+        h.write(payload);
+        Some(OnceKey(h.finish()))
+    }
+}

@@ -1,0 +1,4 @@
+//! The edge of a worker: connections, sessions, and the fan-out to them.
+
+pub mod moving;
+pub mod session;

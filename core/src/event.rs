@@ -1,0 +1,356 @@
+//! What happened: the entries of a room's log, and live signals that are never stored.
+
+use crate::{
+    ids::{AccountId, Label, MsgId, OnceKey, Origin, Pos, RoomId},
+    name::{RoomName, User},
+    policy::{Levels, MaskEntry, Policy, Standing},
+    presence::Presence,
+    text::{Octets, Rich, Str},
+    time::UnixMillis,
+};
+use alloc::{boxed::Box, vec::Vec};
+use minicbor::{Decode, Encode};
+
+/// One entry of a room's log: log and history at once.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Event {
+    /// The room.
+    #[n(0)]
+    pub room: RoomId,
+    /// Its position; rises in the room.
+    #[n(1)]
+    pub pos: Pos,
+    /// The room's entry before it, [`Pos::ZERO`] at the first.
+    #[n(2)]
+    pub prev: Pos,
+    /// Entry time: our clock, strictly rising in the room.
+    #[n(3)]
+    pub at: UnixMillis,
+    /// Who did it.
+    #[n(4)]
+    pub by: Actor,
+    /// What makes a retry of it the same.
+    #[n(5)]
+    pub once: Option<OnceKey>,
+    /// What happened.
+    #[n(6)]
+    pub what: What,
+}
+
+impl Event {
+    /// Its name on every protocol.
+    pub fn id(&self) -> MsgId {
+        MsgId { room: self.room, pos: self.pos }
+    }
+
+    /// The account whose membership it changes, if any.
+    pub fn subject(&self) -> Option<&User> {
+        match &self.what {
+            What::Member(m) => Some(&m.user),
+            _ => None,
+        }
+    }
+}
+
+/// Who acts.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Actor {
+    /// The server itself, or its administrator's tools; bound by no power level.
+    #[n(0)]
+    Server,
+    /// A person.
+    #[n(1)]
+    User(#[n(0)] User),
+}
+
+impl Actor {
+    /// The person, if it is one.
+    pub fn user(&self) -> Option<&User> {
+        match self {
+            Actor::Server => None,
+            Actor::User(u) => Some(u),
+        }
+    }
+
+    /// True when it is this account.
+    pub fn is(&self, id: AccountId) -> bool {
+        self.user().is_some_and(|u| u.id == id)
+    }
+}
+
+/// What an entry says.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum What {
+    /// Somebody said something.
+    #[n(0)]
+    Said(#[n(0)] Box<Message>),
+    /// The author replaced an earlier message.
+    #[n(1)]
+    Edited {
+        /// The message replaced.
+        #[n(0)]
+        target: Pos,
+        /// The new content.
+        #[n(1)]
+        message: Box<Message>,
+    },
+    /// A message was withdrawn by its author or a moderator; its content is gone from history.
+    #[n(2)]
+    Redacted {
+        /// The message withdrawn.
+        #[n(0)]
+        target: Pos,
+        /// Why, for people.
+        #[n(1)]
+        reason: Option<Str>,
+        /// Who had written it.
+        #[n(2)]
+        author: Actor,
+        /// How its author's client named it, for protocols that refer to it so.
+        #[n(3)]
+        target_client_id: Option<Str>,
+    },
+    /// One reaction was added or taken back.
+    #[n(3)]
+    Reacted {
+        /// The message reacted to.
+        #[n(0)]
+        target: Pos,
+        /// The reaction: an emoji or a short name.
+        #[n(1)]
+        key: Str,
+        /// True: added.
+        #[n(2)]
+        on: bool,
+        /// The reactor's reactions to that message after this change.
+        #[n(3)]
+        now: Vec<Str>,
+        /// The sender's own wire form.
+        #[n(4)]
+        native: Option<Native>,
+    },
+    /// A membership or power changed.
+    #[n(4)]
+    Member(#[n(0)] Box<MemberChange>),
+    /// The rules changed.
+    #[n(5)]
+    Policy {
+        /// Before.
+        #[n(0)]
+        before: Box<Policy>,
+        /// After.
+        #[n(1)]
+        after: Box<Policy>,
+    },
+    /// The topic was set; empty text clears it.
+    #[n(6)]
+    Topic(#[n(0)] Rich),
+    /// Masks were added to or removed from a list.
+    #[n(7)]
+    Masks {
+        /// Added.
+        #[n(0)]
+        added: Vec<MaskEntry>,
+        /// Removed.
+        #[n(1)]
+        removed: Vec<MaskEntry>,
+    },
+    /// A named value of the room changed; empty clears it.
+    #[n(8)]
+    Attr {
+        /// Which.
+        #[n(0)]
+        key: Str,
+        /// The new value.
+        #[n(1)]
+        value: Octets,
+    },
+    /// The room was made.
+    #[n(9)]
+    Created(#[n(0)] Option<RoomName>),
+    /// The room ends; everybody is out.
+    #[n(10)]
+    Destroyed {
+        /// Why, for people.
+        #[n(0)]
+        reason: Option<Str>,
+        /// Where to go instead.
+        #[n(1)]
+        instead: Option<Str>,
+    },
+}
+
+/// Something said.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Message {
+    /// What everybody can read.
+    #[n(0)]
+    pub body: Rich,
+    /// How it is meant.
+    #[n(1)]
+    pub kind: Kind,
+    /// The message it answers.
+    #[n(2)]
+    pub reply: Option<MsgId>,
+    /// The root of the thread it belongs to.
+    #[n(3)]
+    pub thread: Option<MsgId>,
+    /// How the sender's client named it (origin id, stanza id): edits and receipts refer to it.
+    #[n(4)]
+    pub client_id: Option<Str>,
+    /// The session of the recipient it was addressed to, in a dialog.
+    #[n(5)]
+    pub to: Option<Label>,
+    /// The session that sent it.
+    #[n(6)]
+    pub from: Option<Label>,
+    /// The sender's own wire form.
+    #[n(7)]
+    pub native: Option<Native>,
+    /// True after a redaction: all content is gone.
+    #[n(8)]
+    pub gone: bool,
+}
+
+/// How a message is meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Kind {
+    /// Said.
+    #[n(0)]
+    #[default]
+    Normal,
+    /// Done: `* alice waves`.
+    #[n(1)]
+    Emote,
+    /// Said without wanting an answer, as machines do.
+    #[n(2)]
+    Notice,
+    /// Not readable text: a payload for speakers of the sender's protocol (receipt, marker), kept in
+    /// the archive but shown to nobody else.
+    #[n(3)]
+    Payload,
+}
+
+/// The sender's own wire form, bounded and cleaned, for speakers of the same protocol.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Native {
+    /// Which protocol: a number that the codecs give out; no meaning here.
+    #[n(0)]
+    pub protocol: u8,
+    /// The bytes. At most `Limits::native`.
+    #[n(1)]
+    pub bytes: Octets,
+}
+
+/// A change of somebody's standing.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct MemberChange {
+    /// Whose.
+    #[n(0)]
+    pub user: User,
+    /// Before.
+    #[n(1)]
+    pub before: Standing,
+    /// After.
+    #[n(2)]
+    pub after: Standing,
+    /// By which act.
+    #[n(3)]
+    pub how: How,
+    /// Why, for people; one line.
+    #[n(4)]
+    pub reason: Option<Str>,
+    /// Display name, shown with a join.
+    #[n(5)]
+    pub display: Option<Str>,
+    /// The room's levels at that moment: roles are derived from them.
+    #[n(6)]
+    pub levels: Levels,
+}
+
+/// The act that changed a standing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(index_only)]
+pub enum How {
+    /// Came in.
+    #[n(0)]
+    Join,
+    /// Went out.
+    #[n(1)]
+    Part,
+    /// A guest's session ended.
+    #[n(2)]
+    Quit,
+    /// Was put out.
+    #[n(3)]
+    Kick,
+    /// Was shut out.
+    #[n(4)]
+    Ban,
+    /// May come again.
+    #[n(5)]
+    Unban,
+    /// Was invited.
+    #[n(6)]
+    Invite,
+    /// Said no to an invitation.
+    #[n(7)]
+    Decline,
+    /// Got another power.
+    #[n(8)]
+    Power,
+    /// Asked to be let in.
+    #[n(9)]
+    Knock,
+    /// Goes on under another name (a guest, or another spelling): `before` and `after` are equal,
+    /// `reason` holds the old name.
+    #[n(10)]
+    Rename,
+}
+
+/// Something of the moment in a room: shown to who is there, never stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Live {
+    /// The room.
+    pub room: RoomId,
+    /// Equal for the same happening in several rooms: a session may show it once. Zero: always show.
+    pub same: u64,
+    /// Whose request it answers.
+    pub origin: Option<Origin>,
+    /// Who.
+    pub by: User,
+    /// What.
+    pub what: LiveWhat,
+}
+
+/// What a live signal says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LiveWhat {
+    /// A member's sessions are there, with this presence; the first time, or changed.
+    Here {
+        /// The best of its sessions.
+        presence: Presence,
+        /// The presence shown before; `None`: was not there.
+        before: Option<Presence>,
+        /// Its standing.
+        standing: Standing,
+        /// The room's levels.
+        levels: Levels,
+    },
+    /// A member's last session went; the membership stays.
+    Gone {
+        /// Its standing.
+        standing: Standing,
+        /// The room's levels.
+        levels: Levels,
+        /// What its sessions said last.
+        presence: Presence,
+    },
+    /// Began or stopped typing.
+    Typing(bool),
+    /// A display name changed.
+    Display(Str),
+    /// A payload for speakers of the same protocol.
+    Signal(Native),
+}

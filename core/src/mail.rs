@@ -1,0 +1,177 @@
+//! Mail between workers (and of a worker to itself): bounded, first in first out for each pair.
+
+use crate::{
+    command::Command,
+    event::{Event, Live, Native},
+    ids::{AccountId, Epoch, Label, Origin, Pos, RoomId, SessionRef, ShardId, WorkerId},
+    name::User,
+    presence::Presence,
+    projection::{Notice, Replay, Signal},
+    query::{Query, Reply},
+    refusal::Refusal,
+    text::Str,
+};
+use alloc::{boxed::Box, sync::Arc};
+
+/// A letter.
+#[derive(Debug)]
+pub enum Mail {
+    /// To a shard: a command of a session.
+    Command {
+        /// The store's epoch the sender knows.
+        epoch: Epoch,
+        /// Who waits.
+        origin: Origin,
+        /// The session wants to be attached with its entry.
+        attach: Option<Box<Attacher>>,
+        /// The command.
+        command: Box<Command>,
+    },
+    /// To a shard: a command that follows from an entry of another.
+    Follow {
+        /// The store's epoch when it was derived.
+        epoch: Epoch,
+        /// Where it comes from, to be told when it is carried out; `None`: needs no telling.
+        from: Option<(ShardId, Pos)>,
+        /// True: derived again after a failure; it may have been carried out.
+        again: bool,
+        /// Who waits for the answer, if it answers.
+        origin: Option<Origin>,
+        /// The session wants to be attached with its entry.
+        attach: Option<Box<Attacher>>,
+        /// The command.
+        command: Box<Command>,
+    },
+    /// To a shard: a follow-up is carried out and stored.
+    FollowDone(ShardId, Pos),
+    /// To a shard: a question.
+    Query(Origin, Option<User>, Box<Query>),
+    /// To a shard: attach a session to a room.
+    Attach {
+        /// The room.
+        room: RoomId,
+        /// Replay what came after this.
+        since: Option<Pos>,
+        /// Who.
+        who: Box<Attacher>,
+    },
+    /// To an edge: the attach is done (from here on events come).
+    Attached {
+        /// The room.
+        room: RoomId,
+        /// Which session.
+        session: SessionRef,
+        /// What was missed.
+        replay: Result<Arc<Replay>, Refusal>,
+    },
+    /// To a shard: the worker's last session left the room.
+    Detach(RoomId, WorkerId),
+    /// To a shard: the sessions of a member in a room are this present; `None`: none is left.
+    Here {
+        /// The room.
+        room: RoomId,
+        /// Who.
+        user: User,
+        /// How present.
+        presence: Option<Presence>,
+    },
+    /// To a shard: a live signal for a room.
+    Signal {
+        /// The room.
+        room: RoomId,
+        /// Who waits for it.
+        origin: Option<Origin>,
+        /// Who.
+        by: User,
+        /// What.
+        what: RoomSignal,
+    },
+    /// To an edge: an entry of a room, for its attached sessions.
+    Event {
+        /// The entry.
+        event: Arc<Event>,
+        /// Whose request made it.
+        origin: Option<Origin>,
+        /// The origin's session is attached from this entry on.
+        attach: bool,
+        /// Equal for one happening in several rooms: shown once. Zero: always.
+        same: u64,
+    },
+    /// To an edge: a live signal of a room.
+    Live(Arc<Live>),
+    /// To an edge: an account's feed has a new entry.
+    Fed {
+        /// Whose feed.
+        account: AccountId,
+        /// Where in the feed.
+        pos: Pos,
+        /// The entry.
+        event: Arc<Event>,
+        /// Whose request made it.
+        origin: Option<Origin>,
+    },
+    /// To an edge: something for the sessions of an account.
+    Notice(AccountId, Arc<Notice>),
+    /// To an edge: an answer.
+    Answer(Origin, Reply),
+    /// To an edge: a signal to an account's sessions.
+    SignalTo(Origin, Box<Signal>),
+    /// To a shard: an account has a subscribed session with this presence; `None`: the session ended.
+    Present {
+        /// Whose.
+        user: User,
+        /// Which session.
+        session: SessionRef,
+        /// Its label.
+        label: Label,
+        /// The presence; `None`: the session ended.
+        presence: Option<Box<Presence>>,
+        /// True: it just subscribed and has said nothing of its presence.
+        silent: bool,
+    },
+    /// To a shard: `by` (a contact's account) came online and asks for the presence of the account.
+    Probe {
+        /// Whose presence is asked.
+        account: AccountId,
+        /// Who asks.
+        by: User,
+    },
+    /// To an edge: a question about live sessions (whois, counts).
+    AskEdge(Origin, Box<EdgeQuestion>),
+}
+
+/// What a live signal to a room wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RoomSignal {
+    /// Typing.
+    Typing(bool),
+    /// A payload.
+    Native(Native),
+    /// A display name changed.
+    Display(Str),
+}
+
+/// A session that wants to be attached.
+#[derive(Clone, Debug)]
+pub struct Attacher {
+    /// Which session.
+    pub session: SessionRef,
+    /// Whose.
+    pub user: User,
+    /// How present it is.
+    pub presence: Presence,
+}
+
+/// A question that an edge answers from its sessions.
+#[derive(Clone, Debug)]
+pub enum EdgeQuestion {
+    /// The sessions of an account.
+    Whois {
+        /// Whose.
+        user: User,
+        /// True: an administrator.
+        admin: bool,
+    },
+    /// How many sessions and connections.
+    Counts(crate::query::Counts),
+}

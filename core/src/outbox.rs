@@ -1,0 +1,283 @@
+//! What is to be sent on one session: events at once, answers in the order of their requests, and,
+//! where the protocol acknowledges, units kept until they are.
+
+use crate::projection::{Hole, Pieces};
+use alloc::{collections::VecDeque, vec::Vec};
+
+/// A drained buffer larger than this gives its memory back.
+const KEEP: usize = 16 * 1024;
+
+/// A place in the order of answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slot(u32);
+
+/// The output of one session.
+///
+/// `bytes[sent..]` waits to be sent. With [`Outbox::retain`] what was sent stays until acknowledged.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    bytes: Vec<u8>,
+    sent: usize,
+    /// The counted, unacknowledged units: where each begins (`base` plus its place) and its length.
+    units: VecDeque<(u64, u32)>,
+    /// How many bytes were dropped from the front since the start.
+    base: u64,
+    retain: bool,
+    acked: u32,
+    slots: VecDeque<Waiting>,
+    first: u32,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    bytes: Vec<u8>,
+    /// Ends of units in `bytes`, and whether they count.
+    units: Vec<(usize, bool)>,
+    done: bool,
+}
+
+impl Outbox {
+    /// Writes a unit at once.
+    pub fn write(&mut self, unit: &[u8], counted: bool) {
+        self.bytes.extend_from_slice(unit);
+        self.count(unit.len(), counted);
+    }
+
+    /// Writes an encoding at once, its holes filled by `fill`.
+    pub fn write_pieces<'a>(&mut self, pieces: &Pieces, fill: impl Fn(Hole) -> &'a [u8]) {
+        let (mut at, mut holes) = (0, pieces.holes.iter().peekable());
+        for &(end, counted) in &pieces.units {
+            let begin = self.bytes.len();
+            while let Some(&&(place, hole)) = holes.peek().filter(|h| h.0 <= end) {
+                self.bytes.extend_from_slice(&pieces.bytes[at..place]);
+                self.bytes.extend_from_slice(fill(hole));
+                at = place;
+                holes.next();
+            }
+            self.bytes.extend_from_slice(&pieces.bytes[at..end]);
+            at = end;
+            self.count(self.bytes.len() - begin, counted);
+        }
+    }
+
+    /// Takes a place in the order of answers.
+    pub fn slot(&mut self) -> Slot {
+        self.slots.push_back(Waiting::default());
+        Slot(self.first.wrapping_add(self.slots.len() as u32 - 1))
+    }
+
+    /// Writes a unit of an answer: at once if the slot is the first, else when it becomes that.
+    pub fn answer(&mut self, slot: Slot, unit: &[u8], counted: bool) {
+        match slot.0.wrapping_sub(self.first) {
+            0 if !self.slots.is_empty() => self.write(unit, counted),
+            n => {
+                if let Some(w) = self.slots.get_mut(n as usize) {
+                    w.bytes.extend_from_slice(unit);
+                    w.units.push((w.bytes.len(), counted));
+                }
+            }
+        }
+    }
+
+    /// The slot's answer is complete.
+    pub fn done(&mut self, slot: Slot) {
+        if let Some(w) = self.slots.get_mut(slot.0.wrapping_sub(self.first) as usize) {
+            w.done = true;
+        }
+        while self.slots.front().is_some_and(|w| w.done) {
+            self.slots.pop_front();
+            self.first = self.first.wrapping_add(1);
+            if let Some(next) = self.slots.front_mut() {
+                let (bytes, units) = (core::mem::take(&mut next.bytes), core::mem::take(&mut next.units));
+                let mut at = 0;
+                for (end, counted) in units {
+                    self.write(&bytes[at..end], counted);
+                    at = end;
+                }
+            }
+        }
+    }
+
+    /// Slots not done yet.
+    pub fn open(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Counted units are kept from here on until acknowledged; the count begins at zero.
+    pub fn retain(&mut self) {
+        self.retain = true;
+        self.acked = 0;
+        self.units.clear();
+    }
+
+    /// True: units are retained.
+    pub fn retains(&self) -> bool {
+        self.retain
+    }
+
+    /// Counted units since [`Outbox::retain`], modulo 2^32.
+    pub fn counted(&self) -> u32 {
+        self.acked.wrapping_add(self.units.len() as u32)
+    }
+
+    /// Counted units not acknowledged.
+    pub fn unacked(&self) -> usize {
+        self.units.len()
+    }
+
+    /// The client has taken `total` counted units (modulo 2^32). False: more than there were.
+    pub fn acked(&mut self, total: u32) -> bool {
+        let n = total.wrapping_sub(self.acked) as usize;
+        if n > self.units.len() {
+            return false;
+        }
+        self.units.drain(..n);
+        self.acked = total;
+        self.shrink();
+        true
+    }
+
+    /// What waits to be sent.
+    pub fn pending(&self) -> &[u8] {
+        &self.bytes[self.sent..]
+    }
+
+    /// So many of the pending bytes are sent.
+    pub fn sent(&mut self, n: usize) {
+        self.sent = (self.sent + n).min(self.bytes.len());
+        if !self.retain && self.sent == self.bytes.len() {
+            self.base += self.sent as u64;
+            self.bytes.clear();
+            self.sent = 0;
+            if self.bytes.capacity() > KEEP {
+                self.bytes = Vec::new();
+            }
+        } else {
+            self.shrink();
+        }
+    }
+
+    /// The connection is new: everything counted and unacknowledged is sent again; what did not count
+    /// is dropped.
+    pub fn rewind(&mut self) {
+        let (mut bytes, mut units) = (Vec::new(), VecDeque::with_capacity(self.units.len()));
+        for &(start, len) in &self.units {
+            let from = (start - self.base) as usize;
+            units.push_back((bytes.len() as u64, len));
+            bytes.extend_from_slice(&self.bytes[from..from + len as usize]);
+        }
+        (self.bytes, self.units, self.base, self.sent) = (bytes, units, 0, 0);
+    }
+
+    /// Bytes held: waiting, kept and in slots.
+    pub fn held(&self) -> usize {
+        self.bytes.len() + self.slots.iter().map(|w| w.bytes.len()).sum::<usize>()
+    }
+
+    /// Everything waiting is dropped (at its limit); slots stay.
+    pub fn clear(&mut self) {
+        self.base += self.bytes.len() as u64;
+        self.bytes.clear();
+        self.units.clear();
+        self.sent = 0;
+        for w in &mut self.slots {
+            w.bytes.clear();
+            w.units.clear();
+        }
+    }
+
+    /// Gives memory back that an idle session does not need.
+    pub fn release(&mut self) {
+        if self.bytes.is_empty() && self.bytes.capacity() > 0 {
+            self.bytes = Vec::new();
+        }
+        if self.slots.is_empty() && self.slots.capacity() > 0 {
+            self.slots = VecDeque::new();
+        }
+    }
+
+    fn count(&mut self, len: usize, counted: bool) {
+        if self.retain && counted {
+            let start = self.base + (self.bytes.len() - len) as u64;
+            self.units.push_back((start, len as u32));
+        }
+    }
+
+    /// Drops the front that is both sent and needed no more, when it is large enough to be worth it.
+    fn shrink(&mut self) {
+        let needed = self.units.front().map_or(self.sent, |u| ((u.0 - self.base) as usize).min(self.sent));
+        if needed >= 4096 || needed == self.bytes.len() {
+            self.bytes.drain(..needed);
+            self.base += needed as u64;
+            self.sent -= needed;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn take(o: &mut Outbox) -> Vec<u8> {
+        let out = o.pending().to_vec();
+        o.sent(out.len());
+        out
+    }
+
+    #[test]
+    fn answers_keep_the_order_of_requests_and_events_go_at_once() {
+        let mut o = Outbox::default();
+        let (a, b) = (o.slot(), o.slot());
+        o.answer(b, b"b", false);
+        o.done(b);
+        o.write(b"e", false);
+        assert_eq!(take(&mut o), b"e");
+        o.answer(a, b"a", false);
+        assert_eq!(take(&mut o), b"a");
+        o.done(a);
+        assert_eq!(take(&mut o), b"b");
+        assert_eq!(o.open(), 0);
+        let c = o.slot();
+        o.answer(c, b"c", false);
+        o.done(c);
+        assert_eq!(take(&mut o), b"c");
+    }
+
+    #[test]
+    fn a_rewind_sends_the_counted_units_again() {
+        let mut o = Outbox::default();
+        o.write(b"before", true);
+        o.retain();
+        for (unit, counted) in [(&b"one"[..], true), (b"r", false), (b"two", true), (b"three", true)] {
+            o.write(unit, counted);
+        }
+        assert_eq!(take(&mut o), b"beforeonertwothree");
+        assert_eq!((o.counted(), o.unacked()), (3, 3));
+        assert!(o.acked(1));
+        assert!(!o.acked(4));
+        o.rewind();
+        assert_eq!(take(&mut o), b"twothree");
+        assert!(o.acked(3));
+        o.rewind();
+        assert!(o.pending().is_empty());
+        assert_eq!(o.counted(), 3);
+    }
+
+    #[test]
+    fn holes_are_filled_unit_by_unit() {
+        let mut p = Pieces::default();
+        p.bytes().extend_from_slice(b"<a to=");
+        p.hole(Hole(1));
+        p.bytes().extend_from_slice(b"/>");
+        p.end(true);
+        p.bytes().extend_from_slice(b"<b/>");
+        p.end(true);
+        let mut o = Outbox::default();
+        o.retain();
+        o.write_pieces(&p, |_| b"me");
+        assert_eq!(o.counted(), 2);
+        assert!(o.acked(1));
+        o.rewind();
+        assert_eq!(take(&mut o), b"<b/>");
+    }
+}

@@ -1,0 +1,399 @@
+//! What a protocol must provide: the translation between its wire and the chat core.
+//!
+//! A projection is one session's protocol state. It is called with bytes, events, answers and wakes,
+//! and acts only through [`Cx`]: what it writes is written at once, what it wants (commands, questions,
+//! login …) is carried out after the call returns.
+
+use crate::{
+    command::Step,
+    cx::Cx,
+    event::{Event, Live, Native},
+    ids::{AccountId, Label, Origin, Pos, ReqId, RoomId},
+    name::{RoomName, User, UserName},
+    presence::{Contact, Presence},
+    query::Reply,
+    refusal::Refusal,
+    settings::Settings,
+    text::{Octets, Str},
+};
+use alloc::{sync::Arc, vec::Vec};
+use core::net::SocketAddr;
+
+/// One protocol session. The codecs have one enum that implements it.
+pub trait Projection: Sized + Send + 'static {
+    /// What was listening where the connection came in.
+    type Listener: Copy + Send + core::fmt::Debug;
+    /// The byte layer below (TLS).
+    type Layer: Layer;
+    /// The settings: the core's and the protocols'.
+    type Settings: AsRef<Settings> + Send + Sync;
+    /// Work that takes long (password derivation); done outside, inline in the simulator.
+    type Job: Send;
+    /// What a job gives.
+    type Done: Send;
+
+    /// A connection came in. `peer` is `None` for a local socket.
+    fn accept(
+        on: Self::Listener,
+        peer: Option<SocketAddr>,
+        settings: &Arc<Self::Settings>,
+    ) -> (Self, Option<Self::Layer>);
+
+    /// Says the first word, if it is ours; called once after `accept`.
+    fn opened(&mut self, cx: &mut Cx<'_, Self>);
+
+    /// Takes ONE message, or one run of bytes of it, from the front of `bytes` and says how many bytes
+    /// it took; 0: the message is not complete (or [`Cx::barrier`], [`Cx::hold`] say wait). It is called
+    /// again while it takes something. Errors close the connection, after what was written is sent.
+    fn recv(&mut self, bytes: &[u8], cx: &mut Cx<'_, Self>) -> Result<usize, Reason>;
+
+    /// An event of a room that this session must see in its own way: its own, one about its account,
+    /// or one of its account's dialogs.
+    fn seen(&mut self, event: &Arc<Event>, how: Seen, cx: &mut Cx<'_, Self>);
+
+    /// A live signal of its own ([`Live::origin`] is this session), or about its account.
+    fn seen_live(&mut self, live: &Arc<Live>, own: Option<ReqId>, cx: &mut Cx<'_, Self>);
+
+    /// The answer to a request made through [`Cx`].
+    fn reply(&mut self, req: ReqId, reply: Reply, cx: &mut Cx<'_, Self>);
+
+    /// The result of a job.
+    fn done(&mut self, req: ReqId, done: Self::Done, cx: &mut Cx<'_, Self>);
+
+    /// Something else happened.
+    fn wake(&mut self, why: Wake, cx: &mut Cx<'_, Self>);
+
+    /// How it wants room events: encoded once for its class, or one by one.
+    fn mode(&self) -> Mode;
+
+    /// Encodes what happened for all sessions of `class`. Nothing written: the class does not show it.
+    fn encode(class: WireClass, shown: Shown<'_>, settings: &Self::Settings, out: &mut Pieces);
+
+    /// What fills a hole of an encoding for this session.
+    fn hole(&self, hole: Hole) -> &[u8];
+
+    /// Does a job. Pure; may take long.
+    fn run(job: Self::Job) -> Self::Done;
+}
+
+/// A layer between the socket's bytes and the protocol's.
+pub trait Layer: Send {
+    /// Takes all of `wire` and appends what it contains to `plain`, and what must be answered
+    /// (handshake, alerts) to `answer`. An error closes the connection after `answer` was sent.
+    fn read(&mut self, wire: &[u8], plain: &mut Vec<u8>, answer: &mut Vec<u8>) -> Result<(), Reason>;
+
+    /// Appends `plain` to `wire` in this layer's form.
+    fn write(&mut self, plain: &[u8], wire: &mut Vec<u8>);
+
+    /// Appends the layer's own farewell.
+    fn close(&mut self, wire: &mut Vec<u8>);
+
+    /// What is known of the channel once its handshake is done.
+    fn channel(&self) -> Option<&Channel>;
+}
+
+/// What is known of a secure channel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Channel {
+    /// The agreed application protocol (ALPN).
+    pub alpn: Option<Str>,
+    /// The server name the client asked for (SNI).
+    pub server_name: Option<Str>,
+    /// `tls-exporter` (RFC 9266), where the TLS version allows it.
+    pub exporter: Option<[u8; 32]>,
+    /// `tls-server-end-point` (RFC 5929).
+    pub end_point: Octets,
+    /// Version and cipher, for people.
+    pub description: Str,
+}
+
+/// Why a session sees an event itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// It is what its own request made. It frees the request's slot; nothing else answers.
+    Own {
+        /// The request.
+        req: ReqId,
+        /// True: the session is attached to the room from this entry on (it asked so).
+        attached: bool,
+    },
+    /// Its account is the one whose membership changed. If it is out now, the session is detached.
+    About,
+    /// A dialog of its account has a new entry; the position is the feed's.
+    Feed {
+        /// Position in the feed.
+        pos: Pos,
+        /// The session's own request that made it.
+        own: Option<ReqId>,
+    },
+    /// A room event for a session in [`Mode::Each`].
+    Room,
+}
+
+/// Why a session is woken.
+#[derive(Clone, Debug)]
+pub enum Wake {
+    /// Logged in ([`Cx::login`], [`Cx::guest`]) on the account's worker; [`Cx::user`] says as whom.
+    Login,
+    /// The login was refused (too many sessions, name taken).
+    LoginRefused(Refusal),
+    /// The connection is gone. Without [`Cx::park`] in this call the session ends.
+    Lost,
+    /// A new connection took over this session; everything unacknowledged follows by itself.
+    Resumed,
+    /// The resumption asked for cannot be: the session goes on as a new one. Says how many counted
+    /// units the old one had taken from the client, if that is still known.
+    NotResumed(Option<u32>),
+    /// Another session of the account took this one's label; it should say so and close.
+    Replaced,
+    /// An attach is done: the entries after `since` that the member may see, in order (at most the
+    /// room's tail or a page; `gap`: older ones were left out).
+    Attached {
+        /// The room.
+        room: RoomId,
+        /// What was missed.
+        replay: Result<Arc<Replay>, Refusal>,
+    },
+    /// Something concerning the account.
+    Notice(Arc<Notice>),
+    /// A timer of [`Cx::timer`] is due.
+    Timer(u8),
+    /// The channel below is secure now.
+    Secured,
+    /// There are new settings.
+    Settings,
+    /// The server stops: say goodbye; the connection closes after this.
+    Drain,
+    /// The output reached its limit and was dropped; the session ends after this call. What is written
+    /// now is the last word.
+    Overflow,
+}
+
+/// What an attach brings.
+#[derive(Clone, Debug, Default)]
+pub struct Replay {
+    /// Missed entries in order.
+    pub events: Vec<Arc<Event>>,
+    /// True: there were more than could be replayed.
+    pub gap: bool,
+    /// The room at this moment.
+    pub view: Option<Arc<crate::query::RoomView>>,
+}
+
+/// Something concerning an account, told to all its subscribed sessions.
+#[derive(Clone, Debug)]
+pub enum Notice {
+    /// A contact's session, or another session of the account itself, changed its presence.
+    Presence {
+        /// Whose.
+        from: User,
+        /// Which session.
+        label: Label,
+        /// The presence.
+        presence: Presence,
+    },
+    /// A contact took a step of the subscription.
+    Subscription {
+        /// Who.
+        from: User,
+        /// Which step.
+        step: Step,
+        /// The wire form.
+        native: Option<Native>,
+    },
+    /// The contact list changed.
+    Contact {
+        /// The entry.
+        contact: Contact,
+        /// True: it was removed.
+        removed: bool,
+    },
+    /// Named values of the account itself or of a contact changed.
+    Attrs {
+        /// Whose.
+        from: User,
+        /// The values; empty: removed.
+        values: Vec<(Str, Octets)>,
+        /// The wire form.
+        native: Option<Native>,
+    },
+    /// The block list changed.
+    Blocked {
+        /// Added.
+        add: Vec<Str>,
+        /// Removed.
+        remove: Vec<Str>,
+        /// True: all were removed first.
+        all: bool,
+    },
+    /// The account's membership of a room changed by an act that not all its sessions see: they may
+    /// attach (from `event.pos`) or must forget the room.
+    Membership {
+        /// The room's name.
+        name: Option<RoomName>,
+        /// The entry, a [`crate::event::What::Member`] about the account.
+        event: Arc<Event>,
+        /// The session whose request it was, if any: it has seen the event itself.
+        origin: Option<Origin>,
+    },
+    /// A room the account belonged to is no more.
+    Destroyed {
+        /// The room.
+        room: RoomId,
+        /// The entry.
+        event: Arc<Event>,
+    },
+    /// The account's own read position moved.
+    Read {
+        /// The room or dialog.
+        room: RoomId,
+        /// The last entry seen.
+        pos: Pos,
+    },
+    /// The account is spelled so now.
+    Respelled(UserName),
+    /// The credential changed, or the account was disabled or deleted: why its sessions end.
+    Revoked(Revoked),
+    /// A signal from a session of somebody.
+    Signal(Signal),
+}
+
+/// Why sessions end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Revoked {
+    /// Another credential; the session that changed it goes on.
+    Credential(Option<Origin>),
+    /// Disabled.
+    Disabled,
+    /// Deleted.
+    Deleted,
+}
+
+/// An ephemeral word from a session to the sessions of an account; never stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signal {
+    /// From whom.
+    pub from: User,
+    /// Which of its sessions.
+    pub label: Label,
+    /// To whom.
+    pub to: AccountId,
+    /// To which session; `None`: all of them.
+    pub to_label: Option<Label>,
+    /// What.
+    pub what: SignalWhat,
+}
+
+/// What a signal says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SignalWhat {
+    /// Began or stopped typing in the dialog.
+    Typing(bool),
+    /// A payload for speakers of the same protocol.
+    Native(Native),
+}
+
+/// How a session wants room events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Encoded once for all sessions of the class.
+    Push(WireClass),
+    /// Each through [`Projection::seen`] with [`Seen::Room`].
+    Each,
+    /// None.
+    Quiet,
+}
+
+/// What sessions have in common that get the same bytes: protocol and negotiated options.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WireClass(pub u32);
+
+/// What is shown to a room.
+#[derive(Clone, Copy, Debug)]
+pub enum Shown<'a> {
+    /// An entry of its log.
+    Event(&'a Event),
+    /// A signal of the moment.
+    Live(&'a Live),
+}
+
+/// A place in an encoding that differs between sessions of a class; the number is the protocol's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hole(pub u8);
+
+/// An encoding: bytes with holes, made of units (a line, a stanza).
+#[derive(Clone, Debug, Default)]
+pub struct Pieces {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) holes: Vec<(usize, Hole)>,
+    pub(crate) units: Vec<(usize, bool)>,
+}
+
+impl Pieces {
+    /// Where the unit under way is written; end it with [`Pieces::end`].
+    pub fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// A hole at this place.
+    pub fn hole(&mut self, hole: Hole) {
+        self.holes.push((self.bytes.len(), hole));
+    }
+
+    /// Ends a unit. `counted`: it counts for acknowledgements.
+    pub fn end(&mut self, counted: bool) {
+        self.units.push((self.bytes.len(), counted));
+    }
+
+    /// True: nothing is shown.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && self.holes.is_empty()
+    }
+
+    /// Empties it and keeps its memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.holes.clear();
+        self.units.clear();
+    }
+}
+
+/// Why a connection or session ends: for logs, and where there is no last word of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// The peer closed, or asked to.
+    Bye,
+    /// The peer broke the protocol; what it did.
+    Protocol(&'static str),
+    /// A limit; which.
+    Limit(&'static str),
+    /// The time for something was over; for what.
+    Timeout(&'static str),
+    /// TLS failed; how.
+    Tls(&'static str),
+    /// Not allowed (any more); why.
+    Forbidden(&'static str),
+    /// Another session took over.
+    Replaced,
+    /// The server stops.
+    Drain,
+    /// The socket failed.
+    Io,
+}
+
+impl Reason {
+    /// In words.
+    pub fn text(self) -> &'static str {
+        match self {
+            Reason::Bye => "closed",
+            Reason::Protocol(s)
+            | Reason::Limit(s)
+            | Reason::Timeout(s)
+            | Reason::Tls(s)
+            | Reason::Forbidden(s) => s,
+            Reason::Replaced => "replaced by a new connection",
+            Reason::Drain => "server stopping",
+            Reason::Io => "connection lost",
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! Questions, which change nothing, and all answers.
+
+use crate::{
+    chat::account::Account,
+    event::Event,
+    ids::{AccountId, Label, MsgId, Pos, RoomId},
+    name::{NameKey, RoomName, User},
+    policy::{MaskEntry, Member, Policy},
+    presence::Presence,
+    refusal::Refusal,
+    row::{AccountHead, RoomHead},
+    text::{Octets, Rich, Str},
+    time::UnixMillis,
+};
+use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
+
+/// A question. Who asks is known from the session; `reader` is checked where it matters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Query {
+    /// What does the name stand for? → [`Value::Id`], or `NoSuchUser`, `NoSuchRoom`, `BadInvite`.
+    Resolve(NameKey),
+    /// The account of that name. → [`Value::Account`].
+    AccountNamed(crate::name::UserName),
+    /// An account. → [`Value::Account`].
+    Account(AccountId),
+    /// Sessions and presence of an account of that name, guests included. → [`Value::Whois`].
+    Whois(crate::name::UserName),
+    /// The room of that name. → [`Value::Room`].
+    RoomNamed(RoomName),
+    /// A room. → [`Value::Room`].
+    Room(RoomId),
+    /// The rooms an account belongs to or is invited to. → [`Value::Memberships`].
+    Memberships(AccountId),
+    /// The latest entry of each dialog of an account, newest first. → [`Value::Dialogs`].
+    Dialogs {
+        /// Whose.
+        account: AccountId,
+        /// Dialogs whose last entry is later than this.
+        after: UnixMillis,
+        /// And earlier than this.
+        before: UnixMillis,
+        /// At most so many.
+        limit: u32,
+    },
+    /// A stretch of a room's log, as far as the reader may see it. → [`Value::Events`].
+    History {
+        /// The room or dialog.
+        room: RoomId,
+        /// Who reads.
+        reader: AccountId,
+        /// Which stretch.
+        range: Range,
+    },
+    /// A stretch of an account's feed: its dialogs in the order of arrival. → [`Value::Feed`].
+    Feed {
+        /// Whose.
+        account: AccountId,
+        /// Only this dialog.
+        with: Option<RoomId>,
+        /// Which stretch.
+        range: Range,
+    },
+    /// Rooms in the public list, by name. → [`Value::Directory`].
+    Directory {
+        /// Names after this one.
+        after: Option<RoomName>,
+        /// At most so many.
+        limit: u32,
+        /// True: secret ones too (administrators).
+        secret: bool,
+    },
+    /// Accounts by name (administrators). → [`Value::Accounts`].
+    Accounts {
+        /// Names after this one.
+        after: Option<Str>,
+        /// At most so many.
+        limit: u32,
+    },
+    /// Counts over the whole server. → [`Value::Counts`].
+    Counts,
+    /// Write a consistent copy of the store to this path (administrators). → [`Value::Done`].
+    Backup(Str),
+}
+
+/// A stretch of a log or feed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// Entries after this.
+    pub after: Bound,
+    /// Entries before this.
+    pub before: Bound,
+    /// True: the newest of them; false: the oldest. The answer is in rising order either way.
+    pub newest: bool,
+    /// At most so many; zero asks for the count alone.
+    pub limit: u32,
+    /// True: how many there are in all is wanted too.
+    pub count: bool,
+    /// Which entries.
+    pub only: Only,
+    /// Only those by this person.
+    pub by: Option<AccountId>,
+}
+
+impl Range {
+    /// The latest `limit` messages.
+    pub fn latest(limit: u32) -> Range {
+        Range {
+            after: Bound::Open,
+            before: Bound::Open,
+            newest: true,
+            limit,
+            count: false,
+            only: Only::Said,
+            by: None,
+        }
+    }
+}
+
+/// An end of a stretch, itself not part of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// No end.
+    Open,
+    /// This position of the room (in a feed: of the feed).
+    Pos(Pos),
+    /// This message; must exist, else `NoSuchItem`.
+    Msg(MsgId),
+    /// This time.
+    Time(UnixMillis),
+    /// This message itself belongs to the stretch.
+    From(MsgId),
+}
+
+/// Which entries of a log are wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Only {
+    /// Messages with their edits, redactions and reactions.
+    #[default]
+    Said,
+    /// Messages alone.
+    Messages,
+    /// Everything.
+    All,
+}
+
+/// An answer to a command or question.
+pub type Reply = Result<Value, Refusal>;
+
+/// A good answer.
+#[derive(Clone, Debug)]
+pub enum Value {
+    /// Done; nothing to say.
+    Done,
+    /// Done before: this is where (a repeated message, a join of a member).
+    Already(MsgId),
+    /// An entry was made; it could not be shown to the session as an event (not attached).
+    Event(Arc<Event>),
+    /// What a name stands for.
+    Id(u64),
+    /// The account made or found.
+    User(User),
+    /// An account.
+    Account(Arc<Account>),
+    /// Who somebody is and where.
+    Whois(Arc<Whois>),
+    /// A room.
+    Room(Arc<RoomView>),
+    /// Rooms of an account.
+    Memberships(Arc<Vec<Belonging>>),
+    /// Dialogs: the other party and the last entry.
+    Dialogs(Arc<Vec<(User, Arc<Event>)>>),
+    /// Entries of a room, in rising order.
+    Events(Arc<Stretch<Arc<Event>>>),
+    /// Entries of a feed: position in the feed and entry, in rising order.
+    Feed(Arc<Stretch<(Pos, Arc<Event>)>>),
+    /// Rooms.
+    Directory(Arc<Vec<Listed>>),
+    /// Accounts.
+    Accounts(Arc<Vec<(AccountId, AccountHead)>>),
+    /// Counts.
+    Counts(Counts),
+}
+
+/// A stretch read.
+#[derive(Clone, Debug, Default)]
+pub struct Stretch<T> {
+    /// In rising order.
+    pub entries: Vec<T>,
+    /// True: beyond the far end (older if the newest were asked for) there are more in the range.
+    pub more: bool,
+    /// How many the range has in all, if asked.
+    pub total: Option<u64>,
+}
+
+/// A room as a session sees it at one moment.
+#[derive(Clone, Debug)]
+pub struct RoomView {
+    /// Which.
+    pub id: RoomId,
+    /// Name, rules, maker.
+    pub head: RoomHead,
+    /// The two parties of a dialog.
+    pub parties: Option<(User, User)>,
+    /// The topic, who set it, when.
+    pub topic: Option<TopicSet>,
+    /// Everybody with a row: members, invited, banned.
+    pub members: BTreeMap<AccountId, Member>,
+    /// Who of them is there, with presence.
+    pub here: BTreeMap<AccountId, Presence>,
+    /// The lists of masks.
+    pub masks: Vec<MaskEntry>,
+    /// Named values.
+    pub attrs: BTreeMap<Str, Octets>,
+    /// The last position.
+    pub last: Pos,
+}
+
+impl RoomView {
+    /// The rules.
+    pub fn policy(&self) -> &Policy {
+        &self.head.policy
+    }
+
+    /// How many belong.
+    pub fn joined(&self) -> usize {
+        self.members.values().filter(|m| m.standing.membership == crate::policy::Membership::Joined).count()
+    }
+}
+
+/// A topic.
+#[derive(Clone, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+pub struct TopicSet {
+    /// The words.
+    #[n(0)]
+    pub text: Rich,
+    /// Who set it.
+    #[n(1)]
+    pub by: Str,
+    /// When.
+    #[n(2)]
+    pub at: UnixMillis,
+    /// With which entry.
+    #[n(3)]
+    pub pos: Pos,
+}
+
+/// A room somebody belongs to, or is invited to.
+#[derive(Clone, Debug)]
+pub struct Belonging {
+    /// The room.
+    pub room: RoomId,
+    /// Name, rules.
+    pub head: RoomHead,
+    /// The row.
+    pub member: Member,
+    /// The shard's position at the moment of reading: attach from here.
+    pub upto: Pos,
+}
+
+/// A room in the list.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// The room.
+    pub room: RoomId,
+    /// Name, rules.
+    pub head: RoomHead,
+    /// The topic.
+    pub topic: Option<TopicSet>,
+    /// How many belong.
+    pub members: u32,
+}
+
+/// Who somebody is and where.
+#[derive(Clone, Debug)]
+pub struct Whois {
+    /// Who.
+    pub user: User,
+    /// True: an administrator.
+    pub admin: bool,
+    /// Sessions that are there, with presence, display name and times.
+    pub sessions: Vec<SessionView>,
+}
+
+/// A session as others may see it.
+#[derive(Clone, Debug)]
+pub struct SessionView {
+    /// Its name within the account.
+    pub label: Label,
+    /// How reachable.
+    pub presence: Presence,
+    /// When it logged in.
+    pub since: UnixMillis,
+    /// When it last did something.
+    pub active: UnixMillis,
+    /// Display name.
+    pub display: Str,
+    /// True: TLS.
+    pub secure: bool,
+}
+
+/// Counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Sessions logged in or guests.
+    pub sessions: u64,
+    /// Connections not logged in.
+    pub unknown: u64,
+    /// Most sessions at once since the start.
+    pub max_sessions: u64,
+    /// Accounts.
+    pub accounts: u64,
+    /// Rooms.
+    pub rooms: u64,
+}

@@ -1,0 +1,326 @@
+//! What is stored, and how it is read: the contract between the core and any store.
+//!
+//! A store keeps these rows, applies each batch of changes all or none, in the order given, and
+//! answers reads from a state that contains every batch confirmed before the read was asked.
+
+use crate::{
+    command::Command,
+    event::Event,
+    ids::{AccountId, FetchId, Pos, RoomId, ShardId},
+    name::{NameKey, RoomName, User, UserName},
+    policy::{MaskEntry, Member, Policy},
+    presence::Contact,
+    query::{Belonging, Bound, Listed, Range, Stretch, TopicSet},
+    refusal::Refusal,
+    text::{Octets, Str},
+    time::UnixMillis,
+};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
+use minicbor::{Decode, Encode};
+
+/// A change of one row. A batch of them is stored all or none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// What a name stands for; `None`: free.
+    Name(NameKey, Option<NameRow>),
+    /// The head of an account; `None`: erase the account with all its rows.
+    Account(AccountId, Option<AccountHead>),
+    /// A named value of an account; empty: none.
+    AccountAttr(AccountId, Str, Octets),
+    /// A contact; `None`: no more.
+    Contact(AccountId, Str, Option<Contact>),
+    /// An entry of an account's feed. The store ignores it if that account's feed has that message.
+    Feed {
+        /// Whose feed.
+        account: AccountId,
+        /// Position in the feed.
+        pos: Pos,
+        /// The dialog.
+        room: RoomId,
+        /// The entry of the dialog.
+        entry: Pos,
+        /// The entry's time.
+        at: UnixMillis,
+    },
+    /// The last entry seen.
+    Read(AccountId, RoomId, Pos),
+    /// The head of a room; `None`: erase the room with members, values and log.
+    Room(RoomId, Option<RoomHead>),
+    /// The topic of a room.
+    Topic(RoomId, Option<TopicSet>),
+    /// The mask lists of a room.
+    Masks(RoomId, Vec<MaskEntry>),
+    /// A row of a member; `None`: no more.
+    Member(RoomId, AccountId, Option<Member>),
+    /// A named value of a room; empty: none.
+    RoomAttr(RoomId, Str, Octets),
+    /// A new entry of a room's log; its position is above all of the room's.
+    Event(Arc<Event>),
+    /// The content of an entry is replaced (redaction); position and time stay.
+    Rewrite(Arc<Event>),
+    /// The next free position of a shard.
+    Head(ShardId, Pos),
+    /// A command that follows from the entry at `Pos`, number n of it, and is not carried out yet.
+    Follow(ShardId, Pos, u16, Box<Command>),
+    /// All follow-ups up to and including this position are carried out.
+    Followed(ShardId, Pos),
+}
+
+/// What a name stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct NameRow {
+    /// Account or room id; for an invitation unused.
+    #[n(0)]
+    pub id: u64,
+    /// True: nobody can take or use it any more.
+    #[n(1)]
+    pub locked: bool,
+    /// An invitation's state.
+    #[n(2)]
+    pub invite: Option<Invite>,
+}
+
+/// An invitation to make accounts.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Invite {
+    /// Uses left.
+    #[n(0)]
+    pub uses: u32,
+    /// True: makes administrators.
+    #[n(1)]
+    pub admin: bool,
+    /// When it ends; zero: never.
+    #[n(2)]
+    pub until: u64,
+    /// The names it was used for.
+    #[n(3)]
+    pub used: Vec<UserName>,
+}
+
+/// The head of an account.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct AccountHead {
+    /// Its name in the owner's spelling.
+    #[n(0)]
+    pub name: UserName,
+    /// The encoded credential; the codecs know the form.
+    #[n(1)]
+    pub credential: Octets,
+    /// True: an administrator.
+    #[n(2)]
+    pub admin: bool,
+    /// True: cannot log in.
+    #[n(3)]
+    pub disabled: bool,
+    /// True: deleted; the name stays taken.
+    #[n(4)]
+    pub deleted: bool,
+    /// When it was made.
+    #[n(5)]
+    pub created: UnixMillis,
+    /// Blocked addresses.
+    #[n(6)]
+    pub blocked: Vec<Str>,
+}
+
+/// The head of a room.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct RoomHead {
+    /// Its name; a dialog and some groups have none.
+    #[n(0)]
+    pub name: Option<RoomName>,
+    /// Its rules.
+    #[n(1)]
+    pub policy: Policy,
+    /// When it was made.
+    #[n(2)]
+    pub created: UnixMillis,
+    /// The two parties, if it is a dialog.
+    #[n(3)]
+    pub parties: Option<(User, User)>,
+    /// True: ended.
+    #[n(4)]
+    pub destroyed: bool,
+}
+
+/// A read. What is bounded says so itself; the rest is as large as the entity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// At a start: where these shards are. → [`Page::Heads`].
+    Heads(Vec<ShardId>),
+    /// A name. → [`Page::Name`].
+    Name(NameKey),
+    /// An account with its rows. → [`Page::Account`].
+    Account(AccountId),
+    /// A room with its rows and its latest entries (so many). → [`Page::Room`].
+    Room(RoomId, u32),
+    /// A stretch of a room's log, above `floor`. → [`Page::Events`].
+    History {
+        /// The room.
+        room: RoomId,
+        /// Nothing at or below this is shown.
+        floor: Pos,
+        /// Which stretch.
+        range: Range,
+    },
+    /// A stretch of a feed. → [`Page::Feed`].
+    Feed {
+        /// Whose.
+        account: AccountId,
+        /// Only this dialog.
+        with: Option<RoomId>,
+        /// Which stretch.
+        range: Range,
+    },
+    /// Rooms with a row of this account (left and banned ones excepted). → [`Page::Memberships`].
+    Memberships(AccountId),
+    /// The dialogs of an account whose last entry lies between the times, newest first. → [`Page::Dialogs`].
+    Dialogs {
+        /// Whose.
+        account: AccountId,
+        /// Later than this.
+        after: UnixMillis,
+        /// Earlier than this.
+        before: UnixMillis,
+        /// At most so many.
+        limit: u32,
+    },
+    /// Rooms with names after this one, by name, dialogs and ended ones excepted. → [`Page::Directory`].
+    Directory {
+        /// Names after this one.
+        after: Option<RoomName>,
+        /// At most so many.
+        limit: u32,
+        /// True: secret ones too.
+        secret: bool,
+    },
+    /// Accounts with folded names after this one, by name. → [`Page::Accounts`].
+    Accounts {
+        /// Names after this one.
+        after: Option<Str>,
+        /// At most so many.
+        limit: u32,
+    },
+    /// How many accounts and rooms there are. → [`Page::Counts`].
+    Counts,
+    /// Write a consistent copy to this path. → [`Page::Done`].
+    Backup(Str),
+}
+
+/// What a read found. `Failed` can answer any of them.
+#[derive(Clone, Debug)]
+pub enum Page {
+    /// Shards.
+    Heads(Vec<ShardHead>),
+    /// A name.
+    Name(Option<NameRow>),
+    /// An account.
+    Account(Option<Box<AccountRows>>),
+    /// A room.
+    Room(Option<Box<RoomRows>>),
+    /// Entries.
+    Events(Stretch<Arc<Event>>),
+    /// Feed entries.
+    Feed(Stretch<(Pos, Arc<Event>)>),
+    /// Rooms of an account; `upto` of each is the position of its shard's head minus one.
+    Memberships(Vec<Belonging>),
+    /// Dialogs: the other party, the last entry.
+    Dialogs(Vec<(User, Arc<Event>)>),
+    /// Rooms.
+    Directory(Vec<Listed>),
+    /// Accounts.
+    Accounts(Vec<(AccountId, AccountHead)>),
+    /// Accounts and rooms.
+    Counts {
+        /// Accounts, deleted ones excepted.
+        accounts: u64,
+        /// Rooms with a name.
+        rooms: u64,
+    },
+    /// Done.
+    Done,
+    /// A bound names a message that is not there.
+    NoSuchItem,
+    /// It could not be read; why, in the refusal's words.
+    Failed(Refusal),
+}
+
+/// Where a shard is.
+#[derive(Clone, Debug)]
+pub struct ShardHead {
+    /// Which.
+    pub shard: ShardId,
+    /// Its next free position, at least one.
+    pub next: Pos,
+    /// All follow-ups up to here are carried out.
+    pub followed: Pos,
+    /// Those stored and not known to be carried out, in order.
+    pub follows: Vec<(Pos, u16, Command)>,
+    /// The dialogs' entries after `followed`, in order: their follow-ups are derived from them.
+    pub events: Vec<Arc<Event>>,
+}
+
+/// An account with its rows.
+#[derive(Clone, Debug)]
+pub struct AccountRows {
+    /// The head.
+    pub head: AccountHead,
+    /// Named values.
+    pub attrs: Vec<(Str, Octets)>,
+    /// Contacts.
+    pub contacts: Vec<Contact>,
+    /// The last entries seen, by room.
+    pub read: Vec<(RoomId, Pos)>,
+    /// The latest messages of the feed (64), oldest first.
+    pub fed: Vec<(RoomId, Pos)>,
+}
+
+/// A room with its rows.
+#[derive(Clone, Debug)]
+pub struct RoomRows {
+    /// The head.
+    pub head: RoomHead,
+    /// The topic.
+    pub topic: Option<TopicSet>,
+    /// The mask lists.
+    pub masks: Vec<MaskEntry>,
+    /// All rows of members.
+    pub members: Vec<Member>,
+    /// Named values.
+    pub attrs: Vec<(Str, Octets)>,
+    /// The latest entries, in rising order.
+    pub tail: Vec<Arc<Event>>,
+}
+
+/// Encodes a row, head, member or event.
+pub fn encode<T: Encode<()>>(value: &T) -> Vec<u8> {
+    let mut out = Vec::new();
+    // Writing into a vector cannot fail, and no implementation here fails by itself.
+    if minicbor::encode(value, &mut out).is_err() {
+        out.clear();
+    }
+    out
+}
+
+/// Decodes what [`encode`] made; `None` if it is anything else.
+pub fn decode<'b, T: Decode<'b, ()>>(bytes: &'b [u8]) -> Option<T> {
+    let mut d = minicbor::Decoder::new(bytes);
+    let value = d.decode().ok()?;
+    (d.position() == bytes.len()).then_some(value)
+}
+
+/// A read that has been asked.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Its name.
+    pub id: FetchId,
+    /// What.
+    pub read: Read,
+}
+
+impl Bound {
+    /// True when the bound needs a look-up by message.
+    pub fn is_message(&self) -> bool {
+        matches!(self, Bound::Msg(_) | Bound::From(_))
+    }
+}

@@ -1,0 +1,63 @@
+//! The settings that the core itself reads. A new value is an input.
+
+use crate::{limits::Limits, text::Str};
+
+/// What the operator decided. `shards` is fixed when the store is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The server's domain, lower case.
+    pub domain: Str,
+    /// Logical shards: a power of two up to 64.
+    pub shards: u8,
+    /// Sizes and counts.
+    pub limits: Limits,
+    /// People without an account.
+    pub guests: Guests,
+    /// Whether anybody may make an account without an invitation.
+    pub open_registration: bool,
+    /// Who may make rooms.
+    pub create_rooms: WhoMay,
+    /// True: a room ends with its last member's leaving.
+    pub ephemeral_rooms: bool,
+    /// Known to this server only: keys what must look random but stay the same.
+    pub secret: [u8; 32],
+}
+
+/// People without an account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Guests {
+    /// None.
+    #[default]
+    Off,
+    /// Under names marked as guests' (`guest-foo`).
+    Named,
+    /// Under any name unlike all accounts'.
+    Free,
+}
+
+/// Who may do something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhoMay {
+    /// Administrators.
+    Admins,
+    /// Everybody with an account.
+    #[default]
+    Accounts,
+    /// Guests too (their rooms live in memory only).
+    Everybody,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            domain: Str::new("localhost"),
+            shards: 64,
+            limits: Limits::default(),
+            guests: Guests::default(),
+            open_registration: false,
+            create_rooms: WhoMay::default(),
+            ephemeral_rooms: false,
+            secret: [0; 32],
+        }
+    }
+}

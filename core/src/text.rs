@@ -1,0 +1,183 @@
+//! Cheap strings and octets, and text with neutral formatting.
+
+use alloc::{sync::Arc, vec::Vec};
+use core::{fmt, ops::Deref};
+use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
+use smol_str::SmolStr;
+
+/// An immutable string that is cheap to clone (up to 23 bytes inline, else shared).
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Str(SmolStr);
+
+impl Str {
+    /// A copy of `s`.
+    pub fn new(s: impl AsRef<str>) -> Str {
+        Str(SmolStr::new(s))
+    }
+
+    /// The string itself.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl Deref for Str {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl<T: AsRef<str>> From<T> for Str {
+    fn from(s: T) -> Str {
+        Str::new(s)
+    }
+}
+
+impl core::borrow::Borrow<str> for Str {
+    fn borrow(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl PartialEq<str> for Str {
+    fn eq(&self, other: &str) -> bool {
+        self.as_str() == other
+    }
+}
+
+impl PartialEq<&str> for Str {
+    fn eq(&self, other: &&str) -> bool {
+        self.as_str() == *other
+    }
+}
+
+impl fmt::Debug for Str {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+impl fmt::Display for Str {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl<C> Encode<C> for Str {
+    fn encode<W: encode::Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
+        e.str(self.as_str())?.ok()
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Str {
+    fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Str, decode::Error> {
+        d.str().map(Str::new)
+    }
+}
+
+/// Immutable bytes that are cheap to clone.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Octets(Arc<[u8]>);
+
+impl Default for Octets {
+    fn default() -> Octets {
+        Octets(Arc::from([]))
+    }
+}
+
+impl Deref for Octets {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl<T: AsRef<[u8]>> From<T> for Octets {
+    fn from(b: T) -> Octets {
+        Octets(Arc::from(b.as_ref()))
+    }
+}
+
+impl fmt::Debug for Octets {
+    /// The length only: contents never reach a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Octets({})", self.0.len())
+    }
+}
+
+impl<C> Encode<C> for Octets {
+    fn encode<W: encode::Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
+        e.bytes(self)?.ok()
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Octets {
+    fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Octets, decode::Error> {
+        d.bytes().map(Octets::from)
+    }
+}
+
+/// How a stretch of text looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Style {
+    /// Bold.
+    #[n(0)]
+    Bold,
+    /// Italic.
+    #[n(1)]
+    Italic,
+    /// Underlined.
+    #[n(2)]
+    Underline,
+    /// Struck through.
+    #[n(3)]
+    Strike,
+    /// Monospaced, within a line.
+    #[n(4)]
+    Code,
+    /// A block of preformatted lines.
+    #[n(5)]
+    Block,
+    /// A quotation, whole lines.
+    #[n(6)]
+    Quote,
+    /// Hidden until asked for.
+    #[n(7)]
+    Spoiler,
+}
+
+/// A styled stretch: bytes `from..to` of the text, on character boundaries.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Span {
+    /// First byte.
+    #[n(0)]
+    pub from: u32,
+    /// Byte after the last.
+    #[n(1)]
+    pub to: u32,
+    /// What it looks like.
+    #[n(2)]
+    pub style: Style,
+}
+
+/// Plain text with neutral formatting beside it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Rich {
+    /// The characters; lines are divided by `\n`. At most `Limits::text` bytes.
+    #[n(0)]
+    pub text: Str,
+    /// Styled stretches, sorted by `from`.
+    #[n(1)]
+    pub spans: Vec<Span>,
+}
+
+impl Rich {
+    /// Text without any formatting.
+    pub fn plain(text: impl AsRef<str>) -> Rich {
+        Rich { text: Str::new(text), spans: Vec::new() }
+    }
+}
