@@ -4,7 +4,7 @@ use crate::{
     command::Command,
     event::{Event, Live, Native},
     ids::{AccountId, Epoch, Label, Origin, Pos, RoomId, SessionRef, ShardId, WorkerId},
-    name::User,
+    name::{RoomName, User},
     presence::Presence,
     projection::{Notice, Replay, Signal},
     query::{Query, Reply},
@@ -88,6 +88,8 @@ pub enum Mail {
     },
     /// To an edge: an entry of a room, for its attached sessions.
     Event {
+        /// The room's name.
+        name: Option<RoomName>,
         /// The entry.
         event: Arc<Event>,
         /// Whose request made it.
@@ -97,14 +99,16 @@ pub enum Mail {
         /// Equal for one happening in several rooms: shown once. Zero: always.
         same: u64,
     },
-    /// To an edge: a live signal of a room.
-    Live(Arc<Live>),
+    /// To an edge: a live signal of a room of that name.
+    Live(Option<RoomName>, Arc<Live>),
     /// To an edge: an account's feed has a new entry.
     Fed {
         /// Whose feed.
         account: AccountId,
         /// Where in the feed.
         pos: Pos,
+        /// The other party of the dialog.
+        with: User,
         /// The entry.
         event: Arc<Event>,
         /// Whose request made it.

@@ -66,8 +66,15 @@ pub trait Projection: Sized + Send + 'static {
     /// How it wants room events: encoded once for its class, or one by one.
     fn mode(&self) -> Mode;
 
-    /// Encodes what happened for all sessions of `class`. Nothing written: the class does not show it.
-    fn encode(class: WireClass, shown: Shown<'_>, settings: &Self::Settings, out: &mut Pieces);
+    /// Encodes what happened in the room of that name for all sessions of `class`. Nothing written: the
+    /// class does not show it.
+    fn encode(
+        class: WireClass,
+        name: Option<&RoomName>,
+        shown: Shown<'_>,
+        settings: &Self::Settings,
+        out: &mut Pieces,
+    );
 
     /// What fills a hole of an encoding for this session.
     fn hole(&self, hole: Hole) -> &[u8];
@@ -108,7 +115,7 @@ pub struct Channel {
 }
 
 /// Why a session sees an event itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seen {
     /// It is what its own request made. It frees the request's slot; nothing else answers.
     Own {
@@ -123,6 +130,8 @@ pub enum Seen {
     Feed {
         /// Position in the feed.
         pos: Pos,
+        /// The other party of the dialog.
+        with: User,
         /// The session's own request that made it.
         own: Option<ReqId>,
     },
