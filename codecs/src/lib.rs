@@ -6,3 +6,5 @@ pub mod proxy;
 pub mod sasl;
 #[cfg(feature = "tls")]
 pub mod tls;
+#[cfg(feature = "xmpp")]
+pub mod xmpp;
