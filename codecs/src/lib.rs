@@ -1,5 +1,6 @@
 //! Wire formats and projections of Lavina.
 
+pub mod config;
 #[cfg(feature = "irc")]
 pub mod irc;
 pub mod proxy;
