@@ -46,7 +46,7 @@ pub(crate) enum Effect<P: Projection> {
     Secure(NoDebug<P::Layer>),
     Job { req: ReqId, job: NoDebug<P::Job> },
     Timer(u8, Option<Mono>),
-    Settings,
+    Mode,
     Close(Reason),
     Log(crate::log::Log),
     Shutdown,
@@ -154,9 +154,7 @@ impl<'a, P: Projection> Cx<'a, P> {
 
     /// False: requests are in flight; return 0 from `recv`, the input comes again when they are answered.
     pub fn barrier(&mut self) -> bool {
-        let free = self.core.out.open() == 0 && self.core.pending.is_empty();
-        self.core.blocked |= !free;
-        free
+        self.core.out.open() == 0 && self.core.pending.is_empty()
     }
 
     /// While held, `recv` is not called (a login under way).
@@ -287,6 +285,11 @@ impl<'a, P: Projection> Cx<'a, P> {
         self.core.park = Some(self.now.mono + ms);
     }
 
+    /// A guest's last words, shown where it was when its session ends.
+    pub fn farewell(&mut self, words: Str) {
+        self.core.farewell = Some(words);
+    }
+
     /// A layer comes between: what was written before this call goes out plainly, everything read so
     /// far and not taken is dropped (RFC 3207 section 6, RFC 6120 section 5.4.3.3).
     pub fn secure(&mut self, layer: P::Layer) {
@@ -307,7 +310,7 @@ impl<'a, P: Projection> Cx<'a, P> {
 
     /// The mode or the class changed.
     pub fn mode_changed(&mut self) {
-        self.effects.push(Effect::Settings);
+        self.effects.push(Effect::Mode);
     }
 
     /// Closes after everything written is sent.

@@ -24,6 +24,7 @@ pub mod refusal;
 pub mod rng;
 pub mod row;
 pub mod settings;
+mod slab;
 pub mod text;
 pub mod time;
 

@@ -3,15 +3,15 @@
 use crate::{
     command::Command,
     event::{Event, Live, Native},
-    ids::{AccountId, Epoch, Label, Origin, Pos, RoomId, SessionRef, ShardId, WorkerId},
+    ids::{AccountId, Epoch, Label, Origin, Pos, ReqId, RoomId, SessionRef, ShardId, WorkerId},
     name::{RoomName, User},
     presence::Presence,
     projection::{Notice, Replay, Signal},
-    query::{Query, Reply},
+    query::{Counts, Listed, Query, Reply},
     refusal::Refusal,
     text::Str,
 };
-use alloc::{boxed::Box, sync::Arc};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 
 /// A letter.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub enum Mail {
     /// To a shard: a follow-up is carried out and stored.
     FollowDone(ShardId, Pos),
     /// To a shard: a question.
-    Query(Origin, Option<User>, Box<Query>),
+    Query(Origin, Box<Query>),
     /// To a shard: attach a session to a room.
     Attach {
         /// The room.
@@ -55,17 +55,28 @@ pub enum Mail {
         /// Who.
         who: Box<Attacher>,
     },
-    /// To an edge: the attach is done (from here on events come).
+    /// To an edge: the session is attached (from here on events come), or not.
     Attached {
         /// The room.
         room: RoomId,
         /// Which session.
         session: SessionRef,
+        /// The number of this grant; a detach names the last one seen.
+        grant: u64,
         /// What was missed.
         replay: Result<Arc<Replay>, Refusal>,
+        /// The request it answers (a join of a member), and how.
+        answers: Option<(ReqId, Reply)>,
     },
-    /// To a shard: the worker's last session left the room.
-    Detach(RoomId, WorkerId),
+    /// To a shard: the worker's last session left the room, after this grant.
+    Detach {
+        /// The room.
+        room: RoomId,
+        /// The worker.
+        worker: WorkerId,
+        /// The last grant it has seen; the shard ignores the rest.
+        grant: u64,
+    },
     /// To a shard: the sessions of a member in a room are this present; `None`: none is left.
     Here {
         /// The room.
@@ -94,8 +105,10 @@ pub enum Mail {
         event: Arc<Event>,
         /// Whose request made it.
         origin: Option<Origin>,
-        /// The origin's session is attached from this entry on.
-        attach: bool,
+        /// The origin's session is attached from this entry on; the number of the grant.
+        grant: Option<u64>,
+        /// How present its subject is or was.
+        here: Option<Arc<Presence>>,
         /// Equal for one happening in several rooms: shown once. Zero: always.
         same: u64,
     },
@@ -116,6 +129,8 @@ pub enum Mail {
     },
     /// To an edge: something for the sessions of an account.
     Notice(AccountId, Arc<Notice>),
+    /// To an edge: something for one session.
+    NoticeTo(SessionRef, Arc<Notice>),
     /// To an edge: an answer.
     Answer(Origin, Reply),
     /// To an edge: a signal to an account's sessions.
@@ -140,8 +155,17 @@ pub enum Mail {
         /// Who asks.
         by: User,
     },
-    /// To an edge: a question about live sessions (whois, counts).
-    AskEdge(Origin, Box<EdgeQuestion>),
+    /// To an edge: who are the sessions of this account?
+    Whois {
+        /// Who waits.
+        origin: Origin,
+        /// Whose.
+        user: User,
+        /// True: an administrator.
+        admin: bool,
+    },
+    /// Passed from worker to worker, each adds what it has; the last one answers.
+    Round(Origin, Box<Round>),
 }
 
 /// What a live signal to a room wants.
@@ -166,16 +190,20 @@ pub struct Attacher {
     pub presence: Presence,
 }
 
-/// A question that an edge answers from its sessions.
+/// A question that goes round all workers.
 #[derive(Clone, Debug)]
-pub enum EdgeQuestion {
-    /// The sessions of an account.
-    Whois {
-        /// Whose.
-        user: User,
-        /// True: an administrator.
-        admin: bool,
+pub enum Round {
+    /// Rooms that live in memory only.
+    Directory {
+        /// Names after this one.
+        after: Option<RoomName>,
+        /// At most so many.
+        limit: u32,
+        /// True: secret ones too.
+        secret: bool,
+        /// Found so far.
+        found: Vec<Listed>,
     },
-    /// How many sessions and connections.
-    Counts(crate::query::Counts),
+    /// Sessions and connections.
+    Counts(Counts),
 }

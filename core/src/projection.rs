@@ -125,7 +125,10 @@ pub enum Seen {
         attached: bool,
     },
     /// Its account is the one whose membership changed. If it is out now, the session is detached.
-    About,
+    About {
+        /// True: some session of the account was there.
+        here: bool,
+    },
     /// A dialog of its account has a new entry; the position is the feed's.
     Feed {
         /// Position in the feed.
@@ -146,6 +149,8 @@ pub enum Wake {
     Login,
     /// The login was refused (too many sessions, name taken).
     LoginRefused(Refusal),
+    /// The time for logging in is over; the connection closes after this call.
+    LoginTimeout,
     /// The connection is gone. Without [`Cx::park`] in this call the session ends.
     Lost,
     /// A new connection took over this session; everything unacknowledged follows by itself.
@@ -320,8 +325,9 @@ pub struct WireClass(pub u32);
 /// What is shown to a room.
 #[derive(Clone, Copy, Debug)]
 pub enum Shown<'a> {
-    /// An entry of its log.
-    Event(&'a Event),
+    /// An entry of its log, and how present its subject ([`Event::subject`]) is, or was until it
+    /// went out with this entry; `None`: was not there.
+    Event(&'a Event, Option<&'a Presence>),
     /// A signal of the moment.
     Live(&'a Live),
 }

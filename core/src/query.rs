@@ -25,6 +25,8 @@ pub enum Query {
     Account(AccountId),
     /// Sessions and presence of an account of that name, guests included. → [`Value::Whois`].
     Whois(crate::name::UserName),
+    /// The same for an account that is known.
+    WhoisOf(User),
     /// The room of that name. → [`Value::Room`].
     RoomNamed(RoomName),
     /// A room. → [`Value::Room`].

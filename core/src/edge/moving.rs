@@ -1,6 +1,10 @@
 //! A connection on its way to another worker, with all that belongs to it.
 
-use crate::{edge::session::Core, name::User, projection::Projection};
+use crate::{
+    edge::session::{Core, Flow},
+    name::User,
+    projection::Projection,
+};
 use alloc::vec::Vec;
 
 /// A connection between two workers; opaque outside.
@@ -12,6 +16,8 @@ pub struct Moving<P: Projection> {
     pub(crate) inbox: Vec<u8>,
     /// Bytes of the layer not sent yet.
     pub(crate) wire: Vec<u8>,
+    pub(crate) secured: bool,
+    pub(crate) flow: Flow,
     /// As whom it logs in at its new place.
     pub(crate) login: User,
 }

@@ -1,14 +1,15 @@
-//! A session: what a user would lose with it.
+//! A session: what a user would lose with it; and its connection, while there is one.
 
 use crate::{
-    ids::{Label, ReqId, RoomId, SessionRef},
+    ids::{ConnId, Label, ReqId, RoomId, SessionRef},
     name::User,
     outbox::Outbox,
     presence::Presence,
+    projection::{Mode, Projection, Reason, WireClass},
     text::Str,
-    time::{Mono, UnixMillis},
+    time::{Mono, Now, UnixMillis},
 };
-use alloc::collections::BTreeMap;
+use alloc::{collections::BTreeMap, vec::Vec};
 use core::net::SocketAddr;
 
 /// The part of a session that the core keeps and [`crate::Cx`] shows.
@@ -23,8 +24,6 @@ pub(crate) struct Core {
     pub next_req: u32,
     /// `recv` is not called.
     pub held: bool,
-    /// `recv` asked to be called again when the requests in flight are answered.
-    pub blocked: bool,
     /// What was charged in this call.
     pub spent: u32,
     /// Set during `Wake::Lost`: the session stays until then.
@@ -36,6 +35,7 @@ pub(crate) struct Core {
     pub since: UnixMillis,
     pub active: UnixMillis,
     pub subscribed: bool,
+    pub farewell: Option<Str>,
 }
 
 /// A request in flight.
@@ -45,15 +45,143 @@ pub(crate) enum Pending {
     Query,
     Signal,
     Job,
+    /// The claim of a guest's name, made by the edge itself.
+    Guest,
 }
 
-/// Where an attachment stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Attachment {
-    /// Asked; events do not come yet.
-    Asked,
-    /// Events come; the place in the room's group.
-    Here,
+/// An attachment to a room.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Attachment {
+    /// Where it stands in the room's group; `None`: asked, events do not come yet.
+    pub place: Option<Place>,
+    /// The presence in this room, where it differs from the general one.
+    pub presence: Option<Presence>,
+}
+
+/// A place in one of a room's groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub group: Group,
+    pub index: u32,
+}
+
+/// Sessions of a room that are served alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Group {
+    Class(WireClass),
+    Each,
+    Quiet,
+}
+
+impl From<Mode> for Group {
+    fn from(mode: Mode) -> Group {
+        match mode {
+            Mode::Push(class) => Group::Class(class),
+            Mode::Each => Group::Each,
+            Mode::Quiet => Group::Quiet,
+        }
+    }
+}
+
+/// How many recent happenings a session remembers having been shown (see [`crate::event::Live::same`]).
+pub(crate) const SAME: usize = 4;
+
+/// A session.
+pub(crate) struct Session<P: Projection> {
+    pub projection: P,
+    pub core: Core,
+    pub conn: Option<ConnId>,
+    pub layer: Option<P::Layer>,
+    /// True once the layer's handshake was told to the projection.
+    pub secured: bool,
+    /// Plain bytes not taken yet.
+    pub inbox: Vec<u8>,
+    /// Bytes of the layer, or plain ones from before it, not sent yet.
+    pub wire: Vec<u8>,
+    pub wire_sent: usize,
+    pub paused: bool,
+    pub dirty: bool,
+    pub ready: bool,
+    /// Why it ends; nothing is read any more, what is written still goes out.
+    pub closing: Option<Reason>,
+    pub close_sent: bool,
+    /// Taken out of hubs and rooms.
+    pub ended: bool,
+    pub timers: Vec<(u8, Mono)>,
+    pub flow: Flow,
+    /// Bytes of `inbox` that `recv` found incomplete: it is not called again before there are more.
+    pub seen: usize,
+    pub same: [u64; SAME],
+    pub group: Group,
+    /// A login waiting for requests in flight.
+    pub login: Option<User>,
+    /// The name a guest has asked for, with the request.
+    pub claim: Option<(ReqId, User)>,
+    pub moving: bool,
+}
+
+impl<P: Projection> Session<P> {
+    pub fn new(projection: P, layer: Option<P::Layer>, core: Core, conn: ConnId) -> Session<P> {
+        let group = projection.mode().into();
+        Session {
+            projection,
+            core,
+            conn: Some(conn),
+            layer,
+            secured: false,
+            inbox: Vec::new(),
+            wire: Vec::new(),
+            wire_sent: 0,
+            paused: false,
+            dirty: false,
+            ready: false,
+            closing: None,
+            close_sent: false,
+            ended: false,
+            timers: Vec::new(),
+            flow: Flow::default(),
+            seen: 0,
+            same: [0; SAME],
+            group,
+            login: None,
+            claim: None,
+            moving: false,
+        }
+    }
+
+    /// Bytes held for the other end.
+    pub fn held(&self) -> usize {
+        self.core.out.held() + self.wire.len() - self.wire_sent
+    }
+
+    /// True when there is something to send.
+    pub fn has_output(&self) -> bool {
+        self.wire.len() > self.wire_sent || !self.core.out.pending().is_empty()
+    }
+
+    /// True, and remembered, when this happening was shown before.
+    pub fn shown(&mut self, same: u64) -> bool {
+        if same == 0 {
+            return false;
+        }
+        if self.same.contains(&same) {
+            return true;
+        }
+        self.same.rotate_right(1);
+        self.same[0] = same;
+        false
+    }
+
+    /// Takes up to `n` sent bytes off the front.
+    pub fn sent(&mut self, n: usize) {
+        if self.layer.is_none() && self.wire.is_empty() {
+            return self.core.out.sent(n);
+        }
+        self.wire_sent = (self.wire_sent + n).min(self.wire.len());
+        if self.wire_sent == self.wire.len() {
+            (self.wire, self.wire_sent) = (Vec::new(), 0);
+        }
+    }
 }
 
 impl Core {
@@ -67,7 +195,6 @@ impl Core {
             pending: BTreeMap::new(),
             next_req: 0,
             held: false,
-            blocked: false,
             spent: 0,
             park: None,
             rooms: BTreeMap::new(),
@@ -76,6 +203,7 @@ impl Core {
             since: now,
             active: now,
             subscribed: false,
+            farewell: None,
         }
     }
 
@@ -84,5 +212,32 @@ impl Core {
         let req = ReqId(self.next_req);
         self.pending.insert(req, what);
         req
+    }
+
+    /// The presence shown in a room.
+    pub fn presence_in(&self, room: RoomId) -> Presence {
+        let own = self.rooms.get(&room).and_then(|a| a.presence.as_ref());
+        own.or(self.presence.as_ref()).cloned().unwrap_or_default()
+    }
+}
+
+/// What a session may spend: a bucket that fills with time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Flow {
+    debt: u64,
+    at: Mono,
+}
+
+impl Flow {
+    /// Spends; answers until when reading must wait, if it must.
+    pub fn spend(&mut self, cost: u32, now: Now, burst: u32, rate: u32) -> Option<Mono> {
+        if burst == 0 || rate == 0 {
+            return None;
+        }
+        let earned = now.mono.since(self.at).saturating_mul(u64::from(rate)) / 1_000;
+        self.debt = self.debt.saturating_sub(earned) + u64::from(cost);
+        self.at = now.mono;
+        let over = self.debt.checked_sub(u64::from(burst)).filter(|o| *o > 0)?;
+        Some(now.mono + (over * 1_000).div_ceil(u64::from(rate)))
     }
 }
