@@ -1,10 +1,14 @@
 //! Wire formats and projections of Lavina.
 
+pub mod cli;
 pub mod config;
 #[cfg(feature = "irc")]
 pub mod irc;
+pub mod job;
+pub mod layer;
 pub mod proxy;
 pub mod sasl;
+pub mod settings;
 #[cfg(feature = "tls")]
 pub mod tls;
 #[cfg(feature = "xmpp")]

@@ -69,7 +69,7 @@ pub(super) const SECTIONS: &[Section] = &[
     Section {
         name: "listen",
         repeated: true,
-        doc: "Where to listen: one table a listener. Without any, the four below hold; with one, only those written.",
+        doc: "Where to listen: one table a listener. Without any, those below hold; with one, only those written.",
         read: read_listen,
         rows: || rows(LISTEN),
     },

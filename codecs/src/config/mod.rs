@@ -12,6 +12,7 @@ mod keys;
 mod read;
 
 pub use address::ListenAddress;
+pub(crate) use diagnostic::closest;
 pub use diagnostic::{Diagnostic, Severity};
 pub use docs::{example, reference};
 
