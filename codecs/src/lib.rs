@@ -1,5 +1,6 @@
 //! Wire formats and projections of Lavina.
 
+pub mod account;
 pub mod cli;
 pub mod config;
 #[cfg(feature = "irc")]

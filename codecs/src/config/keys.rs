@@ -2,10 +2,11 @@
 
 use super::read::{Key, Reader, Set, Spans};
 use super::{
-    Config, Durability, Irc, LimitsConfig, Listen, ListenAddress, ListenTls, Log, LogFormat, LogLevel, Oper,
+    Config, Durability, Irc, LimitsConfig, Listen, ListenAddress, ListenTls, Log, LogFormat, Oper,
     PasswordConfig, Preset, Protocol, Registration, Rooms, Tls,
 };
 use crate::sasl::{MAX_ITERATIONS, MIN_ITERATIONS};
+use lavina_core::log::Level;
 use lavina_core::settings::{Guests, WhoMay};
 use toml_span::Value;
 
@@ -259,9 +260,9 @@ const LOG: &[Key<Log>] = &[
         "level",
         "\"info\"",
         "What is told: \"error\": somebody must act; \"warn\": wrong but handled; \"info\": starts, stops, logins; \
-         \"debug\": each connection; \"trace\": each message's way.",
-        Set::OneOf(&["error", "warn", "info", "debug", "trace"], |l, i| {
-            l.level = [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace][i];
+         \"debug\": each request.",
+        Set::OneOf(&["error", "warn", "info", "debug"], |l, i| {
+            l.level = [Level::Error, Level::Warn, Level::Info, Level::Debug][i];
         }),
     ),
     key(

@@ -18,6 +18,7 @@ pub use docs::{example, reference};
 
 use crate::sasl::DEFAULT_ITERATIONS;
 use lavina_core::limits::Limits;
+use lavina_core::log::Level;
 use lavina_core::settings::{Guests, WhoMay};
 
 /// Everything an operator can decide. [`Config::default`] is what holds without a file.
@@ -110,24 +111,9 @@ pub struct Tls {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Log {
     /// What is told.
-    pub level: LogLevel,
+    pub level: Level,
     /// How it is written.
     pub format: LogFormat,
-}
-
-/// Each level tells what the ones before it tell, and more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LogLevel {
-    /// Something is broken and somebody must act.
-    Error,
-    /// Something is wrong but handled.
-    Warn,
-    /// Starts, stops, logins.
-    Info,
-    /// Each connection, for finding faults.
-    Debug,
-    /// Each message's way (never its text).
-    Trace,
 }
 
 /// How log lines look.
@@ -228,7 +214,7 @@ impl Default for Config {
             plaintext_anywhere: false,
             listen: Listen::defaults(),
             tls: Tls::default(),
-            log: Log { level: LogLevel::Info, format: LogFormat::Text },
+            log: Log { level: Level::Info, format: LogFormat::Text },
             registration: Registration::default(),
             password: PasswordConfig { iterations: DEFAULT_ITERATIONS },
             rooms: Rooms {
