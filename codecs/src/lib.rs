@@ -3,12 +3,14 @@
 pub mod account;
 pub mod cli;
 pub mod config;
+pub mod control;
 #[cfg(feature = "irc")]
 pub mod irc;
 pub mod job;
 pub mod layer;
 pub mod proxy;
 pub mod sasl;
+pub mod session;
 pub mod settings;
 #[cfg(feature = "tls")]
 pub mod tls;

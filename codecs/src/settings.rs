@@ -1,11 +1,15 @@
-//! The settings of a running server: what the core reads, what the protocols read, what listeners are.
+//! The settings of a running server: what the core reads, what the protocols read, what listeners are. They are made
+//! from a [`Config`], at the start and at each reload.
 
+use crate::config::{Config, Listen, ListenTls};
 use lavina_core::settings::Settings as CoreSettings;
-#[cfg(feature = "tls")]
+use lavina_core::text::Str;
+use std::net::SocketAddr;
+#[cfg(all(feature = "tls", any(feature = "irc", feature = "xmpp")))]
 use std::sync::Arc;
 
 /// Everything that a projection may look up. A reload makes a new one; sessions see it from then on.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Settings {
     /// What the core reads too.
     pub core: CoreSettings,
@@ -19,6 +23,66 @@ pub struct Settings {
     /// TLS for XMPP listeners.
     #[cfg(all(feature = "xmpp", feature = "tls"))]
     pub xmpp_tls: Option<Arc<crate::tls::TlsConfig>>,
+}
+
+impl Settings {
+    /// Settings without TLS.
+    ///
+    /// `shards` is what the store was made with (a new one: [`Config::shards`] or the preset's). `secret` is the
+    /// server's own, kept in its data directory and the same for ever.
+    pub fn new(config: &Config, shards: u8, secret: [u8; 32]) -> Self {
+        Self {
+            core: CoreSettings {
+                domain: Str::new(&config.domain),
+                shards,
+                limits: config.limits.values,
+                guests: config.guests,
+                open_registration: config.registration.open,
+                create_rooms: config.rooms.who_may_create,
+                ephemeral_rooms: config.rooms.ephemeral,
+                secret,
+            },
+            iterations: config.password.iterations,
+            plaintext_anywhere: config.plaintext_anywhere,
+            #[cfg(all(feature = "irc", feature = "tls"))]
+            irc_tls: None,
+            #[cfg(all(feature = "xmpp", feature = "tls"))]
+            xmpp_tls: None,
+        }
+    }
+
+    /// The same with a certificate for all TLS listeners.
+    ///
+    /// # Errors
+    /// [`TlsConfigError`](crate::tls::TlsConfigError) when the certificate cannot be used.
+    #[cfg(all(feature = "tls", any(feature = "irc", feature = "xmpp")))]
+    pub fn with_tls(
+        mut self,
+        identity: &crate::tls::Identity,
+        provider: &crate::tls::Provider,
+        clock: crate::tls::Clock,
+    ) -> Result<Self, crate::tls::TlsConfigError> {
+        use crate::tls::{Alpn, TlsConfig};
+        let make = |alpn: Alpn| TlsConfig::new(identity, alpn, provider.clone(), clock).map(Arc::new);
+        #[cfg(feature = "irc")]
+        {
+            self.irc_tls = Some(make(Alpn::Irc)?);
+        }
+        #[cfg(feature = "xmpp")]
+        {
+            self.xmpp_tls = Some(make(Alpn::XmppClient)?);
+        }
+        Ok(self)
+    }
+}
+
+impl Default for Settings {
+    /// What holds without a configuration file, in a store of the preset's number of shards, with an empty secret: for
+    /// tests and simulations.
+    fn default() -> Self {
+        let config = Config::default();
+        Self::new(&config, config.limits.preset.shards(), [0; 32])
+    }
 }
 
 impl AsRef<CoreSettings> for Settings {
@@ -36,6 +100,24 @@ pub enum Protocol {
     /// XMPP for clients.
     #[cfg(feature = "xmpp")]
     Xmpp,
+    /// The operator's commands, on a socket that only the server's owner can open.
+    Control,
+}
+
+impl Protocol {
+    /// The protocol of a configured listener, if it is built in.
+    fn built(configured: crate::config::Protocol) -> Option<Self> {
+        match configured {
+            #[cfg(feature = "irc")]
+            crate::config::Protocol::Irc => Some(Self::Irc),
+            #[cfg(not(feature = "irc"))]
+            crate::config::Protocol::Irc => None,
+            #[cfg(feature = "xmpp")]
+            crate::config::Protocol::Xmpp => Some(Self::Xmpp),
+            #[cfg(not(feature = "xmpp"))]
+            crate::config::Protocol::Xmpp => None,
+        }
+    }
 }
 
 /// How a listener is protected.
@@ -56,4 +138,59 @@ pub struct Listener {
     pub protocol: Protocol,
     /// How it is protected.
     pub security: Security,
+}
+
+/// A listener to be opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bind {
+    /// The addresses to bind, IPv6 first. Of a pair one may fail, on a machine without that family; IPv6 sockets are
+    /// to be bound for IPv6 only.
+    pub sockets: Vec<SocketAddr>,
+    /// What its connections are opened with.
+    pub listener: Listener,
+    /// Whether each connection begins with a PROXY header, see [`crate::proxy`].
+    pub proxy: bool,
+}
+
+impl Bind {
+    /// The listeners of a configuration, in its order. Protocols that are not built in are left out; the check of the
+    /// configuration has told of them.
+    pub fn all(config: &Config) -> Vec<Self> {
+        config.listen.iter().filter_map(Self::one).collect()
+    }
+
+    fn one(listen: &Listen) -> Option<Self> {
+        let protocol = Protocol::built(listen.protocol)?;
+        let security = match listen.tls {
+            ListenTls::Off => Security::Off,
+            ListenTls::Starttls => Security::Starttls,
+            ListenTls::Direct => Security::Direct,
+        };
+        let listener = Listener { protocol, security };
+        Some(Self { sockets: listen.address.sockets(), listener, proxy: listen.proxy })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_listeners_are_bound_for_both_families() {
+        for bind in Bind::all(&Config::default()) {
+            assert_eq!(bind.sockets.len(), 2);
+            assert!(
+                bind.listener.security != Security::Off || bind.sockets.iter().all(|s| s.ip().is_loopback())
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_configured_arrives() {
+        let config =
+            crate::config::parse("x", "domain = \"example.org\"\n[password]\niterations = 5000").config;
+        let settings = Settings::new(&config, 4, [7; 32]);
+        assert_eq!(settings.core.domain, "example.org");
+        assert_eq!((settings.core.shards, settings.iterations, settings.core.secret), (4, 5000, [7; 32]));
+    }
 }

@@ -1,0 +1,147 @@
+//! The one projection of the server: whichever protocol a connection speaks.
+//!
+//! A protocol adds a variant here, an arm in [`each`], one in [`Session::accept`] and one in [`Session::encode`]; its
+//! session has the same methods as [`Projection`], with this type as the context's parameter.
+
+use crate::control::Control;
+use crate::job::{Done, Job};
+use crate::layer::Layer;
+use crate::settings::{Listener, Protocol, Security, Settings};
+use lavina_core::event::{Event, Live};
+use lavina_core::ids::ReqId;
+use lavina_core::name::RoomName;
+use lavina_core::projection::{Hole, Mode, Pieces, Projection, Reason, Seen, Shown, Wake, WireClass};
+use lavina_core::query::Reply;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// The context of a call, as all protocols of this crate see it.
+pub type Cx<'a> = lavina_core::Cx<'a, Session>;
+
+/// The bits of a wire class that a protocol may use; those above tell the protocols apart.
+pub const CLASS_BITS: u32 = 28;
+
+/// The upper bits of IRC's wire classes.
+#[cfg(feature = "irc")]
+pub const IRC_CLASS: u32 = 1;
+
+/// The upper bits of XMPP's wire classes.
+#[cfg(feature = "xmpp")]
+pub const XMPP_CLASS: u32 = 2;
+
+/// The number of IRC's native payloads.
+#[cfg(feature = "irc")]
+pub const IRC_NATIVE: u8 = 1;
+
+/// The number of XMPP's native payloads.
+#[cfg(feature = "xmpp")]
+pub const XMPP_NATIVE: u8 = 2;
+
+/// A session of any protocol.
+pub enum Session {
+    /// The control socket.
+    Control(Control),
+    /// A listener without a protocol behind it: whatever is said closes the connection.
+    Mute,
+}
+
+/// Calls the same method of whichever session it is.
+macro_rules! each {
+    ($on:expr, $session:ident => $call:expr, $mute:expr) => {
+        match $on {
+            Session::Control($session) => $call,
+            Session::Mute => $mute,
+        }
+    };
+}
+
+impl Projection for Session {
+    type Listener = Listener;
+    type Layer = Layer;
+    type Settings = Settings;
+    type Job = Job;
+    type Done = Done;
+
+    fn accept(on: Listener, _peer: Option<SocketAddr>, settings: &Arc<Settings>) -> (Self, Option<Layer>) {
+        let layer = (on.security == Security::Direct).then(|| layer(on.protocol, settings)).flatten();
+        let session = match on.protocol {
+            Protocol::Control => Self::Control(Control::accept()),
+            #[cfg(feature = "irc")]
+            Protocol::Irc => Self::Mute,
+            #[cfg(feature = "xmpp")]
+            Protocol::Xmpp => Self::Mute,
+        };
+        // Where TLS should be and cannot (its certificate went missing), nothing may be said in the clear.
+        if on.security == Security::Direct && layer.is_none() { (Self::Mute, None) } else { (session, layer) }
+    }
+
+    fn opened(&mut self, cx: &mut Cx<'_>) {
+        each!(self, session => session.opened(cx), cx.close(Reason::Tls("no certificate")));
+    }
+
+    fn recv(&mut self, bytes: &[u8], cx: &mut Cx<'_>) -> Result<usize, Reason> {
+        each!(self, session => session.recv(bytes, cx), Err(Reason::Tls("no certificate")))
+    }
+
+    fn seen(&mut self, event: &Arc<Event>, how: Seen, cx: &mut Cx<'_>) {
+        each!(self, session => session.seen(event, how, cx), ());
+    }
+
+    fn seen_live(&mut self, live: &Arc<Live>, own: Option<ReqId>, cx: &mut Cx<'_>) {
+        each!(self, session => session.seen_live(live, own, cx), ());
+    }
+
+    fn reply(&mut self, req: ReqId, reply: Reply, cx: &mut Cx<'_>) {
+        each!(self, session => session.reply(req, reply, cx), ());
+    }
+
+    fn done(&mut self, req: ReqId, done: Done, cx: &mut Cx<'_>) {
+        each!(self, session => session.done(req, done, cx), ());
+    }
+
+    fn wake(&mut self, why: Wake, cx: &mut Cx<'_>) {
+        each!(self, session => session.wake(why, cx), ());
+    }
+
+    fn mode(&self) -> Mode {
+        each!(self, session => session.mode(), Mode::Quiet)
+    }
+
+    fn encode(
+        class: WireClass,
+        _name: Option<&RoomName>,
+        _shown: Shown<'_>,
+        _settings: &Settings,
+        _out: &mut Pieces,
+    ) {
+        // The control socket has no class: its sessions see no rooms.
+        debug_assert_eq!(class.0 >> CLASS_BITS, 0);
+    }
+
+    fn hole(&self, hole: Hole) -> &[u8] {
+        each!(self, session => session.hole(hole), &[])
+    }
+
+    fn run(job: Job) -> Done {
+        job.run()
+    }
+}
+
+/// A new TLS layer for a protocol; `None` where there is no certificate.
+#[cfg(all(feature = "tls", any(feature = "irc", feature = "xmpp")))]
+pub fn layer(protocol: Protocol, settings: &Settings) -> Option<Layer> {
+    let config = match protocol {
+        #[cfg(feature = "irc")]
+        Protocol::Irc => settings.irc_tls.clone(),
+        #[cfg(feature = "xmpp")]
+        Protocol::Xmpp => settings.xmpp_tls.clone(),
+        Protocol::Control => None,
+    };
+    Layer::tls(config?).ok()
+}
+
+/// A new TLS layer for a protocol: none, for TLS, or whatever would use it, is not built in.
+#[cfg(not(all(feature = "tls", any(feature = "irc", feature = "xmpp"))))]
+pub fn layer(_: Protocol, _: &Settings) -> Option<Layer> {
+    None
+}
