@@ -229,6 +229,20 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// The keys that differ in `new` but are read at a start only; a reload takes everything else over.
+    pub fn needs_restart(&self, new: &Self) -> Vec<&'static str> {
+        let differ = [
+            ("domain", self.domain != new.domain),
+            ("data-dir", self.data_dir != new.data_dir),
+            ("workers", self.workers != new.workers),
+            ("durability", self.durability != new.durability),
+            ("listen", self.listen != new.listen),
+        ];
+        differ.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+    }
+}
+
 impl Listen {
     /// Where the server listens when nothing is configured: plaintext for this machine only, everything else by TLS.
     /// Protocols and TLS that are not built in are left out.

@@ -56,6 +56,20 @@ fn the_reference_page_has_every_key() {
     }
 }
 
+#[test]
+fn the_reference_page_in_the_repository_is_current() {
+    let committed = include_str!("../../../docs/configuration.md");
+    assert!(committed == reference(), "run `lavina config reference > docs/configuration.md`");
+}
+
+#[test]
+fn what_a_reload_cannot_change_is_named() {
+    let old = Config::default();
+    let new = read("domain = \"example.org\"\nworkers = 2\n[irc]\nmotd = \"new\"").config;
+    assert_eq!(old.needs_restart(&new), ["domain", "workers"]);
+    assert!(old.needs_restart(&old).is_empty());
+}
+
 #[cfg(all(feature = "irc", feature = "xmpp", feature = "tls"))]
 #[test]
 fn a_whole_file() {
