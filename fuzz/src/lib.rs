@@ -1,1 +1,4 @@
-//! Under construction.
+//! Every generative test of Lavina: the simulator and the fuzz bodies.
+
+pub mod input;
+pub mod secure;
