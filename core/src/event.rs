@@ -109,6 +109,9 @@ pub enum What {
         /// How its author's client named it, for protocols that refer to it so.
         #[n(3)]
         target_client_id: Option<Str>,
+        /// The wire form of the withdrawal.
+        #[n(4)]
+        native: Option<Native>,
     },
     /// One reaction was added or taken back.
     #[n(3)]

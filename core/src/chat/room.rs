@@ -1,19 +1,34 @@
 //! A room or dialog: members, rules, topic, log.
+//!
+//! Rows of people: besides members, invited, banned and knocking ones there are rows of people who
+//! *left* with a power of their own, that is other than a newcomer's. So a person's rank survives
+//! leaving (XEP-0045, section 5.2: affiliations are long-lived), and muting is not escaped by it.
 
+use super::{Done, Draft, Verdict, check_reason};
 use crate::{
-    event::Event,
+    command::{Act, Target},
+    event::{Actor, Event, How, MemberChange, What},
     ids::{AccountId, OnceKey, Pos, RoomId},
-    policy::{MaskEntry, Member},
-    query::TopicSet,
-    row::RoomHead,
+    name::User,
+    policy::{MaskEntry, Member, Membership, Policy, Power, Standing, Visibility},
+    presence::Presence,
+    projection::Notice,
+    query::{RoomView, TopicSet},
+    refusal::Refusal,
+    row::{Change, RoomHead, RoomRows},
+    settings::Settings,
     text::{Octets, Str},
     time::UnixMillis,
 };
 use alloc::{
+    boxed::Box,
     collections::{BTreeMap, VecDeque},
     sync::Arc,
     vec::Vec,
 };
+
+/// Keys of retries remembered in a room; above, the older half is forgotten early.
+pub const ONCE_KEYS: usize = 1_024;
 
 /// The durable part of a room.
 #[derive(Clone, Debug)]
@@ -26,11 +41,11 @@ pub struct Room {
     pub topic: Option<TopicSet>,
     /// The mask lists.
     pub masks: Vec<MaskEntry>,
-    /// Rows of members: joined, invited, banned, knocking.
+    /// Rows of members: joined, invited, banned, knocking, left with a power of their own.
     pub members: BTreeMap<AccountId, Member>,
     /// Named values.
     pub attrs: BTreeMap<Str, Octets>,
-    /// The latest entries.
+    /// The latest entries, at most `Limits::tail`.
     pub tail: VecDeque<Arc<Event>>,
     /// True: `tail` is the whole log.
     pub whole: bool,
@@ -40,4 +55,399 @@ pub struct Room {
     pub last_at: UnixMillis,
     /// Recent keys of retries: where the message is, when it came.
     pub once: BTreeMap<OnceKey, (Pos, UnixMillis)>,
+    /// An older entry handed in for the next act.
+    pub(super) lent: Option<Arc<Event>>,
+}
+
+/// What is noted with a change of standing.
+#[derive(Default)]
+pub(super) struct Note {
+    pub reason: Option<Str>,
+    pub display: Option<Str>,
+    pub voiced: Option<bool>,
+}
+
+impl Note {
+    pub(super) fn why(reason: &Option<Str>) -> Note {
+        Note { reason: reason.clone(), ..Note::default() }
+    }
+}
+
+impl Room {
+    // --- for everybody ---
+
+    /// THE function that says who may read which entry, on every path: history, replay, context, search.
+    /// `None`: nothing. `Some(floor)`: the entries above `floor`.
+    pub fn readable(&self, reader: AccountId) -> Option<Pos> {
+        let head = self.head.as_ref().filter(|h| !h.destroyed)?;
+        if let Some((a, b)) = &head.parties {
+            return (a.id == reader || b.id == reader).then_some(Pos::ZERO);
+        }
+        let row = self.members.get(&reader);
+        let is = |what: Membership| row.is_some_and(|m| m.standing.membership == what);
+        match head.policy.history {
+            Visibility::World if !is(Membership::Banned) => Some(Pos::ZERO),
+            _ if !is(Membership::Joined) => None,
+            Visibility::Joined => row.map(|m| m.since.back()),
+            _ => Some(Pos::ZERO),
+        }
+    }
+
+    /// The room at this moment. `here`: who is there.
+    pub fn view(&self, here: BTreeMap<AccountId, Presence>) -> RoomView {
+        let none = || RoomHead {
+            name: None,
+            policy: Policy::default(),
+            created: UnixMillis::default(),
+            parties: None,
+            destroyed: true,
+        };
+        let head = self.head.clone().unwrap_or_else(none);
+        RoomView {
+            id: self.id,
+            parties: head.parties.clone(),
+            head,
+            topic: self.topic.clone(),
+            members: self.members.clone(),
+            here,
+            masks: self.masks.clone(),
+            attrs: self.attrs.clone(),
+            last: self.last,
+        }
+    }
+
+    /// The entries after `since` that `reader` may see, in order; `None`: some of them are no longer in
+    /// `tail` and must be read.
+    pub fn replay(&self, since: Pos, reader: AccountId) -> Option<Vec<Arc<Event>>> {
+        let Some(floor) = self.readable(reader) else { return Some(Vec::new()) };
+        let after = since.max(floor);
+        let covered = self.whole || self.tail.front().is_some_and(|first| after >= first.prev);
+        covered.then(|| self.tail.iter().filter(|e| e.pos > after).cloned().collect())
+    }
+
+    /// An entry that the act is about and that must be read first, then handed to [`Room::remember`].
+    pub fn needs(&self, act: &Act) -> Option<Pos> {
+        let target = match act {
+            Act::Edit { target, .. } | Act::Redact { target, .. } | Act::React { target, .. } => target,
+            _ => return None,
+        };
+        match target {
+            Target::Pos(pos) if !self.whole && *pos <= self.last && self.entry(*pos).is_none() => Some(*pos),
+            _ => None,
+        }
+    }
+
+    /// Hands in an older entry for the next act only.
+    pub fn remember(&mut self, event: Arc<Event>) {
+        if event.room == self.id {
+            self.lent = Some(event);
+        }
+    }
+
+    /// A position's entry, if it is in memory.
+    pub fn entry(&self, pos: Pos) -> Option<&Arc<Event>> {
+        let lent = self.lent.as_ref().filter(|e| e.pos == pos);
+        let i = self.tail.partition_point(|e| e.pos < pos);
+        self.tail.get(i).filter(|e| e.pos == pos).or(lent)
+    }
+
+    /// True: exists and did not end.
+    pub fn is_live(&self) -> bool {
+        self.head.as_ref().is_some_and(|h| !h.destroyed)
+    }
+
+    /// Somebody's standing; of one without a row, a newcomer's.
+    pub fn standing(&self, id: AccountId) -> Standing {
+        let users = self.head.as_ref().map_or(0, |h| h.policy.levels.users);
+        let nobody = Standing { membership: Membership::Left, power: users };
+        self.members.get(&id).map_or(nobody, |m| m.standing)
+    }
+
+    // --- coming into memory ---
+
+    /// One that is not made.
+    pub(super) fn fresh(id: RoomId) -> Room {
+        Room {
+            id,
+            head: None,
+            topic: None,
+            masks: Vec::new(),
+            members: BTreeMap::new(),
+            attrs: BTreeMap::new(),
+            tail: VecDeque::new(),
+            whole: true,
+            last: Pos::ZERO,
+            last_at: UnixMillis::default(),
+            once: BTreeMap::new(),
+            lent: None,
+        }
+    }
+
+    /// From its rows.
+    pub(super) fn load(id: RoomId, rows: RoomRows, settings: &Settings) -> Room {
+        let mut tail: VecDeque<Arc<Event>> = rows.tail.into();
+        while tail.len() > settings.limits.tail {
+            tail.pop_front();
+        }
+        Room {
+            head: Some(rows.head),
+            topic: rows.topic,
+            masks: rows.masks,
+            members: rows.members.into_iter().map(|m| (m.user.id, m)).collect(),
+            attrs: rows.attrs.into_iter().collect(),
+            whole: tail.front().is_none_or(|e| e.prev == Pos::ZERO),
+            last: tail.back().map_or(Pos::ZERO, |e| e.pos),
+            last_at: tail.back().map_or(UnixMillis::default(), |e| e.at),
+            once: tail.iter().filter_map(|e| Some((e.once?, (e.pos, e.at)))).collect(),
+            tail,
+            ..Room::fresh(id)
+        }
+    }
+
+    /// True: not made, or ended and only ever in memory.
+    pub(super) fn is_void(&self) -> bool {
+        self.head.as_ref().is_none_or(|h| h.destroyed && self.id.is_transient())
+    }
+
+    /// True: holds what is not stored. Transient ids are the highest.
+    pub(super) fn is_pinned(&self) -> bool {
+        let guests = self.members.last_key_value().is_some_and(|(id, _)| id.is_transient());
+        !self.is_void() && (self.id.is_transient() || guests)
+    }
+
+    // --- acts ---
+
+    pub(super) fn act(&mut self, draft: &mut Draft<'_>) -> Done {
+        let entry = draft.entry;
+        let command = &entry.command;
+        if let Some(pos) = self.repeated(draft) {
+            return Ok(Verdict::Already(pos));
+        }
+        match &command.act {
+            Act::Join(join) => return self.join(join, draft),
+            Act::Say { message, subject, parties } => {
+                return self.say(message, subject, parties.as_deref(), draft);
+            }
+            _ => {}
+        }
+        let head = self.head.as_ref().filter(|h| !h.destroyed).ok_or(Refusal::NoSuchRoom)?;
+        let stranger = command.by.user().is_some_and(|u| !self.members.contains_key(&u.id));
+        if (head.policy.secret || head.parties.is_some()) && stranger {
+            return Err(Refusal::NoSuchRoom);
+        }
+        match &command.act {
+            Act::Edit { target, message } => return self.edit(target, message, draft),
+            Act::Redact { target, reason, native } => {
+                check_reason(reason.as_ref(), draft.settings)?;
+                return self.redact(target, reason, native.as_ref(), draft);
+            }
+            Act::React { target, keys, mode, native } => {
+                return self.react(target, keys, *mode, native.as_ref(), draft);
+            }
+            Act::Rename { to, same } => return self.rename(to, *same, draft),
+            Act::Forget => return self.forget(draft),
+            // Whoever belongs to a dialog does so for good, and nobody rules it.
+            _ if head.parties.is_some() => return Err(Refusal::Forbidden),
+            _ => {}
+        }
+        self.act_of_rooms(&command.act, draft)
+    }
+
+    fn act_of_rooms(&mut self, act: &Act, draft: &mut Draft<'_>) -> Done {
+        if let Act::Leave { reason, .. }
+        | Act::Invite { reason, .. }
+        | Act::Knock { reason }
+        | Act::Kick { reason, .. }
+        | Act::Ban { reason, .. }
+        | Act::SetPower { reason, .. }
+        | Act::Destroy { reason, .. } = act
+        {
+            check_reason(reason.as_ref(), draft.settings)?;
+        }
+        match act {
+            Act::Leave { reason, quit, same } => self.leave(reason, *quit, *same, draft),
+            Act::Invite { user, reason } => self.invite(user, reason, draft),
+            Act::Knock { reason } => self.knock(reason, draft),
+            Act::Kick { user, reason } => self.kick(user, reason, draft),
+            Act::Ban { user, reason } => self.ban(user, reason, draft),
+            Act::Unban { user } => self.unban(user, draft),
+            Act::SetPower { user, power, voiced, reason } => {
+                self.set_power(user, *power, *voiced, reason, draft)
+            }
+            Act::SetTopic(text) => self.set_topic(text, draft),
+            Act::SetPolicy { from, to } => self.set_policy(from, to, draft),
+            Act::SetMasks { add, remove } => self.set_masks(add, remove, draft),
+            Act::SetRoomAttr { key, value } => self.set_room_attr(key, value, draft),
+            Act::Destroy { reason, instead } => self.destroy(reason, instead.as_ref(), draft),
+            _ => Err(Refusal::Invalid("not an act of a room")),
+        }
+    }
+
+    /// Where the same command was carried out before.
+    fn repeated(&mut self, draft: &Draft<'_>) -> Option<Pos> {
+        let key = draft.entry.command.once?;
+        let (pos, at) = *self.once.get(&key)?;
+        let fresh = draft.entry.at.0.saturating_sub(at.0) <= draft.settings.limits.once_time;
+        fresh.then_some(pos)
+    }
+
+    /// Remembers the key of the entry just made.
+    fn note_once(&mut self, key: OnceKey, pos: Pos, at: UnixMillis, settings: &Settings) {
+        if self.once.len() >= ONCE_KEYS {
+            let old = at.0.saturating_sub(settings.limits.once_time);
+            self.once.retain(|_, (_, t)| t.0 >= old);
+        }
+        if self.once.len() >= ONCE_KEYS {
+            let mut places: Vec<Pos> = self.once.values().map(|(p, _)| *p).collect();
+            places.sort_unstable();
+            let middle = places.get(places.len() / 2).copied().unwrap_or(Pos::ZERO);
+            self.once.retain(|_, (p, _)| *p > middle);
+        }
+        self.once.insert(key, (pos, at));
+    }
+
+    // --- what acts are made of ---
+
+    /// The rules. Of a room that is not made, the default ones.
+    pub(super) fn policy(&self) -> Policy {
+        self.head.as_ref().map(|h| h.policy.clone()).unwrap_or_default()
+    }
+
+    pub(super) fn is_dialog(&self) -> bool {
+        self.head.as_ref().is_some_and(|h| h.parties.is_some())
+    }
+
+    pub(super) fn is_joined(&self, id: AccountId) -> bool {
+        self.standing(id).membership == Membership::Joined
+    }
+
+    /// The power of a member; the server's is the highest.
+    pub(super) fn member_power(&self, by: &Actor) -> Result<Power, Refusal> {
+        match by {
+            Actor::Server => Ok(Power::MAX),
+            Actor::User(u) if self.is_joined(u.id) => Ok(self.standing(u.id).power),
+            Actor::User(_) => Err(Refusal::NotMember),
+        }
+    }
+
+    /// The power of a member, or of somebody whose rank outlived his leaving.
+    pub(super) fn ranked_power(&self, by: &Actor) -> Result<Power, Refusal> {
+        match by {
+            Actor::User(u) if self.standing(u.id).membership == Membership::Left => {
+                self.members.get(&u.id).map(|m| m.standing.power).ok_or(Refusal::NotMember)
+            }
+            _ => self.member_power(by),
+        }
+    }
+
+    /// Refuses to act on somebody of equal or higher power. In a guests' room, which has no owner,
+    /// equals act on each other.
+    pub(super) fn check_rank(&self, power: Power, target: AccountId) -> Result<(), Refusal> {
+        let theirs = self.standing(target).power;
+        let higher = power > theirs || (self.id.is_transient() && power == theirs);
+        if power == Power::MAX || higher { Ok(()) } else { Err(Refusal::Outranked) }
+    }
+
+    /// Makes an entry.
+    pub(super) fn emit(&mut self, draft: &mut Draft<'_>, what: What) -> Pos {
+        let nth = draft.out.events.len() as u64;
+        let entry = draft.entry;
+        let event = Arc::new(Event {
+            room: self.id,
+            pos: Pos(entry.first.0 + nth),
+            prev: self.last,
+            at: UnixMillis(entry.at.0 + nth).max(UnixMillis(self.last_at.0 + 1)),
+            by: entry.command.by.clone(),
+            once: entry.command.once,
+            what,
+        });
+        debug_assert!(event.pos > event.prev);
+        self.last = event.pos;
+        self.last_at = event.at;
+        if let Some(key) = event.once {
+            self.note_once(key, event.pos, event.at, draft.settings);
+        }
+        self.tail.push_back(event.clone());
+        while self.tail.len() > draft.settings.limits.tail {
+            self.tail.pop_front();
+            self.whole = false;
+        }
+        let pos = event.pos;
+        draft.out.events.push(event);
+        pos
+    }
+
+    /// Changes somebody's standing: row, entry, and a notice to his sessions.
+    pub(super) fn stand(
+        &mut self,
+        draft: &mut Draft<'_>,
+        user: &User,
+        after: Standing,
+        how: How,
+        note: Note,
+    ) -> Pos {
+        let before = self.standing(user.id);
+        let levels = self.policy().levels;
+        let change = MemberChange {
+            user: user.clone(),
+            before,
+            after,
+            how,
+            reason: note.reason.clone(),
+            display: note.display.clone(),
+            levels,
+        };
+        let pos = self.emit(draft, What::Member(Box::new(change)));
+        let old = self.members.get(&user.id).cloned();
+        let voiced = note.voiced.unwrap_or_else(|| old.as_ref().is_some_and(|m| m.voiced));
+        let row = match old {
+            Some(old) if before.membership == after.membership && how == How::Power => {
+                Member { standing: after, voiced, ..old }
+            }
+            _ => Member {
+                user: user.clone(),
+                standing: after,
+                since: pos,
+                at: self.last_at,
+                by: draft.entry.command.by.user().cloned(),
+                reason: note.reason,
+                voiced,
+                display: note.display,
+            },
+        };
+        let gone = after == Standing { membership: Membership::Left, power: levels.users };
+        self.put_member(draft, user.id, (!gone).then_some(row));
+        if let Some(event) = draft.out.events.last().cloned() {
+            let name = self.head.as_ref().and_then(|h| h.name.clone());
+            draft.tell(user.id, Notice::Membership { name, event, origin: None });
+        }
+        pos
+    }
+
+    pub(super) fn put_member(&mut self, draft: &mut Draft<'_>, id: AccountId, row: Option<Member>) {
+        match &row {
+            Some(row) => self.members.insert(id, row.clone()),
+            None => self.members.remove(&id),
+        };
+        draft.change(Change::Member(self.id, id, row));
+    }
+
+    /// Changes the head.
+    pub(super) fn edit_head(&mut self, draft: &mut Draft<'_>, edit: impl FnOnce(&mut RoomHead)) {
+        if let Some(head) = &mut self.head {
+            edit(head);
+            draft.change(Change::Room(self.id, Some(head.clone())));
+        }
+    }
+
+    /// Refuses a new row where there are as many as may be.
+    pub(super) fn check_rows(&self, id: AccountId, settings: &Settings) -> Result<(), Refusal> {
+        let full = self.members.len() >= settings.limits.members && !self.members.contains_key(&id);
+        if full { Err(Refusal::RoomFull) } else { Ok(()) }
+    }
+}
+
+/// Refuses a power below what is needed.
+pub(super) fn need(power: Power, level: Power) -> Result<(), Refusal> {
+    if power >= level { Ok(()) } else { Err(Refusal::Power(level)) }
 }

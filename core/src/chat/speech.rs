@@ -1,0 +1,310 @@
+//! What is said: messages, edits, redactions, reactions.
+
+use super::{
+    DONE, Done, Draft, Follow, KEY_MAX, Verdict, at_most, follows_of,
+    room::{Room, need},
+};
+use crate::{
+    command::{ReactMode, Target},
+    event::{Actor, Event, Message, Native, What},
+    ids::{Pos, RoomId},
+    name::User,
+    policy::{MaskKind, Member, Membership, Policy, Standing, glob, power},
+    refusal::Refusal,
+    row::{Change, RoomHead},
+    settings::Settings,
+    text::Str,
+};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
+
+/// Bytes of one reaction (an emoji or a short name); above: refused.
+pub const REACTION_MAX: usize = 64;
+
+impl Room {
+    pub(super) fn say(
+        &mut self,
+        message: &Message,
+        subject: &str,
+        parties: Option<&(User, User)>,
+        draft: &mut Draft<'_>,
+    ) -> Done {
+        let message = checked(message, draft.settings)?;
+        match &self.head {
+            Some(head) if head.destroyed => return Err(Refusal::NoSuchRoom),
+            Some(_) => self.check_voice(Some(subject), draft)?,
+            None => self.open_dialog(parties.ok_or(Refusal::NoSuchRoom)?, draft)?,
+        }
+        self.emit(draft, What::Said(Box::new(message)));
+        self.feed(draft);
+        Ok(Verdict::ByEvent)
+    }
+
+    /// The first message makes the dialog. Both parties belong to it from then on.
+    fn open_dialog(&mut self, parties: &(User, User), draft: &mut Draft<'_>) -> Result<(), Refusal> {
+        let (a, b) = parties;
+        let by = &draft.entry.command.by;
+        let same = RoomId::dialog(a.id, b.id, draft.settings.shards) == self.id;
+        if !same || !(*by == Actor::Server || by.is(a.id) || by.is(b.id)) {
+            return Err(Refusal::Forbidden);
+        }
+        let head = RoomHead {
+            name: None,
+            policy: Policy { secret: true, ..Policy::default() },
+            created: draft.entry.at,
+            parties: Some(parties.clone()),
+            destroyed: false,
+        };
+        draft.change(Change::Room(self.id, Some(head.clone())));
+        self.head = Some(head);
+        for user in [a, b] {
+            if self.members.contains_key(&user.id) {
+                continue;
+            }
+            let row = Member {
+                user: user.clone(),
+                standing: Standing { membership: Membership::Joined, power: power::NORMAL },
+                since: draft.entry.first,
+                at: draft.entry.at,
+                by: None,
+                reason: None,
+                voiced: false,
+                display: None,
+            };
+            self.put_member(draft, user.id, Some(row));
+        }
+        Ok(())
+    }
+
+    /// May the actor speak? Voice and every rank above it overrule a mute mask.
+    fn check_voice(&self, subject: Option<&str>, draft: &Draft<'_>) -> Result<(), Refusal> {
+        let by = &draft.entry.command.by;
+        let dialog = self.is_dialog();
+        let own = self.member_power(by).map_err(|why| if dialog { Refusal::NoSuchRoom } else { why })?;
+        if dialog {
+            return Ok(());
+        }
+        if own < self.policy().levels.speak {
+            return Err(Refusal::Muted);
+        }
+        let fits = |m: &crate::policy::MaskEntry| {
+            m.kind == MaskKind::Mute && subject.is_some_and(|s| glob(&m.mask, s))
+        };
+        if own < power::VOICE && self.masks.iter().any(fits) { Err(Refusal::Muted) } else { Ok(()) }
+    }
+
+    /// In a dialog, the new entries go into the parties' feeds.
+    fn feed(&self, draft: &mut Draft<'_>) {
+        let Some(head) = self.head.as_ref().filter(|h| h.parties.is_some()) else { return };
+        let commands: Vec<_> = draft.out.events.iter().flat_map(|e| follows_of(e, head)).collect();
+        let derived = |command| Follow { command, answers: false, derived: true };
+        draft.out.follow.extend(commands.into_iter().map(derived));
+    }
+
+    /// The message that is meant, if the actor may see it.
+    fn target(&self, target: &Target, by: &Actor) -> Result<Arc<Event>, Refusal> {
+        let found = match target {
+            Target::Pos(pos) => self.entry(*pos).filter(|e| matches!(e.what, What::Said(_))),
+            Target::ClientId(id) => self.tail.iter().rev().find(|e| match &e.what {
+                What::Said(m) => m.client_id.as_ref() == Some(id) && e.by == *by,
+                _ => false,
+            }),
+        };
+        let event = found.cloned().ok_or(Refusal::NoSuchItem)?;
+        match by.user().map(|u| self.readable(u.id)) {
+            None => Ok(event),
+            Some(Some(floor)) if event.pos > floor => Ok(event),
+            Some(_) => Err(Refusal::NoSuchItem),
+        }
+    }
+
+    pub(super) fn edit(&mut self, target: &Target, message: &Message, draft: &mut Draft<'_>) -> Done {
+        let message = checked(message, draft.settings)?;
+        self.check_voice(None, draft)?;
+        let by = &draft.entry.command.by;
+        let old = self.target(target, by)?;
+        if old.by != *by {
+            return Err(Refusal::Forbidden);
+        }
+        if matches!(&old.what, What::Said(m) if m.gone) {
+            return Err(Refusal::NoSuchItem);
+        }
+        self.emit(draft, What::Edited { target: old.pos, message: Box::new(message) });
+        self.feed(draft);
+        Ok(Verdict::ByEvent)
+    }
+
+    /// Withdraws a message: its content, and that of its edits in memory, is gone from history. Who may:
+    /// its author, and whoever has the power; in a dialog only the author.
+    pub(super) fn redact(
+        &mut self,
+        target: &Target,
+        reason: &Option<Str>,
+        native: Option<&Native>,
+        draft: &mut Draft<'_>,
+    ) -> Done {
+        let by = draft.entry.command.by.clone();
+        let own = self.member_power(&by)?;
+        let old = self.target(target, &by)?;
+        if old.by != by {
+            match self.is_dialog() {
+                true if by != Actor::Server => return Err(Refusal::Forbidden),
+                _ => need(own, self.policy().levels.redact)?,
+            }
+        }
+        let What::Said(message) = &old.what else { return Err(Refusal::NoSuchItem) };
+        if message.gone {
+            return Ok(DONE);
+        }
+        let edits =
+            self.tail.iter().filter(|e| matches!(e.what, What::Edited { target, .. } if target == old.pos));
+        let mut hollow: Vec<Arc<Event>> = edits.filter_map(|e| emptied(e)).collect();
+        hollow.extend(emptied(&old));
+        let what = What::Redacted {
+            target: old.pos,
+            reason: reason.clone(),
+            author: old.by.clone(),
+            target_client_id: message.client_id.clone(),
+            native: native.filter(|n| n.bytes.len() <= draft.settings.limits.native).cloned(),
+        };
+        for event in hollow {
+            if let Some(place) = self.tail.iter_mut().find(|e| e.pos == event.pos) {
+                *place = event.clone();
+            }
+            draft.change(Change::Rewrite(event));
+        }
+        self.emit(draft, what);
+        self.feed(draft);
+        Ok(Verdict::ByEvent)
+    }
+
+    /// The actor's reactions to a message. They are all known while the message itself is in `tail`; of
+    /// an older message, those in `tail`.
+    fn reactions(&self, target: Pos, by: &Actor) -> Vec<Str> {
+        let latest = self.tail.iter().rev().find_map(|e| match &e.what {
+            What::Reacted { target: t, now, .. } if *t == target && e.by == *by => Some(now.clone()),
+            _ => None,
+        });
+        latest.unwrap_or_default()
+    }
+
+    /// One entry a reaction added or taken back.
+    pub(super) fn react(
+        &mut self,
+        target: &Target,
+        keys: &[Str],
+        mode: ReactMode,
+        native: Option<&Native>,
+        draft: &mut Draft<'_>,
+    ) -> Done {
+        self.check_voice(None, draft)?;
+        let by = draft.entry.command.by.clone();
+        let old = self.target(target, &by)?;
+        if matches!(&old.what, What::Said(m) if m.gone) {
+            return Err(Refusal::NoSuchItem);
+        }
+        let keys = distinct(keys, draft.settings)?;
+        let mut now = self.reactions(old.pos, &by);
+        let whole = self.tail.front().is_some_and(|first| first.pos <= old.pos);
+        let steps = steps(&now, &keys, mode, whole);
+        let after = steps.iter().filter(|(_, on)| *on).count() + now.len();
+        let taken = steps.iter().filter(|(k, on)| !*on && now.contains(k)).count();
+        if after - taken > draft.settings.limits.reactions {
+            return Err(Refusal::TooMany);
+        }
+        let Some(last) = steps.len().checked_sub(1) else { return Ok(DONE) };
+        for (i, (key, on)) in steps.into_iter().enumerate() {
+            match on {
+                true => now.push(key.clone()),
+                false => now.retain(|k| *k != key),
+            }
+            // The wire form says it all, so it goes with the last step.
+            let native = native.filter(|n| i == last && n.bytes.len() <= draft.settings.limits.native);
+            let what = What::Reacted { target: old.pos, key, on, now: now.clone(), native: native.cloned() };
+            self.emit(draft, what);
+        }
+        self.feed(draft);
+        Ok(Verdict::ByEvent)
+    }
+}
+
+/// The single steps from the reactions there are to those wanted. Of an old message not all may be
+/// known: then taking one back is believed.
+fn steps(now: &[Str], keys: &[Str], mode: ReactMode, known: bool) -> Vec<(Str, bool)> {
+    let off = |k: &&Str| match mode {
+        ReactMode::Add => false,
+        ReactMode::Remove => keys.contains(k),
+        ReactMode::Replace => !keys.contains(k),
+    };
+    let mut out: Vec<(Str, bool)> = now.iter().filter(off).map(|k| (k.clone(), false)).collect();
+    match mode {
+        ReactMode::Remove if !known => {
+            out.extend(keys.iter().filter(|k| !now.contains(k)).map(|k| (k.clone(), false)));
+        }
+        ReactMode::Remove => {}
+        ReactMode::Add | ReactMode::Replace => {
+            out.extend(keys.iter().filter(|k| !now.contains(k)).map(|k| (k.clone(), true)));
+        }
+    }
+    out
+}
+
+/// The reactions named, each once.
+fn distinct(keys: &[Str], settings: &Settings) -> Result<Vec<Str>, Refusal> {
+    if keys.len() > settings.limits.reactions {
+        return Err(Refusal::TooMany);
+    }
+    let mut out: Vec<Str> = Vec::new();
+    for key in keys {
+        at_most(key, REACTION_MAX)?;
+        if key.is_empty() {
+            return Err(Refusal::Invalid("empty reaction"));
+        }
+        if !out.contains(key) {
+            out.push(key.clone());
+        }
+    }
+    Ok(out)
+}
+
+/// The message within the limits: what is too long is refused, a wire form too long is left out.
+fn checked(message: &Message, settings: &Settings) -> Result<Message, Refusal> {
+    at_most(&message.body.text, settings.limits.text)?;
+    for label in [&message.client_id, &message.to, &message.from] {
+        at_most(label.as_deref().unwrap_or(""), KEY_MAX)?;
+    }
+    let mut message = message.clone();
+    message.gone = false;
+    message.native = message.native.filter(|n| n.bytes.len() <= settings.limits.native);
+    if message.body.text.is_empty() && message.native.is_none() {
+        return Err(Refusal::Invalid("empty message"));
+    }
+    let len = message.body.text.len();
+    let text = message.body.text.clone();
+    // Spans come from outside too: what does not lie on the text's characters is no span of it.
+    message.body.spans.retain(|s| {
+        let (from, to) = (s.from as usize, s.to as usize);
+        from < to && to <= len && text.is_char_boundary(from) && text.is_char_boundary(to)
+    });
+    Ok(message)
+}
+
+/// The same entry without its content; how its author's client named it stays, for protocols that
+/// refer to it so.
+fn emptied(event: &Event) -> Option<Arc<Event>> {
+    let hollow = |m: &Message| {
+        Box::new(Message {
+            kind: m.kind,
+            client_id: m.client_id.clone(),
+            to: m.to.clone(),
+            from: m.from.clone(),
+            gone: true,
+            ..Message::default()
+        })
+    };
+    let what = match &event.what {
+        What::Said(m) => What::Said(hollow(m)),
+        What::Edited { target, message } => What::Edited { target: *target, message: hollow(message) },
+        _ => return None,
+    };
+    Some(Arc::new(Event { what, ..event.clone() }))
+}
