@@ -17,3 +17,4 @@ pub mod runtime;
 pub mod seats;
 pub mod slots;
 pub mod socket;
+pub mod testing;

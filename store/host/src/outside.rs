@@ -78,6 +78,9 @@ impl<P: Projection, S> Outside<P, S> {
 
 impl<P: Projection, S> fmt::Debug for Outside<P, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outside").field("post", &self.post).field("seats", &self.seats).finish_non_exhaustive()
+        f.debug_struct("Outside")
+            .field("post", &self.post)
+            .field("seats", &self.seats)
+            .finish_non_exhaustive()
     }
 }

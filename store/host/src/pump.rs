@@ -248,7 +248,9 @@ impl<P: Projection, D: Drive<P>, S: Socket> Pump<P, D, S> {
         let now = self.now();
         while let Some(id) = self.alarms.due(now.mono) {
             let over = self.conns.get(id).is_some_and(|conn| match conn.phase {
-                Phase::Header(_, until, _) | Phase::Closing(until) | Phase::Lingering(until) => until <= now.mono,
+                Phase::Header(_, until, _) | Phase::Closing(until) | Phase::Lingering(until) => {
+                    until <= now.mono
+                }
                 Phase::New(_) | Phase::Open => false,
             });
             if over {

@@ -172,7 +172,10 @@ impl fmt::Debug for Seat {
 
 impl fmt::Debug for Seats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Seats").field("taken", &self.taken).field("limit", &self.limit).finish_non_exhaustive()
+        f.debug_struct("Seats")
+            .field("taken", &self.taken)
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
     }
 }
 
