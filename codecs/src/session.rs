@@ -41,6 +41,9 @@ pub const XMPP_NATIVE: u8 = 2;
 pub enum Session {
     /// The control socket.
     Control(Control),
+    /// XMPP.
+    #[cfg(feature = "xmpp")]
+    Xmpp(Box<crate::xmpp::session::Xmpp>),
     /// A listener without a protocol behind it: whatever is said closes the connection.
     Mute,
 }
@@ -50,6 +53,8 @@ macro_rules! each {
     ($on:expr, $session:ident => $call:expr, $mute:expr) => {
         match $on {
             Session::Control($session) => $call,
+            #[cfg(feature = "xmpp")]
+            Session::Xmpp($session) => $call,
             Session::Mute => $mute,
         }
     };
@@ -69,7 +74,7 @@ impl Projection for Session {
             #[cfg(feature = "irc")]
             Protocol::Irc => Self::Mute,
             #[cfg(feature = "xmpp")]
-            Protocol::Xmpp => Self::Mute,
+            Protocol::Xmpp => Self::Xmpp(Box::new(crate::xmpp::session::Xmpp::accept(on, settings))),
         };
         // Where TLS should be and cannot (its certificate went missing), nothing may be said in the clear.
         if on.security == Security::Direct && layer.is_none() { (Self::Mute, None) } else { (session, layer) }
@@ -109,13 +114,19 @@ impl Projection for Session {
 
     fn encode(
         class: WireClass,
-        _name: Option<&RoomName>,
-        _shown: Shown<'_>,
-        _settings: &Settings,
-        _out: &mut Pieces,
+        name: Option<&RoomName>,
+        shown: Shown<'_>,
+        settings: &Settings,
+        out: &mut Pieces,
     ) {
-        // The control socket has no class: its sessions see no rooms.
-        debug_assert_eq!(class.0 >> CLASS_BITS, 0);
+        match class.0 >> CLASS_BITS {
+            #[cfg(feature = "xmpp")]
+            XMPP_CLASS => crate::xmpp::session::Xmpp::encode(class, name, shown, settings, out),
+            // The control socket has no class: its sessions see no rooms.
+            _ => {
+                let _ = (name, shown, settings, out);
+            }
+        }
     }
 
     fn hole(&self, hole: Hole) -> &[u8] {

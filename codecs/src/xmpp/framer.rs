@@ -112,6 +112,11 @@ impl Framer {
         }
     }
 
+    /// A framer between two stanzas of a stream whose header was read elsewhere.
+    pub fn between(limits: XmlLimits) -> Framer {
+        Framer { opened: true, begun: true, ..Framer::new(limits) }
+    }
+
     /// From now on other limits hold; what was looked at already stays accepted.
     pub fn set_limits(&mut self, limits: XmlLimits) {
         self.limits = limits;

@@ -1,14 +1,38 @@
-//! XMPP: from bytes ([`framer`], [`xml`], [`writer`]) and addresses ([`jid`]) up to the projection of the chat core.
+//! XMPP: from bytes ([`framer`], [`xml`], [`writer`]) and addresses ([`jid`]) up to the projection of the chat core
+//! ([`session`]).
+//!
+//! The wire layer knows no session; it is complete by itself. The session's parts are one file a concern, all of them
+//! `impl Xmpp`: [`stream`] reads units and routes them, [`iq`] has the table of requests that are answered.
 
+mod address;
+mod bind;
+mod blocking;
 pub mod caps;
+mod carbons;
+pub mod content;
 pub mod datetime;
 pub mod error;
 pub mod forms;
 pub mod framer;
+mod iq;
 pub mod jid;
+mod login;
+mod message;
 pub mod ns;
+mod offline;
+mod presence;
+mod private;
+mod query;
+mod refusal;
+mod register;
+mod roster;
 pub mod rsm;
+pub mod session;
+mod signal;
 pub mod sm;
+mod sm_session;
+mod stream;
 pub mod styling;
+mod vcard;
 pub mod writer;
 pub mod xml;

@@ -99,6 +99,8 @@ namespaces! {
     REGISTER_FEATURE = "http://jabber.org/features/iq-register";
     /// In-band registration with an invitation token (XEP-0401, XEP-0445).
     IBR_TOKEN = "urn:xmpp:ibr-token:0";
+    /// The token that allows registering (XEP-0379, XEP-0445).
+    PARS = "urn:xmpp:pars:0";
     /// Avatar data (XEP-0084).
     AVATAR_DATA = "urn:xmpp:avatar:data";
     /// Avatar metadata (XEP-0084).
@@ -145,6 +147,8 @@ namespaces! {
     HATS = "urn:xmpp:hats:0";
     /// Chat markers (XEP-0333).
     MARKERS = "urn:xmpp:chat-markers:0";
+    /// Announcing calls (XEP-0353).
+    JINGLE_MESSAGE = "urn:xmpp:jingle-message:0";
     /// Message processing hints (XEP-0334).
     HINTS = "urn:xmpp:hints";
     /// Client state indication (XEP-0352).

@@ -7,6 +7,7 @@
 use crate::xmpp::ns;
 use crate::xmpp::xml::{Element, Node};
 use smallvec::SmallVec;
+use smol_str::SmolStr;
 
 /// Writes XML to the end of a vector.
 ///
@@ -14,37 +15,67 @@ use smallvec::SmallVec;
 #[derive(Debug)]
 pub struct Writer<'a> {
     out: &'a mut Vec<u8>,
-    /// Open elements: name and namespace.
-    open: SmallVec<[(&'a str, &'a str); 8]>,
+    /// Open elements.
+    open: SmallVec<[Open; 8]>,
     /// The namespace outside of the first element.
-    outer: &'a str,
+    outer: SmolStr,
     /// The last start tag is not closed yet.
     in_tag: bool,
+}
+
+/// An open element: where its name and its namespace stand in the output.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    name: (usize, usize),
+    namespace: Declared,
+}
+
+/// Where the namespace in force is written down.
+#[derive(Debug, Clone, Copy)]
+enum Declared {
+    /// Outside of the first element.
+    Outside,
+    /// In the output, as it is.
+    At(usize, usize),
+    /// In the output, but escaped: compared with nothing, so that children declare theirs even if it is the same.
+    Escaped,
 }
 
 impl<'a> Writer<'a> {
     /// Writes where `jabber:client` is the default namespace: at the level of stanzas in a client's stream.
     pub fn in_stream(out: &'a mut Vec<u8>) -> Writer<'a> {
-        Writer::within(out, ns::CLIENT)
+        Writer { out, open: SmallVec::new(), outer: SmolStr::new_static(ns::CLIENT), in_tag: false }
     }
 
     /// Writes where `outer` is the default namespace; empty for a document of its own.
-    pub fn within(out: &'a mut Vec<u8>, outer: &'a str) -> Writer<'a> {
-        Writer { out, open: SmallVec::new(), outer, in_tag: false }
+    pub fn within(out: &'a mut Vec<u8>, outer: &str) -> Writer<'a> {
+        Writer { out, open: SmallVec::new(), outer: ns::intern(outer), in_tag: false }
     }
 
     /// Begins an element in the namespace of its parent.
-    pub fn start(&mut self, name: &'a str) -> &mut Self {
-        let namespace = self.namespace();
-        self.begin(name, namespace)
+    pub fn start(&mut self, name: &str) -> &mut Self {
+        let namespace = self.open.last().map_or(Declared::Outside, |open| open.namespace);
+        self.close_tag();
+        self.out.push(b'<');
+        let at = self.out.len();
+        self.out.extend_from_slice(name.as_bytes());
+        self.open.push(Open { name: (at, self.out.len()), namespace });
+        self.in_tag = true;
+        self
     }
 
     /// Begins an element in `namespace`, which is declared if it is not the parent's.
-    pub fn start_ns(&mut self, name: &'a str, namespace: &'a str) -> &mut Self {
-        let declared = self.namespace() == namespace;
-        self.begin(name, namespace);
+    pub fn start_ns(&mut self, name: &str, namespace: &str) -> &mut Self {
+        let declared = self.namespace() == Some(namespace.as_bytes());
+        self.start(name);
         if !declared {
+            let from = self.out.len() + " xmlns='".len();
             self.attr("xmlns", namespace);
+            let to = self.out.len() - 1;
+            let plain = to - from == namespace.len();
+            if let Some(open) = self.open.last_mut() {
+                open.namespace = if plain { Declared::At(from, to) } else { Declared::Escaped };
+            }
         }
         self
     }
@@ -98,13 +129,13 @@ impl<'a> Writer<'a> {
 
     /// Ends the element opened last.
     pub fn end(&mut self) -> &mut Self {
-        if let Some((name, _)) = self.open.pop() {
+        if let Some(open) = self.open.pop() {
             if self.in_tag {
                 self.out.extend_from_slice(b"/>");
                 self.in_tag = false;
             } else {
                 self.out.extend_from_slice(b"</");
-                self.out.extend_from_slice(name.as_bytes());
+                self.out.extend_from_within(open.name.0..open.name.1);
                 self.out.push(b'>');
             }
         }
@@ -112,7 +143,7 @@ impl<'a> Writer<'a> {
     }
 
     /// An element that holds only text, in the namespace of its parent.
-    pub fn leaf(&mut self, name: &'a str, text: &str) -> &mut Self {
+    pub fn leaf(&mut self, name: &str, text: &str) -> &mut Self {
         self.start(name);
         if !text.is_empty() {
             self.text(text);
@@ -121,13 +152,13 @@ impl<'a> Writer<'a> {
     }
 
     /// An element that holds nothing, in `namespace`.
-    pub fn empty_ns(&mut self, name: &'a str, namespace: &'a str) -> &mut Self {
+    pub fn empty_ns(&mut self, name: &str, namespace: &str) -> &mut Self {
         self.start_ns(name, namespace).end()
     }
 
     /// Writes a tree. Iterative: nesting costs memory, never stack.
-    pub fn element(&mut self, root: &'a Element) -> &mut Self {
-        let mut stack: SmallVec<[std::slice::Iter<'a, Node>; 8]> = SmallVec::new();
+    pub fn element(&mut self, root: &Element) -> &mut Self {
+        let mut stack: SmallVec<[std::slice::Iter<'_, Node>; 8]> = SmallVec::new();
         self.start_element(root);
         stack.push(root.children.iter());
         while let Some(children) = stack.last_mut() {
@@ -149,7 +180,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Writes all children of an element, as they stand in it.
-    pub fn children(&mut self, of: &'a Element) -> &mut Self {
+    pub fn children(&mut self, of: &Element) -> &mut Self {
         for child in &of.children {
             match child {
                 Node::Element(child) => self.element(child),
@@ -178,20 +209,15 @@ impl<'a> Writer<'a> {
         self
     }
 
-    fn namespace(&self) -> &'a str {
-        self.open.last().map_or(self.outer, |(_, namespace)| namespace)
+    fn namespace(&self) -> Option<&[u8]> {
+        match self.open.last().map_or(Declared::Outside, |open| open.namespace) {
+            Declared::At(from, to) => self.out.get(from..to),
+            Declared::Outside => Some(self.outer.as_bytes()),
+            Declared::Escaped => None,
+        }
     }
 
-    fn begin(&mut self, name: &'a str, namespace: &'a str) -> &mut Self {
-        self.close_tag();
-        self.out.push(b'<');
-        self.out.extend_from_slice(name.as_bytes());
-        self.open.push((name, namespace));
-        self.in_tag = true;
-        self
-    }
-
-    fn start_element(&mut self, el: &'a Element) {
+    fn start_element(&mut self, el: &Element) {
         self.start_ns(&el.name, &el.ns);
         for (n, attr) in el.attrs.iter().enumerate() {
             match attr.ns.as_str() {

@@ -207,6 +207,16 @@ impl Scope {
         Ok((element, Scope { bindings, tag: SmolStr::new(tag.name().0) }))
     }
 
+    /// What nearly every client declares: `jabber:client` by default, and the prefix `stream`.
+    pub fn usual() -> Scope {
+        let binding =
+            |prefix, uri| Binding { prefix: SmolStr::new_static(prefix), uri: SmolStr::new_static(uri) };
+        Scope {
+            bindings: vec![binding("", ns::CLIENT), binding("stream", ns::STREAM)],
+            tag: SmolStr::new_static("stream:stream"),
+        }
+    }
+
     /// Whether these bytes are the end tag that belongs to the header.
     pub fn is_close(&self, bytes: &[u8]) -> bool {
         bytes

@@ -1,0 +1,103 @@
+//! Offline messages (XEP-0160): what no session of the account has seen, shown to the first that becomes available.
+//!
+//! Nothing is kept twice: the account's feed is the archive, and a named value says up to where its sessions had seen it
+//! when the last of them left. What was read on another protocol meanwhile is left out.
+
+use crate::session::Cx;
+use crate::xmpp::content::shown;
+use crate::xmpp::message::{Arriving, address_of, labels, waits_for_absent};
+use crate::xmpp::session::Xmpp;
+use lavina_core::chat::account::Account;
+use lavina_core::command::{Act, Audience};
+use lavina_core::ids::Pos;
+use lavina_core::query::{Bound, Only, Query, Range, Value};
+use lavina_core::text::{Octets, Str};
+
+/// The name of the value.
+const KEY: &str = "xmpp.left";
+
+/// When the account's last session left, and what it had seen of the feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Left {
+    /// The last position of the feed.
+    pub pos: Pos,
+    /// When, in Unix milliseconds.
+    pub at: u64,
+}
+
+impl Left {
+    /// What the account remembers.
+    pub(super) fn of(account: &Account) -> Option<Left> {
+        let bytes: &[u8] = account.attrs.get(KEY)?;
+        let (pos, at) = bytes.split_first_chunk::<8>()?;
+        Some(Left { pos: Pos(u64::from_be_bytes(*pos)), at: u64::from_be_bytes(at.try_into().ok()?) })
+    }
+
+    fn encode(self) -> Octets {
+        Octets::from([self.pos.0.to_be_bytes(), self.at.to_be_bytes()].concat())
+    }
+}
+
+impl Xmpp {
+    /// Remembers how far the feed was seen, if no other session of the account is there to see more.
+    pub(super) fn remember_leaving(&mut self, cx: &mut Cx<'_>) {
+        let Some(bound) = &self.bound else { return };
+        if bound.siblings.values().any(|priority| *priority >= 0) {
+            return;
+        }
+        let left = Left { pos: bound.fed.unwrap_or(Pos::ZERO), at: cx.now().wall.0 };
+        let values = vec![(Str::new(KEY), left.encode())];
+        self.own(Act::SetAttrs { values, tell: Audience::Nobody, native: None }, cx, |_, _, _| {});
+    }
+
+    /// Shows what was missed; nothing if another session is available, which has seen it.
+    pub(super) fn missed(&mut self, account: &Account, cx: &mut Cx<'_>) {
+        let Some(bound) = &mut self.bound else { return };
+        let seen_by_others = bound.siblings.values().any(|priority| *priority >= 0);
+        if bound.available.is_none_or(|priority| priority < 0) {
+            return;
+        }
+        let after = Left::of(account).map_or(Pos::ZERO, |left| left.pos);
+        let (read, id) = (account.read.clone(), account.id);
+        let range = Range {
+            after: Bound::Pos(after),
+            before: Bound::Open,
+            newest: true,
+            limit: if seen_by_others { 1 } else { cx.core_settings().limits.page },
+            count: false,
+            only: Only::Said,
+            by: None,
+        };
+        self.ask(Query::Feed { account: id, with: None, range }, cx, move |session, reply, cx| {
+            let Ok(Value::Feed(page)) = reply else { return };
+            let live_from = session.bound.as_ref().and_then(|b| b.live_from);
+            for (pos, event) in &page.entries {
+                let live = live_from.is_some_and(|from| *pos >= from);
+                let known = read.get(&event.room).is_some_and(|seen| event.pos <= *seen);
+                let own = event.by.is(id);
+                if !(live || known || own || seen_by_others) && waits_for_absent(event) {
+                    session.show_late(event, cx);
+                }
+                if let Some(bound) = &mut session.bound {
+                    bound.fed = bound.fed.max(Some(*pos));
+                }
+            }
+            if let Some(bound) = &mut session.bound {
+                bound.fed = bound.fed.max(Some(after));
+            }
+        });
+    }
+
+    fn show_late(&mut self, event: &lavina_core::event::Event, cx: &mut Cx<'_>) {
+        let (Some(fragment), Some(sender)) = (shown(event, "chat"), event.by.user()) else { return };
+        let (from_label, target) = labels(event);
+        let from = address_of(sender, from_label, &cx.core_settings().domain);
+        let message = Arriving {
+            from: &from,
+            target: target.map(Str::as_str),
+            fragment: &fragment,
+            id: Some(event.id()),
+        };
+        self.show(&message, Some(event.at.0), cx);
+    }
+}

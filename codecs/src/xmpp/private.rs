@@ -1,0 +1,42 @@
+//! Private XML storage (XEP-0049): one element per namespace, kept as a named value of the account.
+
+use crate::session::Cx;
+use crate::xmpp::error::{StanzaCondition, StanzaError};
+use crate::xmpp::iq::Iq;
+use crate::xmpp::ns;
+use crate::xmpp::session::Xmpp;
+use lavina_core::command::{Act, Audience};
+use lavina_core::query::{Query, Value};
+use lavina_core::text::{Octets, Str};
+
+/// What is before the namespace in the name of the value.
+const KEY: &str = "xmpp.private.";
+
+/// Reads or writes.
+pub(super) fn query(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
+    let elements = iq.payload().elements();
+    let keys: Vec<_> = elements.map(|el| (Str::new(format!("{KEY}{}", el.ns)), el.clone())).collect();
+    if keys.is_empty() || keys.iter().any(|(_, el)| el.ns.is_empty() || el.ns == ns::PRIVATE) {
+        return session.iq_error(&iq, &StanzaCondition::NotAcceptable.into(), cx);
+    }
+    if iq.set {
+        let values = keys.into_iter().map(|(key, el)| (key, Octets::from(el.to_xml(ns::PRIVATE)))).collect();
+        let act = Act::SetAttrs { values, tell: Audience::Nobody, native: None };
+        return session.own(act, cx, move |session, outcome, cx| session.finish(&iq, &outcome, cx));
+    }
+    let Some(me) = cx.user().map(|me| me.id) else { return };
+    session.ask(Query::Account(me), cx, move |session, reply, cx| match reply {
+        Ok(Value::Account(account)) => session.iq_result(&iq, cx, |w| {
+            w.start_ns("query", ns::PRIVATE);
+            for (key, el) in &keys {
+                match account.attrs.get(key) {
+                    Some(stored) => w.raw(stored),
+                    None => w.empty_ns(&el.name, &el.ns),
+                };
+            }
+            w.end();
+        }),
+        Ok(_) => session.iq_error(&iq, &StanzaCondition::InternalServerError.into(), cx),
+        Err(refusal) => session.iq_error(&iq, &StanzaError::from(&refusal), cx),
+    });
+}

@@ -1,0 +1,148 @@
+//! The contact list (RFC 6121 §2).
+
+use crate::session::Cx;
+use crate::xmpp::address::{Place, from_core, place, to_core};
+use crate::xmpp::error::{StanzaCondition, StanzaError};
+use crate::xmpp::iq::Iq;
+use crate::xmpp::jid::Jid;
+use crate::xmpp::ns;
+use crate::xmpp::session::{Xmpp, random_name};
+use crate::xmpp::writer::Writer;
+use lavina_core::command::Act;
+use lavina_core::presence::Contact;
+use lavina_core::query::{Query, Value};
+use lavina_core::text::Str;
+
+/// Bytes of a contact's or a group's name at most.
+const MAX_NAME: usize = 1023;
+
+/// Groups of one contact at most.
+const MAX_GROUPS: usize = 32;
+
+/// `jabber:iq:roster`.
+pub(super) fn query(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
+    if iq.set { set(session, iq, cx) } else { get(session, iq, cx) }
+}
+
+fn get(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
+    let Some(me) = cx.user().map(|me| me.id) else { return };
+    if let Some(bound) = &mut session.bound {
+        bound.interested = true;
+    }
+    session.ask(Query::Account(me), cx, move |session, reply, cx| match reply {
+        Ok(Value::Account(account)) => {
+            let domain = &cx.core_settings().domain;
+            session.iq_result(&iq, cx, |w| {
+                w.start_ns("query", ns::ROSTER);
+                for contact in account.contacts.values().filter(|c| c.listed) {
+                    item(w, contact, domain);
+                }
+                w.end();
+            });
+        }
+        Ok(_) => session.iq_error(&iq, &StanzaCondition::InternalServerError.into(), cx),
+        Err(refusal) => session.iq_error(&iq, &StanzaError::from(&refusal), cx),
+    });
+}
+
+fn set(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
+    let mut items = iq.payload().children_named("item", ns::ROSTER);
+    let (Some(item), None) = (items.next().cloned(), items.next()) else {
+        return session.iq_error(&iq, &StanzaCondition::BadRequest.into(), cx);
+    };
+    let Some(jid) = item.attr("jid").and_then(|j| Jid::new(j).ok()) else {
+        return session.iq_error(&iq, &StanzaCondition::JidMalformed.into(), cx);
+    };
+    drop(items);
+    let jid = jid.bare();
+    let domain = &cx.core_settings().domain;
+    let address = to_core(&jid, domain);
+    if item.attr("subscription") == Some("remove") {
+        let act = Act::RemoveContact { address };
+        return session.own(act, cx, move |session, outcome, cx| session.finish(&iq, &outcome, cx));
+    }
+    let name = item.attr("name").filter(|n| !n.is_empty()).map(Str::new);
+    let mut groups: Vec<Str> = item
+        .children_named("group", ns::ROSTER)
+        .map(|g| Str::new(&*g.text()))
+        .filter(|g| !g.is_empty())
+        .collect();
+    groups.sort_unstable();
+    groups.dedup();
+    if groups.len() > MAX_GROUPS || groups.iter().chain(&name).any(|n| n.len() > MAX_NAME) {
+        return session.iq_error(&iq, &StanzaCondition::NotAcceptable.into(), cx);
+    }
+    if cx.user().is_some_and(|me| matches!(place(&jid, domain), Place::User(name, _) if name == me.name)) {
+        return session.iq_error(&iq, &StanzaCondition::NotAllowed.into(), cx);
+    }
+    let set = move |session: &mut Xmpp, account, cx: &mut Cx<'_>| {
+        let act = Act::SetContact { address, account, name, groups };
+        session.own(act, cx, move |session, outcome, cx| session.finish(&iq, &outcome, cx));
+    };
+    match place(&jid, domain) {
+        Place::User(user, _) => {
+            session.with_user(user, cx, |session, user, cx| set(session, user.map(|u| u.id), cx));
+        }
+        _ => set(session, None, cx),
+    }
+}
+
+impl Xmpp {
+    /// An entry of the list changed: tells the client, if it has asked for the list.
+    pub(super) fn roster_push(&mut self, contact: &Contact, removed: bool, cx: &mut Cx<'_>) {
+        let wanted = self.bound.as_ref().is_some_and(|b| b.interested);
+        if !wanted || !(contact.listed || removed) {
+            return;
+        }
+        let domain = cx.core_settings().domain.clone();
+        let (id, to) = (random_name(cx), self.full().to_owned());
+        self.write(cx, |w| {
+            w.start("iq").attr("type", "set").attr("id", &id).attr("to", &to).start_ns("query", ns::ROSTER);
+            if removed {
+                if let Some(jid) = from_core(&contact.address, &domain) {
+                    w.start("item").attr("jid", jid.as_str()).attr("subscription", "remove").end();
+                }
+            } else {
+                item(w, contact, &domain);
+            }
+            w.end().end();
+        });
+    }
+}
+
+fn item(w: &mut Writer<'_>, contact: &Contact, domain: &str) {
+    let Some(jid) = from_core(&contact.address, domain) else { return };
+    let subscription = match (contact.to, contact.from) {
+        (true, true) => "both",
+        (true, false) => "to",
+        (false, true) => "from",
+        (false, false) => "none",
+    };
+    w.start("item").attr("jid", jid.as_str()).attr("subscription", subscription);
+    w.opt_attr("name", contact.name.as_deref());
+    w.opt_attr("ask", contact.ask.then_some("subscribe"));
+    w.opt_attr("approved", contact.approved.then_some("true"));
+    for group in &contact.groups {
+        w.leaf("group", group);
+    }
+    w.end();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_item_shows_the_state_of_both_subscriptions() {
+        let mut contact = Contact::new(Str::new("bob"), None);
+        contact.ask = true;
+        contact.from = true;
+        contact.groups = vec![Str::new("a & b")];
+        let mut out = Vec::new();
+        item(&mut Writer::in_stream(&mut out), &contact, "x.org");
+        assert_eq!(
+            String::from_utf8_lossy(&out),
+            "<item jid='bob@x.org' subscription='from' ask='subscribe'><group>a &amp; b</group></item>"
+        );
+    }
+}

@@ -1,0 +1,193 @@
+//! Stream management (XEP-0198): acknowledgements, and resumption through the core's ring of counted units.
+
+use crate::session::Cx;
+use crate::xmpp::error::StreamCondition;
+use crate::xmpp::ns;
+use crate::xmpp::session::Xmpp;
+use crate::xmpp::sm::Count;
+use crate::xmpp::writer::Writer;
+use crate::xmpp::xml::Element;
+use lavina_core::ids::{SessionRef, WorkerId};
+use lavina_core::projection::Reason;
+
+/// Stanzas written before the client is asked for an acknowledgement.
+const ASK_AFTER: u32 = 8;
+
+/// A session's stream management.
+#[derive(Debug, Clone, Copy)]
+pub struct Sm {
+    /// Stanzas taken from the client.
+    pub handled: Count,
+    /// The session may be resumed.
+    resumable: bool,
+    /// Stanzas written since the client was last asked.
+    unasked: u32,
+}
+
+impl Xmpp {
+    /// An element of the stream management namespace.
+    pub(super) fn sm(&mut self, element: &Element, cx: &mut Cx<'_>) -> Result<(), Reason> {
+        match element.name.as_str() {
+            "enable" => self.sm_enable(element, cx),
+            "resume" => self.sm_resume(element, cx),
+            "r" => self.sm_request(cx),
+            "a" => return self.sm_ack(element, cx),
+            _ => return Err(self.fail(StreamCondition::UnsupportedStanzaType, "", cx)),
+        }
+        Ok(())
+    }
+
+    /// Every request under way is answered (`barrier`), so counting begins exactly here.
+    fn sm_enable(&mut self, element: &Element, cx: &mut Cx<'_>) {
+        let Some(bound) = self.bound.as_mut().filter(|b| b.sm.is_none()) else {
+            return sm_failed("unexpected-request", None, cx);
+        };
+        let resumable = matches!(element.attr("resume"), Some("true" | "1"));
+        bound.sm = Some(Sm { handled: Count::default(), resumable, unasked: 0 });
+        let mut out = Vec::new();
+        let mut w = Writer::in_stream(&mut out);
+        w.start_ns("enabled", ns::SM);
+        if resumable {
+            w.attr("id", &name_of(cx.session())).attr("resume", "true");
+            w.attr_num("max", cx.core_settings().limits.resume_time / 1000);
+        }
+        w.end();
+        drop(w);
+        cx.write(&out, false);
+        cx.outbox().retain();
+        cx.mode_changed();
+    }
+
+    fn sm_resume(&mut self, element: &Element, cx: &mut Cx<'_>) {
+        if self.bound.is_some() || cx.user().is_none() {
+            return sm_failed("unexpected-request", None, cx);
+        }
+        let old = element.attr("previd").and_then(session_of);
+        let handled = element.attr("h").and_then(Count::parse);
+        match (old, handled) {
+            (Some(old), Some(handled)) => cx.resume(old, handled.0),
+            _ => sm_failed("item-not-found", None, cx),
+        }
+    }
+
+    /// A new connection goes on with this session.
+    pub(super) fn resumed(&mut self, cx: &mut Cx<'_>) {
+        self.stream.taken_over();
+        let Some(handled) = self.bound.as_mut().and_then(|b| b.sm.as_mut()).map(|sm| sm.handled) else {
+            return;
+        };
+        let mut out = Vec::new();
+        let mut w = Writer::in_stream(&mut out);
+        w.start_ns("resumed", ns::SM).attr_num("h", u64::from(handled.0));
+        w.attr("previd", &name_of(cx.session())).end();
+        drop(w);
+        cx.write(&out, false);
+        self.watch(cx);
+    }
+
+    /// The old session cannot be resumed; this one goes on and binds anew.
+    pub(super) fn not_resumed(&mut self, handled: Option<u32>, cx: &mut Cx<'_>) {
+        cx.hold(false);
+        sm_failed("item-not-found", handled, cx);
+    }
+
+    /// The connection is gone: the session waits if it may, or ends.
+    pub(super) fn lost(&mut self, cx: &mut Cx<'_>) {
+        let resumable = self.bound.as_ref().and_then(|b| b.sm).is_some_and(|sm| sm.resumable);
+        if resumable && !self.stream.is_closed() {
+            cx.timer(crate::xmpp::session::TIMER_IDLE, None);
+            let time = cx.core_settings().limits.resume_time;
+            cx.park(time);
+        } else {
+            self.leave(cx);
+        }
+    }
+
+    /// The answer covers what was read before it and is done: it takes its turn among the answers.
+    fn sm_request(&mut self, cx: &mut Cx<'_>) {
+        let Some(handled) = self.bound.as_ref().and_then(|b| b.sm).map(|sm| sm.handled) else { return };
+        let slot = cx.slot();
+        let mut out = Vec::new();
+        Writer::in_stream(&mut out).start_ns("a", ns::SM).attr_num("h", u64::from(handled.0)).end();
+        cx.answer(slot, &out, false);
+        cx.done(slot);
+    }
+
+    fn sm_ack(&mut self, element: &Element, cx: &mut Cx<'_>) -> Result<(), Reason> {
+        if self.bound.as_ref().is_none_or(|b| b.sm.is_none()) {
+            return Ok(());
+        }
+        let Some(h) = element.attr("h").and_then(Count::parse) else {
+            return Err(self.fail(StreamCondition::BadFormat, "`h` is no count", cx));
+        };
+        if cx.outbox().acked(h.0) {
+            return Ok(());
+        }
+        let sent = cx.outbox().counted();
+        let mut out = Vec::new();
+        write_too_high(&mut out, h.0, sent);
+        cx.write(&out, false);
+        self.leave(cx);
+        Err(Reason::Protocol("acknowledged more than was sent"))
+    }
+
+    /// Asks for an acknowledgement after some stanzas.
+    pub(super) fn ask_for_ack(&mut self, cx: &mut Cx<'_>) {
+        let Some(sm) = self.bound.as_mut().and_then(|b| b.sm.as_mut()) else { return };
+        sm.unasked += 1;
+        if sm.unasked >= ASK_AFTER {
+            sm.unasked = 0;
+            cx.write(b"<r xmlns='urn:xmpp:sm:3'/>", false);
+        }
+    }
+}
+
+/// The stream error of XEP-0198 §4.
+fn write_too_high(out: &mut Vec<u8>, h: u32, sent: u32) {
+    let mut w = Writer::in_stream(out);
+    w.start("stream:error");
+    w.start_ns(StreamCondition::UndefinedCondition.name(), ns::STREAM_ERRORS).end();
+    w.start_ns("handled-count-too-high", ns::SM);
+    w.attr_num("h", u64::from(h)).attr_num("send-count", u64::from(sent)).end();
+    w.end();
+    drop(w);
+    out.extend_from_slice(b"</stream:stream>");
+}
+
+fn sm_failed(condition: &str, handled: Option<u32>, cx: &mut Cx<'_>) {
+    let mut out = Vec::new();
+    let mut w = Writer::in_stream(&mut out);
+    w.start_ns("failed", ns::SM);
+    if let Some(handled) = handled {
+        w.attr_num("h", u64::from(handled));
+    }
+    w.start_ns(condition, ns::STANZA_ERRORS).end().end();
+    drop(w);
+    cx.write(&out, false);
+}
+
+/// A session's name for a resumption.
+fn name_of(session: SessionRef) -> String {
+    format!("{}-{}-{}", session.worker.0, session.slot, session.generation)
+}
+
+fn session_of(name: &str) -> Option<SessionRef> {
+    let mut parts = name.split('-');
+    let worker = WorkerId(parts.next()?.parse().ok()?);
+    let (slot, generation) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    parts.next().is_none().then_some(SessionRef { worker, slot, generation })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn session_names_read_back() {
+        let session = SessionRef { worker: WorkerId(3), slot: 70_000, generation: 9 };
+        assert_eq!(session_of(&name_of(session)), Some(session));
+        for bad in ["", "1-2", "1-2-3-4", "a-b-c", "999-1-1"] {
+            assert_eq!(session_of(bad), None);
+        }
+    }
+}
