@@ -133,8 +133,10 @@ pub enum Mail {
     NoticeTo(SessionRef, Arc<Notice>),
     /// To an edge: an answer.
     Answer(Origin, Reply),
-    /// To an edge: a signal to an account's sessions.
+    /// To a shard: a signal to an account's sessions, if the account does not block its sender.
     SignalTo(Origin, Box<Signal>),
+    /// To an edge: the same, let through.
+    SignalHere(Origin, Box<Signal>),
     /// To a shard: an account has a subscribed session with this presence; `None`: the session ended.
     Present {
         /// Whose.

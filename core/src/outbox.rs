@@ -28,6 +28,13 @@ pub struct Outbox {
     first: u32,
 }
 
+/// Counted units on their way to another connection.
+#[derive(Debug, Default)]
+pub struct Again {
+    bytes: Vec<u8>,
+    units: VecDeque<(u64, u32)>,
+}
+
 #[derive(Debug, Default)]
 struct Waiting {
     bytes: Vec<u8>,
@@ -157,16 +164,26 @@ impl Outbox {
         }
     }
 
-    /// The connection is new: everything counted and unacknowledged is sent again; what did not count
-    /// is dropped.
-    pub fn rewind(&mut self) {
+    /// The connection is new: what is counted and unacknowledged is taken out, to be sent again with
+    /// [`Outbox::again`] after the word that the session goes on. What did not count is dropped.
+    pub fn rewind(&mut self) -> Again {
         let (mut bytes, mut units) = (Vec::new(), VecDeque::with_capacity(self.units.len()));
         for &(start, len) in &self.units {
             let from = (start - self.base) as usize;
             units.push_back((bytes.len() as u64, len));
             bytes.extend_from_slice(&self.bytes[from..from + len as usize]);
         }
-        (self.bytes, self.units, self.base, self.sent) = (bytes, units, 0, 0);
+        self.units.clear();
+        (self.bytes, self.base, self.sent) = (Vec::new(), 0, 0);
+        Again { bytes, units }
+    }
+
+    /// Sends again what [`Outbox::rewind`] took out. Nothing that counts may have been written between.
+    pub fn again(&mut self, again: Again) {
+        debug_assert!(self.units.is_empty(), "counted units between rewind and again");
+        let shift = self.base + self.bytes.len() as u64;
+        self.units = again.units.into_iter().map(|(start, len)| (start + shift, len)).collect();
+        self.bytes.extend_from_slice(&again.bytes);
     }
 
     /// Bytes held: waiting, kept and in slots.
@@ -255,10 +272,13 @@ mod tests {
         assert_eq!((o.counted(), o.unacked()), (3, 3));
         assert!(o.acked(1));
         assert!(!o.acked(4));
-        o.rewind();
-        assert_eq!(take(&mut o), b"twothree");
+        let again = o.rewind();
+        o.write(b"resumed", false);
+        o.again(again);
+        assert_eq!(take(&mut o), b"resumedtwothree");
         assert!(o.acked(3));
-        o.rewind();
+        let again = o.rewind();
+        o.again(again);
         assert!(o.pending().is_empty());
         assert_eq!(o.counted(), 3);
     }
@@ -277,7 +297,8 @@ mod tests {
         o.write_pieces(&p, |_| b"me");
         assert_eq!(o.counted(), 2);
         assert!(o.acked(1));
-        o.rewind();
+        let again = o.rewind();
+        o.again(again);
         assert_eq!(take(&mut o), b"<b/>");
     }
 }

@@ -105,6 +105,8 @@ pub(crate) struct Session<P: Projection> {
     /// Why it ends; nothing is read any more, what is written still goes out.
     pub closing: Option<Reason>,
     pub close_sent: bool,
+    /// The layer's own farewell is written.
+    pub farewell_sent: bool,
     /// Taken out of hubs and rooms.
     pub ended: bool,
     pub timers: Vec<(u8, Mono)>,
@@ -137,6 +139,7 @@ impl<P: Projection> Session<P> {
             ready: false,
             closing: None,
             close_sent: false,
+            farewell_sent: false,
             ended: false,
             timers: Vec::new(),
             flow: Flow::default(),

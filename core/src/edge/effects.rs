@@ -1,0 +1,297 @@
+//! Carrying out what projections want.
+
+use super::{Edge, session::{Attachment, Pending}};
+use crate::{
+    command::{Act, Command, EntityId},
+    cx::Effect,
+    drive::Output,
+    ids::{AccountId, Origin, ReqId, RoomId, SessionRef},
+    mail::{Attacher, Mail, RoomSignal},
+    name::{NameKey, User, UserName},
+    post::Post,
+    projection::{Projection, Wake},
+    query::{Reply, Value},
+    refusal::Refusal,
+};
+use alloc::boxed::Box;
+
+impl<P: Projection> Edge<P> {
+    pub(super) fn carry_out(&mut self, slot: u32, effect: Effect<P>, post: &mut Post) {
+        let Some(s) = self.sessions.get_mut(slot) else { return };
+        if s.ended && !matches!(effect, Effect::Log(_) | Effect::Close(_) | Effect::Shutdown) {
+            return;
+        }
+        let me = s.core.me;
+        let shards = self.core_settings().shards;
+        match effect {
+            Effect::Command { req, attach, command } => self.command(slot, req, attach, command, post),
+            Effect::Query { req, query } => {
+                // Which shard answers is the shards' own business; any of this worker's routes it.
+                post.send(self.me, Mail::Query(Origin { session: me, req }, Box::new(query)));
+            }
+            Effect::Signal { req, signal } => {
+                let to = signal.to.shard(shards);
+                post.send_to_shard(to, Mail::SignalTo(Origin { session: me, req }, signal));
+            }
+            Effect::Typing { room, on } => self.room_signal(slot, None, room, RoomSignal::Typing(on), post),
+            Effect::RoomSignal { req, room, native } => {
+                self.room_signal(slot, Some(req), room, RoomSignal::Native(native), post);
+            }
+            Effect::Display(name) => self.display(slot, name, post),
+            Effect::Login(user) => self.start_login(slot, user, post),
+            Effect::Guest(name) => self.claim_guest(slot, name, post),
+            Effect::Subscribe(label) => self.subscribe(slot, label, post),
+            Effect::Presence(p) => self.set_presence(slot, p, post),
+            Effect::RoomPresence(room, p) => {
+                if let Some(a) = self.sessions.get_mut(slot).and_then(|s| s.core.rooms.get_mut(&room)) {
+                    a.presence = Some(p);
+                    self.show_in_room(slot, room, post);
+                }
+            }
+            Effect::Attach { room, since } => self.ask_attach(slot, room, since, post),
+            Effect::Detach(room) => self.leave_room(slot, room, post),
+            Effect::Resume { session, handled } => self.resume(slot, session, handled, post),
+            Effect::Secure(layer) => self.secure(slot, layer.0),
+            Effect::Job { req, job } => self.job(me, req, job),
+            Effect::Timer(id, at) => self.timer(slot, id, at),
+            Effect::Mode => self.regroup(slot),
+            Effect::Close(reason) => self.close(slot, reason),
+            Effect::Log(log) => self.out(Output::Log(log)),
+            Effect::Shutdown => self.out(Output::Shutdown),
+        }
+    }
+
+    fn command(&mut self, slot: u32, req: ReqId, attach: bool, command: Box<Command>, post: &mut Post) {
+        let limits = self.core_settings().limits;
+        let Some(s) = self.sessions.get_mut(slot) else { return };
+        let origin = Origin { session: s.core.me, req };
+        if attach && s.core.rooms.len() >= limits.rooms_per_session {
+            return self.answer(origin, Err(Refusal::TooMany), post);
+        }
+        let attach = s.core.user.clone().filter(|_| attach).map(|user| {
+            let presence = s.core.presence.clone().unwrap_or_default();
+            Box::new(Attacher { session: s.core.me, user, presence })
+        });
+        let to = command.to.shard(self.core_settings().shards);
+        post.send_to_shard(to, Mail::Command { epoch: self.epoch, origin, attach, command });
+    }
+
+    fn room_signal(&mut self, slot: u32, req: Option<ReqId>, room: RoomId, what: RoomSignal, post: &mut Post) {
+        let shards = self.core_settings().shards;
+        let Some(s) = self.sessions.get(slot) else { return };
+        let origin = req.map(|req| Origin { session: s.core.me, req });
+        let Some(by) = s.core.user.clone() else { return };
+        post.send_to_shard(room.shard(shards), Mail::Signal { room, origin, by, what });
+    }
+
+    fn display(&mut self, slot: u32, name: crate::text::Str, post: &mut Post) {
+        let Some(s) = self.sessions.get_mut(slot) else { return };
+        if s.core.display == name {
+            return;
+        }
+        s.core.display = name.clone();
+        let rooms: alloc::vec::Vec<RoomId> = s.core.rooms.keys().copied().collect();
+        for room in rooms {
+            self.room_signal(slot, None, room, RoomSignal::Display(name.clone()), post);
+        }
+    }
+
+    fn ask_attach(&mut self, slot: u32, room: RoomId, since: Option<crate::ids::Pos>, post: &mut Post) {
+        let (limits, shards) = (self.core_settings().limits, self.core_settings().shards);
+        let Some(s) = self.sessions.get_mut(slot) else { return };
+        let Some(user) = s.core.user.clone() else { return };
+        if s.core.rooms.get(&room).is_some_and(|a| a.place.is_some()) {
+            return;
+        }
+        if s.core.rooms.len() >= limits.rooms_per_session {
+            self.call(slot, |p, cx| p.wake(Wake::Attached { room, replay: Err(Refusal::TooMany) }, cx));
+            return;
+        }
+        s.core.rooms.insert(room, Attachment::default());
+        let who = Box::new(Attacher { session: s.core.me, user, presence: s.core.presence_in(room) });
+        post.send_to_shard(room.shard(shards), Mail::Attach { room, since, who });
+    }
+
+    /// What was written goes out as it is, what was read is void, the layer is next.
+    fn secure(&mut self, slot: u32, layer: P::Layer) {
+        let Some(s) = self.sessions.get_mut(slot) else { return };
+        let n = s.core.out.pending().len();
+        s.wire.extend_from_slice(s.core.out.pending());
+        s.core.out.sent(n);
+        (s.layer, s.secured, s.seen) = (Some(layer), false, 0);
+        s.inbox.clear();
+        self.mark(slot);
+    }
+
+    /// An answer came.
+    pub(super) fn answer(&mut self, origin: Origin, reply: Reply, post: &mut Post) {
+        let Some(slot) = self.find(origin.session) else { return };
+        let Some(s) = self.sessions.get_mut(slot) else { return };
+        match s.core.pending.remove(&origin.req) {
+            None => {}
+            Some(Pending::Guest) => self.guest_claimed(slot, origin.req, reply, post),
+            Some(_) => {
+                self.call(slot, |p, cx| p.reply(origin.req, reply, cx));
+            }
+        }
+        self.after_answer(slot, post);
+    }
+
+    /// Something may have waited for the answer: a login that must move, input behind a barrier.
+    pub(super) fn after_answer(&mut self, slot: u32, post: &mut Post) {
+        self.settle(post);
+        let Some(s) = self.sessions.get_mut(slot) else { return };
+        if s.core.pending.is_empty()
+            && let Some(user) = s.login.clone().filter(|_| !s.moving)
+        {
+            self.start_login(slot, user, post);
+        }
+        self.make_ready(slot);
+    }
+
+    /// A job is done.
+    pub fn job_done(&mut self, id: crate::ids::JobId, done: P::Done, post: &mut Post) {
+        let Some((session, req)) = self.jobs.remove(&id) else { return };
+        let Some(slot) = self.find(session) else { return };
+        if let Some(s) = self.sessions.get_mut(slot)
+            && s.core.pending.remove(&req).is_some()
+        {
+            self.call(slot, |p, cx| p.done(req, done, cx));
+            self.after_answer(slot, post);
+        }
+    }
+
+    /// Asks the registry for a guest's name. A guest who has one keeps the id.
+    fn claim_guest(&mut self, slot: u32, name: UserName, post: &mut Post) {
+        let (shards, workers) = (self.core_settings().shards, self.workers());
+        let random = self.rng.next_u64();
+        // A shard of this worker, so that a guest never moves.
+        let own = shards / workers + u8::from(self.me.0 < shards % workers);
+        let shard = crate::ids::ShardId(self.me.0 + (random >> 32) as u8 % own.max(1) * workers);
+        let Some(s) = self.sessions.get_mut(slot) else { return };
+        let id = match &s.core.user {
+            Some(u) => u.id,
+            None => AccountId::fresh(random, shard, shards, true),
+        };
+        let req = s.core.request(Pending::Guest);
+        let user = User { id, name: name.clone() };
+        s.claim = Some((req, user.clone()));
+        let origin = Origin { session: s.core.me, req };
+        let command = Command::by(&user, EntityId::Name(NameKey::User(name)), Act::Claim { id: id.0 });
+        let to = command.to.shard(shards);
+        let mail = Mail::Command { epoch: self.epoch, origin, attach: None, command: Box::new(command) };
+        post.send_to_shard(to, mail);
+    }
+
+    fn guest_claimed(&mut self, slot: u32, req: ReqId, reply: Reply, post: &mut Post) {
+        let shards = self.core_settings().shards;
+        let Some(s) = self.sessions.get_mut(slot) else { return };
+        let Some((_, user)) = s.claim.take_if(|c| c.0 == req) else { return };
+        let why = match reply {
+            Ok(Value::Id(id)) if id == user.id.0 => None,
+            Ok(_) => Some(Refusal::NameTaken),
+            Err(why) => Some(why),
+        };
+        if s.ended {
+            if why.is_none() {
+                self.release_name(&user, post);
+            }
+            return;
+        }
+        s.core.held = false;
+        if let Some(why) = why {
+            self.call(slot, |p, cx| p.wake(Wake::LoginRefused(why), cx));
+            return;
+        }
+        let Some(old) = s.core.user.replace(user.clone()) else {
+            s.core.user = None;
+            return self.log_in(slot, user, post);
+        };
+        if old.name != user.name {
+            self.release_name(&old, post);
+        }
+        let same = self.rng.next_u64() | 1;
+        let rooms: alloc::vec::Vec<RoomId> =
+            self.sessions.get(slot).map(|s| s.core.rooms.keys().copied().collect()).unwrap_or_default();
+        for room in rooms {
+            let act = Act::Rename { to: user.clone(), same };
+            self.send_quietly(Command::by(&user, EntityId::Room(room), act), room.shard(shards), post);
+        }
+        self.call(slot, |p, cx| p.wake(Wake::Login, cx));
+    }
+
+    pub(super) fn release_name(&mut self, user: &User, post: &mut Post) {
+        let to = EntityId::Name(NameKey::User(user.name.clone()));
+        let shard = to.shard(self.core_settings().shards);
+        self.send_quietly(Command::by(user, to, Act::Release { id: user.id.0, lock: false }), shard, post);
+    }
+
+    /// A command that nobody waits for.
+    pub(super) fn send_quietly(&mut self, command: Command, shard: crate::ids::ShardId, post: &mut Post) {
+        let mail = Mail::Follow {
+            epoch: self.epoch,
+            from: None,
+            again: false,
+            origin: None,
+            attach: None,
+            command: Box::new(command),
+        };
+        post.send_to_shard(shard, mail);
+    }
+
+    /// Takes over another session of the account.
+    fn resume(&mut self, slot: u32, session: SessionRef, handled: u32, post: &mut Post) {
+        let old = self.find(session).filter(|old| *old != slot);
+        let user = self.sessions.get(slot).and_then(|s| s.core.user.clone());
+        let fits = |s: &super::Session<P>| {
+            !s.ended && s.core.user.as_ref().map(|u| u.id) == user.as_ref().map(|u| u.id) && s.core.out.retains()
+        };
+        let good = old.filter(|old| self.sessions.get(*old).is_some_and(fits));
+        let acked = good.is_some_and(|old| self.sessions.get_mut(old).is_some_and(|s| s.core.out.acked(handled)));
+        let (Some(old), true, Some(_)) = (good, acked, &user) else {
+            if let Some(s) = self.sessions.get_mut(slot) {
+                s.core.held = false;
+            }
+            self.call(slot, |p, cx| p.wake(Wake::NotResumed(None), cx));
+            return;
+        };
+        self.take_over(slot, old, post);
+    }
+
+    /// The old session goes on over the new one's connection; the new one is no more. If the old one
+    /// still has a connection, that one is closed.
+    fn take_over(&mut self, slot: u32, old: u32, post: &mut Post) {
+        let Some(new) = self.sessions.get_mut(slot) else { return };
+        let (Some(conn), layer) = (new.conn.take(), new.layer.take()) else { return };
+        let (wire, secured, inbox, flow, peer) =
+            (new.wire.split_off(new.wire_sent), new.secured, core::mem::take(&mut new.inbox), new.flow, new.core.peer);
+        let plain = new.core.out.pending().to_vec();
+        new.core.peer = None;
+        self.finish(slot);
+        let Some(s) = self.sessions.get_mut(old) else { return };
+        let lost = s.conn.replace(conn);
+        self.conns.insert(conn, old);
+        let old_peer = core::mem::replace(&mut s.core.peer, peer);
+        (s.layer, s.wire, s.wire_sent, s.secured, s.inbox, s.flow) = (layer, wire, 0, secured, inbox, flow);
+        (s.seen, s.core.held, s.paused, s.closing, s.dirty) = (0, false, false, None, false);
+        let again = s.core.out.rewind();
+        self.timers_clear(old);
+        if let Some(lost) = lost {
+            self.conns.remove(&lost);
+            self.abandon(lost, old_peer);
+        } else if let Some(p) = old_peer {
+            self.forget_ip(p);
+        }
+        // What the new session wrote goes first, then the word that the old one goes on, then the units.
+        if let Some(s) = self.sessions.get_mut(old) {
+            s.core.out.write(&plain, false);
+        }
+        self.call(old, |p, cx| p.wake(Wake::Resumed, cx));
+        if let Some(s) = self.sessions.get_mut(old) {
+            s.core.out.again(again);
+        }
+        self.mark(old);
+        self.settle(post);
+        self.make_ready(old);
+    }
+}

@@ -1,0 +1,252 @@
+//! Sessions of accounts: login, labels, presence, feed, notices, and their end.
+
+use super::{Attached, Edge, LOGIN, session::Session};
+use crate::{
+    command::{Act, Command, EntityId},
+    event::Event,
+    ids::{AccountId, ConnId, Label, Origin, Pos, RoomId},
+    log::{Level, Log},
+    drive::Output,
+    mail::Mail,
+    name::User,
+    post::Post,
+    presence::{Presence, Show},
+    projection::{Notice, Projection, Reason, Seen, Signal, Wake},
+    query::{SessionView, Value, Whois},
+    refusal::Refusal,
+};
+use alloc::{sync::Arc, vec::Vec};
+use core::net::SocketAddr;
+
+impl<P: Projection> Edge<P> {
+    /// A login was checked: here, or on the account's worker.
+    pub(super) fn start_login(&mut self, slot: u32, user: User, post: &mut Post) {
+        let owner = post.owner(user.id.shard(self.core_settings().shards));
+        let Some(s) = self.sessions.get_mut(slot) else { return };
+        s.login = Some(user.clone());
+        if !s.core.pending.is_empty() {
+            // It goes on when these are answered.
+            return;
+        }
+        if owner == self.me {
+            s.login = None;
+            self.log_in(slot, user, post);
+        } else if s.conn.is_some() {
+            s.moving = true;
+            self.outputs.push_back(super::Pending::Move(slot));
+        }
+    }
+
+    /// The session belongs to the account from here on.
+    pub(super) fn log_in(&mut self, slot: u32, user: User, post: &mut Post) {
+        let limit = self.core_settings().limits.sessions_per_account;
+        let hub = self.hubs.entry(user.id).or_default();
+        let full = hub.len() >= limit;
+        if !full {
+            hub.push(slot);
+        }
+        self.timer(slot, LOGIN, None);
+        let Some(s) = self.sessions.get_mut(slot) else { return };
+        s.core.held = false;
+        if full {
+            if self.hubs.get(&user.id).is_some_and(Vec::is_empty) {
+                self.hubs.remove(&user.id);
+            }
+            self.call(slot, |p, cx| p.wake(Wake::LoginRefused(Refusal::TooMany), cx));
+        } else {
+            (s.core.user, s.core.since, s.core.active) = (Some(user.clone()), self.now.wall, self.now.wall);
+            self.logged_in += 1;
+            self.most_logged_in = self.most_logged_in.max(self.logged_in);
+            let log = Log::new(Level::Info, "logged in").with("account", user.id.0);
+            self.out(Output::Log(log));
+            self.call(slot, |p, cx| p.wake(Wake::Login, cx));
+        }
+        self.settle(post);
+        self.make_ready(slot);
+    }
+
+    fn hub(&self, account: AccountId) -> Vec<u32> {
+        self.hubs.get(&account).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn subscribe(&mut self, slot: u32, label: Label, post: &mut Post) {
+        let Some(user) = self.sessions.get(slot).and_then(|s| s.core.user.clone()) else { return };
+        let namesake = |s: &Session<P>| s.core.subscribed && s.core.label == label && !s.ended;
+        let others: Vec<u32> = self
+            .hub(user.id)
+            .into_iter()
+            .filter(|o| *o != slot && self.sessions.get(*o).is_some_and(namesake))
+            .collect();
+        for other in others {
+            self.call(other, |p, cx| p.wake(Wake::Replaced, cx));
+            self.close(other, Reason::Replaced);
+        }
+        let Some(s) = self.sessions.get_mut(slot) else { return };
+        (s.core.subscribed, s.core.label) = (true, label.clone());
+        let (session, presence) = (s.core.me, s.core.presence.clone());
+        let silent = presence.is_none();
+        let presence = Some(alloc::boxed::Box::new(presence.unwrap_or_default()));
+        let shard = user.id.shard(self.core_settings().shards);
+        post.send_to_shard(shard, Mail::Present { user, session, label, presence, silent });
+    }
+
+    pub(super) fn set_presence(&mut self, slot: u32, presence: Presence, post: &mut Post) {
+        let shards = self.core_settings().shards;
+        let Some(s) = self.sessions.get_mut(slot) else { return };
+        s.core.presence = Some(presence.clone());
+        let Some(user) = s.core.user.clone() else { return };
+        let (session, label, rooms) = (s.core.me, s.core.label.clone(), s.core.rooms.keys().copied());
+        let rooms: Vec<RoomId> = rooms.collect();
+        if s.core.subscribed {
+            let presence = Some(alloc::boxed::Box::new(presence));
+            let mail = Mail::Present { user: user.clone(), session, label, presence, silent: false };
+            post.send_to_shard(user.id.shard(shards), mail);
+        }
+        for room in rooms {
+            self.show_in_room(slot, room, post);
+        }
+    }
+
+    /// Tells a room how present the account is in it: the best of its sessions there.
+    pub(super) fn show_in_room(&mut self, slot: u32, room: RoomId, post: &mut Post) {
+        let Some(user) = self.sessions.get(slot).and_then(|s| s.core.user.clone()) else { return };
+        let presence = self.best_in_room(user.id, room);
+        post.send_to_shard(room.shard(self.core_settings().shards), Mail::Here { room, user, presence });
+    }
+
+    pub(super) fn best_in_room(&self, account: AccountId, room: RoomId) -> Option<Presence> {
+        let there = self.hubs.get(&account)?.iter().filter_map(|slot| self.sessions.get(*slot));
+        let there = there.filter(|s| !s.ended && s.core.rooms.get(&room).is_some_and(|a| a.place.is_some()));
+        let best = there.map(|s| s.core.presence_in(room)).max_by_key(|p| (p.show, p.priority))?;
+        Some(if best.show == Show::Offline { Presence { show: Show::ExtendedAway, ..best } } else { best })
+    }
+
+    /// An entry of a dialog.
+    pub(super) fn fed(&mut self, account: AccountId, pos: Pos, with: &User, event: &Arc<Event>, origin: Option<Origin>) {
+        let mut answered = None;
+        for slot in self.hub(account) {
+            let Some(s) = self.sessions.get_mut(slot) else { continue };
+            let own = origin.filter(|o| o.session == s.core.me && s.core.pending.remove(&o.req).is_some());
+            if !s.core.subscribed && own.is_none() {
+                continue;
+            }
+            answered = answered.or(own.map(|_| slot));
+            let how = Seen::Feed { pos, with: with.clone(), own: own.map(|o| o.req) };
+            self.call(slot, |p, cx| p.seen(event, how, cx));
+        }
+        if let Some(slot) = answered {
+            self.make_ready(slot);
+        }
+    }
+
+    /// Something for the account's sessions.
+    pub(super) fn notice(&mut self, account: AccountId, notice: &Arc<Notice>) {
+        for slot in self.hub(account) {
+            let told = self.sessions.get(slot).is_some_and(|s| s.core.subscribed && !s.ended);
+            if told {
+                self.call(slot, |p, cx| p.wake(Wake::Notice(notice.clone()), cx));
+            }
+        }
+    }
+
+    /// A signal, let through.
+    pub(super) fn signal_here(&mut self, origin: Origin, signal: Signal, post: &mut Post) {
+        let to = signal.to_label.clone();
+        let wanted = |s: &Session<P>| {
+            s.core.subscribed && !s.ended && to.as_ref().is_none_or(|label| *label == s.core.label)
+        };
+        let slots: Vec<u32> =
+            self.hub(signal.to).into_iter().filter(|s| self.sessions.get(*s).is_some_and(wanted)).collect();
+        let reply = if slots.is_empty() { Err(Refusal::Unreachable) } else { Ok(Value::Done) };
+        let notice = Arc::new(Notice::Signal(signal));
+        for slot in slots {
+            self.call(slot, |p, cx| p.wake(Wake::Notice(notice.clone()), cx));
+        }
+        post.send(origin.session.worker, Mail::Answer(origin, reply));
+    }
+
+    pub(super) fn whois(&mut self, origin: Origin, user: User, admin: bool, post: &mut Post) {
+        let sessions = self.hub(user.id).into_iter().filter_map(|slot| self.sessions.get(slot));
+        let sessions = sessions.filter(|s| !s.ended && s.core.subscribed).map(|s| SessionView {
+            label: s.core.label.clone(),
+            presence: s.core.presence.clone().unwrap_or_default(),
+            since: s.core.since,
+            active: s.core.active,
+            display: s.core.display.clone(),
+            secure: s.layer.is_some(),
+        });
+        let user = match self.hubs.get(&user.id).and_then(|h| self.sessions.get(*h.first()?)) {
+            Some(s) if user.is_guest() => s.core.user.clone().unwrap_or(user),
+            _ => user,
+        };
+        let value = Value::Whois(Arc::new(Whois { user, admin, sessions: sessions.collect() }));
+        post.send(origin.session.worker, Mail::Answer(origin, Ok(value)));
+    }
+
+    /// The session ends: taken out of hub and rooms. Its slot stays while output is still going out.
+    pub(super) fn finish(&mut self, slot: u32) {
+        let Some(s) = self.sessions.get_mut(slot) else { return };
+        if !s.ended {
+            s.ended = true;
+            self.timers_clear(slot);
+            self.endings.push(slot);
+        } else if s.conn.is_none() && !self.endings.contains(&slot) {
+            self.sessions.remove(slot);
+        }
+    }
+
+    /// Carries out the ends of sessions that ended.
+    pub(super) fn end_sessions(&mut self, post: &mut Post) {
+        while let Some(slot) = self.endings.pop() {
+            self.end_session(slot, post);
+            if self.sessions.get(slot).is_some_and(|s| s.conn.is_none()) {
+                self.sessions.remove(slot);
+            }
+        }
+    }
+
+    fn end_session(&mut self, slot: u32, post: &mut Post) {
+        let shards = self.core_settings().shards;
+        let Some(s) = self.sessions.get_mut(slot) else { return };
+        let rooms: Vec<RoomId> = s.core.rooms.keys().copied().collect();
+        let Some(user) = s.core.user.clone() else { return };
+        let (session, label, subscribed) = (s.core.me, s.core.label.clone(), s.core.subscribed);
+        let farewell = s.core.farewell.clone();
+        if let Some(hub) = self.hubs.get_mut(&user.id) {
+            let before = hub.len();
+            hub.retain(|other| *other != slot);
+            self.logged_in -= (before - hub.len()) as u64;
+            if hub.is_empty() {
+                self.hubs.remove(&user.id);
+            }
+        }
+        if user.is_guest() {
+            let same = self.rng.next_u64() | 1;
+            for room in &rooms {
+                let act = Act::Leave { reason: farewell.clone(), quit: true, same };
+                self.send_quietly(Command::by(&user, EntityId::Room(*room), act), room.shard(shards), post);
+            }
+            self.release_name(&user, post);
+        }
+        for room in rooms {
+            self.leave_room(slot, room, post);
+        }
+        if subscribed {
+            let mail = Mail::Present { user: user.clone(), session, label, presence: None, silent: false };
+            post.send_to_shard(user.id.shard(shards), mail);
+        }
+    }
+
+    /// A connection whose session went on elsewhere: closed without a word.
+    pub(super) fn abandon(&mut self, conn: ConnId, peer: Option<SocketAddr>) {
+        if let Some(p) = peer {
+            self.forget_ip(p);
+        }
+        self.out(Output::Close(conn, Reason::Replaced));
+    }
+
+    /// The record of a room with attached sessions.
+    pub(super) fn room(&mut self, room: RoomId) -> &mut Attached {
+        self.rooms.entry(room).or_default()
+    }
+}

@@ -1,0 +1,443 @@
+//! The shards of a worker: entities, their durable and live parts, and the order of what they do.
+//!
+//! Each shard counts its own positions. An entity that is not in memory is read first; what concerns
+//! it waits meanwhile, bounded.
+
+mod execute;
+pub(crate) mod ledger;
+mod live;
+mod query;
+mod recover;
+
+use crate::{
+    chat::Entity,
+    command::{Command, EntityId},
+    event::Event,
+    ids::{FetchId, Origin, Pos, RoomId, SessionRef, ShardId, Ticket, WorkerId},
+    mail::{Attacher, Mail, RoomSignal},
+    name::User,
+    post::Post,
+    presence::Presence,
+    query::{Query, Range, Reply, RoomView},
+    refusal::Refusal,
+    row::{Asked, Page, Read},
+    settings::Settings,
+    time::Now,
+};
+use alloc::{
+    boxed::Box,
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    vec::Vec,
+};
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use ledger::Ledger;
+
+/// What shards act upon besides themselves.
+pub(crate) struct Desk<'a> {
+    pub now: Now,
+    pub settings: &'a Settings,
+    pub ledger: &'a mut Ledger,
+    pub post: &'a mut Post,
+    pub reads: &'a mut Vec<Asked>,
+}
+
+/// All shards of one worker.
+pub(crate) struct Shards {
+    shards: BTreeMap<ShardId, Shard>,
+    /// Looked up only, never iterated; the hasher is fixed.
+    slots: HashMap<EntityId, Slot, FixedState>,
+    /// The hand that looks for idle entities goes round here.
+    clock: VecDeque<EntityId>,
+    fetches: BTreeMap<FetchId, Fetching>,
+    next_fetch: u64,
+    grants: u64,
+    same: u64,
+    /// Mail that waits until its shard knows its head.
+    early: VecDeque<Mail>,
+}
+
+/// One shard.
+struct Shard {
+    next: Pos,
+    /// Known after the first read.
+    loaded: bool,
+    /// Follow-ups on their way, by the position they follow from.
+    following: BTreeMap<Pos, u32>,
+    /// All follow-ups up to here are carried out; written now and then.
+    followed: Pos,
+    unsaved: u32,
+}
+
+/// An entity in memory, or on its way.
+struct Slot {
+    entity: Option<Entity>,
+    /// A read is under way; work waits.
+    reading: bool,
+    waiting: VecDeque<Work>,
+    live: Live,
+    /// The last append that concerns it.
+    ticket: Ticket,
+}
+
+/// The part of an entity that is never stored.
+#[derive(Default)]
+struct Live {
+    /// Workers with attached sessions, and the last grant given to each.
+    attached: BTreeMap<WorkerId, u64>,
+    /// Members that are there.
+    here: BTreeMap<crate::ids::AccountId, (User, Presence)>,
+    /// The room as last shown, until something changes.
+    view: Option<Arc<RoomView>>,
+    /// The last position shown.
+    shown: Pos,
+    /// Subscribed sessions of an account.
+    sessions: BTreeMap<SessionRef, (crate::ids::Label, Option<Presence>)>,
+    /// Who the sessions belong to.
+    user: Option<User>,
+}
+
+impl Live {
+    fn is_empty(&self) -> bool {
+        self.attached.is_empty() && self.here.is_empty() && self.sessions.is_empty()
+    }
+}
+
+/// Something to be done with an entity.
+enum Work {
+    Command(Box<Order>),
+    Query(Origin, Box<Query>),
+    Attach { since: Option<Pos>, who: Box<Attacher> },
+    Detach { worker: WorkerId, grant: u64 },
+    Here { user: User, presence: Option<Presence> },
+    Signal { origin: Option<Origin>, by: User, what: RoomSignal },
+    Present { session: SessionRef, user: User, label: crate::ids::Label, presence: Option<Box<Presence>>, silent: bool },
+    Probe { by: User },
+    SignalTo(Origin, Box<crate::projection::Signal>),
+    /// Derive a dialog entry's follow-ups again.
+    Derive(Arc<Event>),
+    /// Show what was stored but never shown.
+    CatchUp,
+}
+
+/// A command with all that came with it.
+struct Order {
+    command: Command,
+    origin: Option<Origin>,
+    attach: Option<Box<Attacher>>,
+    from: Option<(ShardId, Pos)>,
+    again: bool,
+    /// The older entry it needs was read already.
+    read: bool,
+}
+
+/// What a read under way is for.
+enum Fetching {
+    Heads,
+    Entity(EntityId),
+    /// An older entry that a command needs.
+    Older(EntityId),
+    /// The entries an attach has missed.
+    Replay { room: RoomId, who: Box<Attacher> },
+    /// The entries that were never shown.
+    CatchUp(RoomId),
+    /// An answer to a question.
+    Answer(Origin),
+    /// The public list: rooms in memory found so far.
+    Directory(Origin, Vec<crate::query::Listed>, u32),
+    Counts(Origin, crate::query::Counts),
+    /// The rooms of an account that is renamed or deleted.
+    Sweep(User, bool),
+}
+
+impl Shards {
+    pub fn new(post: &Post) -> Shards {
+        let fresh =
+            || Shard { next: Pos(1), loaded: false, following: BTreeMap::new(), followed: Pos::ZERO, unsaved: 0 };
+        Shards {
+            shards: post.own_shards().map(|s| (s, fresh())).collect(),
+            slots: HashMap::with_hasher(FixedState::with_seed(u64::from(post.me.0))),
+            clock: VecDeque::new(),
+            fetches: BTreeMap::new(),
+            next_fetch: 0,
+            grants: 0,
+            same: u64::from(post.me.0) << 56,
+            early: VecDeque::new(),
+        }
+    }
+
+    /// A number that no other happening has.
+    pub fn fresh_same(&mut self) -> u64 {
+        self.same += 1;
+        self.same
+    }
+
+    fn ask(&mut self, desk: &mut Desk<'_>, read: Read, why: Fetching) {
+        self.next_fetch += 1;
+        let id = FetchId(self.next_fetch);
+        self.fetches.insert(id, why);
+        desk.reads.push(Asked { id, read });
+    }
+
+    /// Takes mail for a shard; gives back what is not.
+    pub fn mail(&mut self, desk: &mut Desk<'_>, mail: Mail) -> Option<Mail> {
+        if self.shards.values().any(|s| !s.loaded) && is_for_shard(&mail) {
+            if self.early.len() < desk.settings.limits.mailbox {
+                self.early.push_back(mail);
+            } else if let Mail::Command { origin, .. } = mail {
+                desk.post.send(origin.session.worker, Mail::Answer(origin, Err(Refusal::Busy)));
+            }
+            return None;
+        }
+        match mail {
+            Mail::Command { epoch, origin, attach, command } => {
+                let order = Order { command: *command, origin: Some(origin), attach, from: None, again: false, read: false };
+                if epoch < desk.ledger.epoch && desk.ledger.down.is_some() {
+                    self.refuse(desk, origin, Refusal::StoreDown);
+                } else {
+                    self.work(desk, order.command.to.clone(), Work::Command(Box::new(order)));
+                }
+            }
+            Mail::Follow { epoch, from, again, origin, attach, command } => {
+                // One of an older epoch is derived again by the shard it came from.
+                if epoch == desk.ledger.epoch || from.is_none() {
+                    let to = command.to.clone();
+                    self.work(desk, to, Work::Command(Box::new(Order { command: *command, origin, attach, from, again, read: false })));
+                }
+            }
+            Mail::FollowDone(shard, pos) => self.follow_done(desk, shard, pos),
+            Mail::Query(origin, query) => self.question(desk, origin, query),
+            Mail::Attach { room, since, who } => self.work(desk, EntityId::Room(room), Work::Attach { since, who }),
+            Mail::Detach { room, worker, grant } => {
+                self.work_if_there(desk, EntityId::Room(room), Work::Detach { worker, grant });
+            }
+            Mail::Here { room, user, presence } => {
+                self.work_if_there(desk, EntityId::Room(room), Work::Here { user, presence });
+            }
+            Mail::Signal { room, origin, by, what } => {
+                self.work(desk, EntityId::Room(room), Work::Signal { origin, by, what });
+            }
+            Mail::Present { user, session, label, presence, silent } => {
+                let to = EntityId::Account(user.id);
+                self.work(desk, to, Work::Present { session, user, label, presence, silent });
+            }
+            Mail::Probe { account, by } => self.work_if_there(desk, EntityId::Account(account), Work::Probe { by }),
+            Mail::SignalTo(origin, signal) => {
+                self.work(desk, EntityId::Account(signal.to), Work::SignalTo(origin, signal));
+            }
+            Mail::Round(origin, round) => self.round(desk, origin, round),
+            other => return Some(other),
+        }
+        None
+    }
+
+    /// Does the work now, or when the entity is there.
+    fn work(&mut self, desk: &mut Desk<'_>, id: EntityId, work: Work) {
+        if !self.slots.contains_key(&id) {
+            let transient = id.is_transient();
+            let entity = transient.then(|| Entity::fresh(&id));
+            let slot = Slot {
+                entity,
+                reading: false,
+                waiting: VecDeque::new(),
+                live: Live::default(),
+                ticket: Ticket(0),
+            };
+            self.slots.insert(id.clone(), slot);
+            self.clock.push_back(id.clone());
+            self.evict(desk);
+        }
+        let Some(slot) = self.slots.get_mut(&id) else { return };
+        if slot.entity.is_some() && !slot.reading && slot.waiting.is_empty() {
+            self.perform(desk, &id, work);
+        } else if slot.waiting.len() >= desk.settings.limits.waiting && refusable(&work) {
+            self.refuse_work(desk, &id, work, Refusal::Busy);
+        } else {
+            slot.waiting.push_back(work);
+            if slot.entity.is_none() && !slot.reading {
+                slot.reading = true;
+                let read = match &id {
+                    EntityId::Name(n) => Read::Name(n.clone()),
+                    EntityId::Account(a) => Read::Account(*a),
+                    EntityId::Room(r) => Read::Room(*r, desk.settings.limits.tail as u32),
+                };
+                self.ask(desk, read, Fetching::Entity(id));
+            }
+        }
+    }
+
+    /// Work that is void when nobody knows the entity.
+    fn work_if_there(&mut self, desk: &mut Desk<'_>, id: EntityId, work: Work) {
+        if self.slots.contains_key(&id) {
+            self.work(desk, id, work);
+        }
+    }
+
+    /// Does what waited, until something must be read again.
+    fn resume(&mut self, desk: &mut Desk<'_>, id: &EntityId) {
+        while let Some(slot) = self.slots.get_mut(id) {
+            if slot.reading || slot.entity.is_none() {
+                return;
+            }
+            let Some(work) = slot.waiting.pop_front() else { return };
+            self.perform(desk, id, work);
+        }
+    }
+
+    fn perform(&mut self, desk: &mut Desk<'_>, id: &EntityId, work: Work) {
+        match work {
+            Work::Command(order) => self.execute(desk, id, *order),
+            Work::Query(origin, query) => self.answer_query(desk, id, origin, *query),
+            Work::Attach { since, who } => self.attach(desk, id, since, who),
+            Work::Detach { worker, grant } => self.detach(id, worker, grant),
+            Work::Here { user, presence } => self.here(desk, id, user, presence),
+            Work::Signal { origin, by, what } => self.signal(desk, id, origin, by, what),
+            Work::Present { session, user, label, presence, silent } => {
+                self.present(desk, id, session, user, label, presence, silent);
+            }
+            Work::Probe { by } => self.probe(desk, id, &by),
+            Work::SignalTo(origin, signal) => self.signal_to(desk, id, origin, signal),
+            Work::Derive(event) => self.derive(desk, id, &event),
+            Work::CatchUp => self.catch_up(desk, id),
+        }
+    }
+
+    /// A read is done. Gives back what is not for shards.
+    pub fn fetched(&mut self, desk: &mut Desk<'_>, id: FetchId, page: Page) {
+        let Some(why) = self.fetches.remove(&id) else { return };
+        match why {
+            Fetching::Heads => self.heads(desk, page),
+            Fetching::Entity(id) => self.entity_read(desk, id, page),
+            Fetching::Older(id) => {
+                if let (Some(slot), Page::Events(s)) = (self.slots.get_mut(&id), page) {
+                    slot.reading = false;
+                    if let Some(Entity::Room(room)) = &mut slot.entity {
+                        s.entries.into_iter().for_each(|e| room.remember(e));
+                    }
+                } else if let Some(slot) = self.slots.get_mut(&id) {
+                    slot.reading = false;
+                }
+                self.resume(desk, &id);
+            }
+            Fetching::Replay { room, who } => self.replay_read(desk, room, &who, page),
+            Fetching::CatchUp(room) => self.catch_up_read(desk, room, page),
+            Fetching::Answer(origin) => self.answer_page(desk, origin, page),
+            Fetching::Directory(origin, found, limit) => self.directory_read(desk, origin, found, limit, page),
+            Fetching::Counts(origin, counts) => self.counts_read(desk, origin, counts, page),
+            Fetching::Sweep(user, gone) => self.sweep(desk, &user, gone, page),
+        }
+    }
+
+    fn entity_read(&mut self, desk: &mut Desk<'_>, id: EntityId, page: Page) {
+        let loaded = Entity::load(&id, page, desk.settings);
+        let Some(slot) = self.slots.get_mut(&id) else { return };
+        slot.reading = false;
+        match loaded {
+            Ok(entity) => {
+                slot.live.view = None;
+                if let Entity::Room(room) = &entity {
+                    slot.live.shown = slot.live.shown.max(room.last);
+                }
+                slot.entity = Some(entity);
+                self.resume(desk, &id);
+            }
+            Err(why) => {
+                let waiting = core::mem::take(&mut slot.waiting);
+                if slot.live.is_empty() {
+                    self.slots.remove(&id);
+                }
+                for work in waiting {
+                    self.refuse_work(desk, &id, work, why.clone());
+                }
+            }
+        }
+    }
+
+    fn refuse_work(&mut self, desk: &mut Desk<'_>, id: &EntityId, work: Work, why: Refusal) {
+        match (id, work) {
+            (EntityId::Room(room), Work::Attach { who, .. }) => refuse_attach(desk, *room, &who, why),
+            (_, work) => {
+                if let Some(origin) = origin_of(&work) {
+                    self.refuse(desk, origin, why);
+                }
+            }
+        }
+    }
+
+    fn refuse(&mut self, desk: &mut Desk<'_>, origin: Origin, why: Refusal) {
+        self.reply(desk, origin, Err(why));
+    }
+
+    fn reply(&mut self, desk: &mut Desk<'_>, origin: Origin, reply: Reply) {
+        desk.ledger.emit(origin.session.worker, Mail::Answer(origin, reply));
+    }
+
+    /// Puts idle entities out when there are too many: a few steps of the clock's hand each time.
+    fn evict(&mut self, desk: &Desk<'_>) {
+        let mut steps = 8;
+        while self.slots.len() > desk.settings.limits.entities && steps > 0 {
+            steps -= 1;
+            let Some(id) = self.clock.pop_front() else { return };
+            let idle = self.slots.get(&id).is_none_or(|s| {
+                !s.reading
+                    && s.waiting.is_empty()
+                    && s.live.is_empty()
+                    && desk.ledger.is_stored(s.ticket)
+                    && (!id.is_transient() || s.entity.as_ref().is_none_or(Entity::is_void))
+            });
+            if idle {
+                self.slots.remove(&id);
+            } else {
+                self.clock.push_back(id);
+            }
+        }
+    }
+}
+
+fn is_for_shard(mail: &Mail) -> bool {
+    !matches!(
+        mail,
+        Mail::Attached { .. }
+            | Mail::Event { .. }
+            | Mail::Live(..)
+            | Mail::Fed { .. }
+            | Mail::Notice(..)
+            | Mail::NoticeTo(..)
+            | Mail::Answer(..)
+            | Mail::Whois { .. }
+            | Mail::SignalHere(..)
+            | Mail::FollowDone(..)
+    )
+}
+
+fn refuse_attach(desk: &mut Desk<'_>, room: RoomId, who: &Attacher, why: Refusal) {
+    let (session, replay) = (who.session, Err(why));
+    desk.ledger.emit(session.worker, Mail::Attached { room, session, grant: 0, replay, answers: None });
+}
+
+/// What may be refused when too much waits; follow-ups and leavings never are.
+fn refusable(work: &Work) -> bool {
+    match work {
+        Work::Command(order) => order.from.is_none(),
+        Work::Query(..) | Work::Attach { .. } | Work::Signal { .. } | Work::SignalTo(..) | Work::Probe { .. } => true,
+        _ => false,
+    }
+}
+
+fn origin_of(work: &Work) -> Option<Origin> {
+    match work {
+        Work::Command(order) => order.origin,
+        Work::Query(origin, _) | Work::SignalTo(origin, _) => Some(*origin),
+        Work::Signal { origin, .. } => *origin,
+        _ => None,
+    }
+}
+
+/// All entries after a position.
+fn after(pos: Pos, limit: u32) -> Range {
+    let mut range = Range::latest(limit);
+    range.after = crate::query::Bound::Pos(pos);
+    range.only = crate::query::Only::All;
+    range
+}

@@ -1,0 +1,230 @@
+//! Questions.
+
+use super::{Desk, Fetching, Shards, Work, execute::room_of};
+use crate::{
+    chat::Entity,
+    command::EntityId,
+    ids::{AccountId, Origin},
+    mail::{Mail, Round},
+    name::{NameKey, User},
+    query::{Counts, Listed, Query, Stretch, Value},
+    refusal::Refusal,
+    row::{Page, Read},
+};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
+
+impl Shards {
+    /// Routes a question to its entity, or reads.
+    pub(super) fn question(&mut self, desk: &mut Desk<'_>, origin: Origin, query: Box<Query>) {
+        let entity = match &*query {
+            Query::Resolve(name) => EntityId::Name(name.clone()),
+            Query::AccountNamed(n) | Query::Whois(n) => EntityId::Name(NameKey::User(n.clone())),
+            Query::RoomNamed(n) => EntityId::Name(NameKey::Room(n.clone())),
+            Query::Account(a) => EntityId::Account(*a),
+            Query::WhoisOf(user) => EntityId::Account(user.id),
+            Query::Room(room) | Query::History { room, .. } => EntityId::Room(*room),
+            Query::Memberships(account) => {
+                return self.ask(desk, Read::Memberships(*account), Fetching::Answer(origin));
+            }
+            Query::Dialogs { account, after, before, limit } => {
+                let read = Read::Dialogs { account: *account, after: *after, before: *before, limit: *limit };
+                return self.ask(desk, read, Fetching::Answer(origin));
+            }
+            Query::Feed { account, with, range } => {
+                let mut range = range.clone();
+                range.limit = range.limit.min(desk.settings.limits.page);
+                let read = Read::Feed { account: *account, with: *with, range };
+                return self.ask(desk, read, Fetching::Answer(origin));
+            }
+            Query::Accounts { after, limit } => {
+                let read = Read::Accounts { after: after.clone(), limit: *limit };
+                return self.ask(desk, read, Fetching::Answer(origin));
+            }
+            Query::Backup(path) => return self.ask(desk, Read::Backup(path.clone()), Fetching::Answer(origin)),
+            Query::Directory { after, limit, secret } => {
+                let (after, limit, secret) = (after.clone(), *limit, *secret);
+                let round = Round::Directory { after, limit, secret, found: Vec::new() };
+                return desk.post.send(crate::ids::WorkerId(0), Mail::Round(origin, Box::new(round)));
+            }
+            Query::Counts => {
+                let round = Round::Counts(Counts::default());
+                return desk.post.send(crate::ids::WorkerId(0), Mail::Round(origin, Box::new(round)));
+            }
+        };
+        self.work(desk, entity, Work::Query(origin, query));
+    }
+
+    pub(super) fn answer_query(&mut self, desk: &mut Desk<'_>, id: &EntityId, origin: Origin, query: Query) {
+        let Some(slot) = self.slots.get(id) else { return };
+        match (&slot.entity, id) {
+            (Some(Entity::Name(name)), _) => {
+                let Some(target) = name.row.as_ref().filter(|r| !r.locked && r.invite.is_none()).map(|r| r.id) else {
+                    let why = match query {
+                        Query::RoomNamed(_) | Query::Resolve(NameKey::Room(_)) => Refusal::NoSuchRoom,
+                        Query::Resolve(NameKey::Invite(_)) => Refusal::BadInvite,
+                        _ => Refusal::NoSuchUser,
+                    };
+                    return self.refuse(desk, origin, why);
+                };
+                self.answer_name(desk, origin, query, target);
+            }
+            (Some(Entity::Account(account)), EntityId::Account(account_id)) => {
+                let made = account.head.as_ref().filter(|h| !h.deleted);
+                match query {
+                    Query::Account(_) if made.is_some() => {
+                        let value = Value::Account(account.clone());
+                        self.reply(desk, origin, Ok(value));
+                    }
+                    Query::WhoisOf(user) if made.is_some() || user.is_guest() => {
+                        let admin = made.is_some_and(|h| h.admin);
+                        let user = account.user().unwrap_or(User { id: *account_id, name: user.name });
+                        desk.ledger.emit(desk.post.me, Mail::Whois { origin, user, admin });
+                    }
+                    _ => self.refuse(desk, origin, Refusal::NoSuchUser),
+                }
+            }
+            (Some(Entity::Room(_)), EntityId::Room(room)) => match query {
+                Query::History { reader, range, .. } => self.history(desk, *room, origin, reader, range),
+                _ => {
+                    let reply = self.view(*room).map(Value::Room).ok_or(Refusal::NoSuchRoom);
+                    self.reply(desk, origin, reply);
+                }
+            },
+            _ => {}
+        }
+    }
+
+    fn answer_name(&mut self, desk: &mut Desk<'_>, origin: Origin, query: Query, target: u64) {
+        let shards = desk.settings.shards;
+        let (shard, next) = match query {
+            Query::AccountNamed(_) => (AccountId(target).shard(shards), Query::Account(AccountId(target))),
+            Query::Whois(name) => {
+                let user = User { id: AccountId(target), name };
+                (user.id.shard(shards), Query::WhoisOf(user))
+            }
+            Query::RoomNamed(_) => {
+                let room = crate::ids::RoomId(target);
+                (room.shard(shards), Query::Room(room))
+            }
+            _ => return self.reply(desk, origin, Ok(Value::Id(target))),
+        };
+        desk.post.send_to_shard(shard, Mail::Query(origin, Box::new(next)));
+    }
+
+    fn history(
+        &mut self,
+        desk: &mut Desk<'_>,
+        room: crate::ids::RoomId,
+        origin: Origin,
+        reader: AccountId,
+        mut range: crate::query::Range,
+    ) {
+        let slot = self.slots.get(&EntityId::Room(room)).and_then(|s| room_of(s.entity.as_ref()));
+        let Some(entity) = slot.filter(|r| r.head.is_some()) else {
+            return self.refuse(desk, origin, Refusal::NoSuchRoom);
+        };
+        let Some(floor) = entity.readable(reader) else {
+            return self.refuse(desk, origin, Refusal::NotMember);
+        };
+        range.limit = range.limit.min(desk.settings.limits.page);
+        if room.is_transient() {
+            let reply = entity.stretch(floor, &range).map(|s| Value::Events(Arc::new(s))).ok_or(Refusal::NoSuchItem);
+            return self.reply(desk, origin, reply);
+        }
+        self.ask(desk, Read::History { room, floor, range }, Fetching::Answer(origin));
+    }
+
+    pub(super) fn answer_page(&mut self, desk: &mut Desk<'_>, origin: Origin, page: Page) {
+        let reply = match page {
+            Page::Events(s) => Ok(Value::Events(Arc::new(s))),
+            Page::Feed(s) => Ok(Value::Feed(Arc::new(s))),
+            Page::Memberships(m) => Ok(Value::Memberships(Arc::new(m))),
+            Page::Dialogs(d) => Ok(Value::Dialogs(Arc::new(d))),
+            Page::Accounts(a) => Ok(Value::Accounts(Arc::new(a))),
+            Page::Directory(d) => Ok(Value::Directory(Arc::new(d))),
+            Page::Done => Ok(Value::Done),
+            Page::NoSuchItem => Err(Refusal::NoSuchItem),
+            Page::Failed(why) => Err(why),
+            _ => Err(Refusal::Invalid("the store answered something else")),
+        };
+        self.reply(desk, origin, reply);
+    }
+
+    /// A question on its round: adds what this worker has, passes it on.
+    pub(super) fn round(&mut self, desk: &mut Desk<'_>, origin: Origin, mut round: Box<Round>) {
+        if let Round::Directory { after, limit, secret, found } = &mut *round {
+            let more = self.listed(after.as_ref(), *secret);
+            found.extend(more);
+            found.sort_by(|a, b| a.head.name.cmp(&b.head.name));
+            found.truncate(*limit as usize);
+        }
+        let next = desk.post.me.0 + 1;
+        if next < desk.post.workers() {
+            return desk.post.send(crate::ids::WorkerId(next), Mail::Round(origin, round));
+        }
+        match *round {
+            Round::Directory { after, limit, secret, found } => {
+                let read = Read::Directory { after, limit, secret };
+                self.ask(desk, read, Fetching::Directory(origin, found, limit));
+            }
+            Round::Counts(counts) => self.ask(desk, Read::Counts, Fetching::Counts(origin, counts)),
+        }
+    }
+
+    /// Rooms in memory only that may be listed. The clock has every entity, in an order of its own.
+    fn listed(&self, after: Option<&crate::name::RoomName>, secret: bool) -> Vec<Listed> {
+        let rooms = self.clock.iter().filter_map(|id| match id {
+            EntityId::Room(r) if r.is_transient() => room_of(self.slots.get(id)?.entity.as_ref()),
+            _ => None,
+        });
+        rooms
+            .filter_map(|r| {
+                let head = r.head.as_ref().filter(|h| !h.destroyed && (secret || !h.policy.secret))?;
+                let name = head.name.as_ref()?;
+                if after.is_some_and(|a| name <= a) {
+                    return None;
+                }
+                let joined = |m: &&crate::policy::Member| {
+                    m.standing.membership == crate::policy::Membership::Joined
+                };
+                let members = r.members.values().filter(joined).count() as u32;
+                Some(Listed { room: r.id, head: head.clone(), topic: r.topic.clone(), members })
+            })
+            .collect()
+    }
+
+    pub(super) fn directory_read(
+        &mut self,
+        desk: &mut Desk<'_>,
+        origin: Origin,
+        mut found: Vec<Listed>,
+        limit: u32,
+        page: Page,
+    ) {
+        let reply = match page {
+            Page::Directory(stored) => {
+                found.extend(stored);
+                found.sort_by(|a, b| a.head.name.cmp(&b.head.name));
+                found.truncate(limit as usize);
+                Ok(Value::Directory(Arc::new(found)))
+            }
+            Page::Failed(why) => Err(why),
+            _ => Err(Refusal::Invalid("the store answered something else")),
+        };
+        self.reply(desk, origin, reply);
+    }
+
+    pub(super) fn counts_read(&mut self, desk: &mut Desk<'_>, origin: Origin, mut counts: Counts, page: Page) {
+        if let Page::Counts { accounts, rooms } = page {
+            (counts.accounts, counts.rooms) = (accounts, rooms + self.listed(None, true).len() as u64);
+        }
+        self.reply(desk, origin, Ok(Value::Counts(counts)));
+    }
+}
+
+impl<T> Stretch<T> {
+    /// The same with other entries.
+    pub fn map<U>(self, f: impl FnMut(T) -> U) -> Stretch<U> {
+        Stretch { entries: self.entries.into_iter().map(f).collect(), more: self.more, total: self.total }
+    }
+}
