@@ -85,6 +85,8 @@ pub enum Mail {
         user: User,
         /// How present.
         presence: Option<Presence>,
+        /// Equal for one change in several rooms: shown once. Zero: always.
+        same: u64,
     },
     /// To a shard: a live signal for a room.
     Signal {
@@ -96,6 +98,8 @@ pub enum Mail {
         by: User,
         /// What.
         what: RoomSignal,
+        /// Equal for one change in several rooms: shown once. Zero: always.
+        same: u64,
     },
     /// To an edge: an entry of a room, for its attached sessions.
     Event {

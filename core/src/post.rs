@@ -67,7 +67,9 @@ impl Post {
     /// The next letter that can go.
     pub fn poll(&mut self) -> Option<(WorkerId, Mail)> {
         for (i, r) in self.remote.iter_mut().enumerate() {
-            if r.room && let Some(mail) = r.queue.pop_front() {
+            if r.room
+                && let Some(mail) = r.queue.pop_front()
+            {
                 self.waiting -= 1;
                 return Some((WorkerId(i as u8), mail));
             }

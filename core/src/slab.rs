@@ -7,7 +7,6 @@ use alloc::vec::Vec;
 pub(crate) struct Slab<T> {
     slots: Vec<Entry<T>>,
     free: Vec<u32>,
-    len: usize,
 }
 
 #[derive(Debug)]
@@ -18,7 +17,7 @@ struct Entry<T> {
 
 impl<T> Default for Slab<T> {
     fn default() -> Slab<T> {
-        Slab { slots: Vec::new(), free: Vec::new(), len: 0 }
+        Slab { slots: Vec::new(), free: Vec::new() }
     }
 }
 
@@ -31,7 +30,6 @@ impl<T> Slab<T> {
         });
         let entry = &mut self.slots[slot as usize];
         entry.value = Some(make(slot, entry.generation));
-        self.len += 1;
         slot
     }
 
@@ -40,7 +38,6 @@ impl<T> Slab<T> {
         let value = entry.value.take()?;
         entry.generation = entry.generation.wrapping_add(1);
         self.free.push(slot);
-        self.len -= 1;
         Some(value)
     }
 
@@ -50,10 +47,6 @@ impl<T> Slab<T> {
 
     pub fn get_mut(&mut self, slot: u32) -> Option<&mut T> {
         self.slots.get_mut(slot as usize)?.value.as_mut()
-    }
-
-    pub fn len(&self) -> usize {
-        self.len
     }
 
     /// The slots in use, in order.

@@ -12,7 +12,7 @@ use crate::{
     shard::{Desk, Shards, ledger::Ledger},
     time::Now,
 };
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{collections::VecDeque, sync::Arc};
 
 /// One of the workers of a server. See [`crate::drive`] for how it is driven.
 pub struct Worker<P: Projection> {
@@ -22,7 +22,7 @@ pub struct Worker<P: Projection> {
     shards: Shards,
     ledger: Ledger,
     post: Post,
-    reads: Vec<Asked>,
+    reads: VecDeque<Asked>,
 }
 
 impl<P: Projection> Worker<P> {
@@ -38,7 +38,7 @@ impl<P: Projection> Worker<P> {
             settings,
             ledger: Ledger::new(),
             post,
-            reads: Vec::new(),
+            reads: VecDeque::new(),
         };
         worker.with_shards(|shards, desk| shards.start(desk));
         worker
@@ -114,7 +114,10 @@ impl<P: Projection> Drive<P> for Worker<P> {
             Input::StoreFailed(epoch, why) => {
                 if epoch == self.ledger.epoch && self.ledger.down.is_none() {
                     self.with_shards(|shards, desk| shards.fail(desk, &why));
-                    self.log(Log::new(Level::Error, "the store does not answer; writes are refused until it does"));
+                    self.log(Log::new(
+                        Level::Error,
+                        "the store does not answer; writes are refused until it does",
+                    ));
                 }
             }
             Input::StoreReady(epoch) => {
@@ -149,7 +152,7 @@ impl<P: Projection> Drive<P> for Worker<P> {
             if let Some((ticket, changes)) = self.ledger.close() {
                 return Some(Output::Append(self.ledger.epoch, ticket, changes));
             }
-            if let Some(asked) = self.reads.pop() {
+            if let Some(asked) = self.reads.pop_front() {
                 return Some(Output::Fetch(asked));
             }
             if let Some((to, mail)) = self.post.poll() {

@@ -9,6 +9,7 @@ pub mod join;
 pub mod moderation;
 pub mod name;
 pub mod room;
+mod stretch;
 pub mod roster;
 pub mod rules;
 pub mod speech;

@@ -1,6 +1,9 @@
 //! Carrying out what projections want.
 
-use super::{Edge, session::{Attachment, Pending}};
+use super::{
+    Edge,
+    session::{Attachment, Pending},
+};
 use crate::{
     command::{Act, Command, EntityId},
     cx::Effect,
@@ -33,9 +36,11 @@ impl<P: Projection> Edge<P> {
                 let to = signal.to.shard(shards);
                 post.send_to_shard(to, Mail::SignalTo(Origin { session: me, req }, signal));
             }
-            Effect::Typing { room, on } => self.room_signal(slot, None, room, RoomSignal::Typing(on), post),
+            Effect::Typing { room, on } => {
+                self.room_signal(slot, None, room, RoomSignal::Typing(on), 0, post)
+            }
             Effect::RoomSignal { req, room, native } => {
-                self.room_signal(slot, Some(req), room, RoomSignal::Native(native), post);
+                self.room_signal(slot, Some(req), room, RoomSignal::Native(native), 0, post);
             }
             Effect::Display(name) => self.display(slot, name, post),
             Effect::Login(user) => self.start_login(slot, user, post),
@@ -45,11 +50,11 @@ impl<P: Projection> Edge<P> {
             Effect::RoomPresence(room, p) => {
                 if let Some(a) = self.sessions.get_mut(slot).and_then(|s| s.core.rooms.get_mut(&room)) {
                     a.presence = Some(p);
-                    self.show_in_room(slot, room, post);
+                    self.show_in_room(slot, room, 0, post);
                 }
             }
             Effect::Attach { room, since } => self.ask_attach(slot, room, since, post),
-            Effect::Detach(room) => self.leave_room(slot, room, post),
+            Effect::Detach(room) => self.leave_room(slot, room, 0, post),
             Effect::Resume { session, handled } => self.resume(slot, session, handled, post),
             Effect::Secure(layer) => self.secure(slot, layer.0),
             Effect::Job { req, job } => self.job(me, req, job),
@@ -76,12 +81,20 @@ impl<P: Projection> Edge<P> {
         post.send_to_shard(to, Mail::Command { epoch: self.epoch, origin, attach, command });
     }
 
-    fn room_signal(&mut self, slot: u32, req: Option<ReqId>, room: RoomId, what: RoomSignal, post: &mut Post) {
+    fn room_signal(
+        &mut self,
+        slot: u32,
+        req: Option<ReqId>,
+        room: RoomId,
+        what: RoomSignal,
+        same: u64,
+        post: &mut Post,
+    ) {
         let shards = self.core_settings().shards;
         let Some(s) = self.sessions.get(slot) else { return };
         let origin = req.map(|req| Origin { session: s.core.me, req });
         let Some(by) = s.core.user.clone() else { return };
-        post.send_to_shard(room.shard(shards), Mail::Signal { room, origin, by, what });
+        post.send_to_shard(room.shard(shards), Mail::Signal { room, origin, by, what, same });
     }
 
     fn display(&mut self, slot: u32, name: crate::text::Str, post: &mut Post) {
@@ -91,8 +104,9 @@ impl<P: Projection> Edge<P> {
         }
         s.core.display = name.clone();
         let rooms: alloc::vec::Vec<RoomId> = s.core.rooms.keys().copied().collect();
+        let same = self.rng.next_u64() | 1;
         for room in rooms {
-            self.room_signal(slot, None, room, RoomSignal::Display(name.clone()), post);
+            self.room_signal(slot, None, room, RoomSignal::Display(name.clone()), same, post);
         }
     }
 
@@ -244,10 +258,13 @@ impl<P: Projection> Edge<P> {
         let old = self.find(session).filter(|old| *old != slot);
         let user = self.sessions.get(slot).and_then(|s| s.core.user.clone());
         let fits = |s: &super::Session<P>| {
-            !s.ended && s.core.user.as_ref().map(|u| u.id) == user.as_ref().map(|u| u.id) && s.core.out.retains()
+            !s.ended
+                && s.core.user.as_ref().map(|u| u.id) == user.as_ref().map(|u| u.id)
+                && s.core.out.retains()
         };
         let good = old.filter(|old| self.sessions.get(*old).is_some_and(fits));
-        let acked = good.is_some_and(|old| self.sessions.get_mut(old).is_some_and(|s| s.core.out.acked(handled)));
+        let acked =
+            good.is_some_and(|old| self.sessions.get_mut(old).is_some_and(|s| s.core.out.acked(handled)));
         let (Some(old), true, Some(_)) = (good, acked, &user) else {
             if let Some(s) = self.sessions.get_mut(slot) {
                 s.core.held = false;
@@ -263,8 +280,13 @@ impl<P: Projection> Edge<P> {
     fn take_over(&mut self, slot: u32, old: u32, post: &mut Post) {
         let Some(new) = self.sessions.get_mut(slot) else { return };
         let (Some(conn), layer) = (new.conn.take(), new.layer.take()) else { return };
-        let (wire, secured, inbox, flow, peer) =
-            (new.wire.split_off(new.wire_sent), new.secured, core::mem::take(&mut new.inbox), new.flow, new.core.peer);
+        let (wire, secured, inbox, flow, peer) = (
+            new.wire.split_off(new.wire_sent),
+            new.secured,
+            core::mem::take(&mut new.inbox),
+            new.flow,
+            new.core.peer,
+        );
         let plain = new.core.out.pending().to_vec();
         new.core.peer = None;
         self.finish(slot);

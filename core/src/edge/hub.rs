@@ -3,10 +3,10 @@
 use super::{Attached, Edge, LOGIN, session::Session};
 use crate::{
     command::{Act, Command, EntityId},
+    drive::Output,
     event::Event,
     ids::{AccountId, ConnId, Label, Origin, Pos, RoomId},
     log::{Level, Log},
-    drive::Output,
     mail::Mail,
     name::User,
     post::Post,
@@ -102,16 +102,20 @@ impl<P: Projection> Edge<P> {
             let mail = Mail::Present { user: user.clone(), session, label, presence, silent: false };
             post.send_to_shard(user.id.shard(shards), mail);
         }
+        let same = self.rng.next_u64() | 1;
         for room in rooms {
-            self.show_in_room(slot, room, post);
+            self.show_in_room(slot, room, same, post);
         }
     }
 
     /// Tells a room how present the account is in it: the best of its sessions there.
-    pub(super) fn show_in_room(&mut self, slot: u32, room: RoomId, post: &mut Post) {
+    pub(super) fn show_in_room(&mut self, slot: u32, room: RoomId, same: u64, post: &mut Post) {
         let Some(user) = self.sessions.get(slot).and_then(|s| s.core.user.clone()) else { return };
         let presence = self.best_in_room(user.id, room);
-        post.send_to_shard(room.shard(self.core_settings().shards), Mail::Here { room, user, presence });
+        post.send_to_shard(
+            room.shard(self.core_settings().shards),
+            Mail::Here { room, user, presence, same },
+        );
     }
 
     pub(super) fn best_in_room(&self, account: AccountId, room: RoomId) -> Option<Presence> {
@@ -122,7 +126,14 @@ impl<P: Projection> Edge<P> {
     }
 
     /// An entry of a dialog.
-    pub(super) fn fed(&mut self, account: AccountId, pos: Pos, with: &User, event: &Arc<Event>, origin: Option<Origin>) {
+    pub(super) fn fed(
+        &mut self,
+        account: AccountId,
+        pos: Pos,
+        with: &User,
+        event: &Arc<Event>,
+        origin: Option<Origin>,
+    ) {
         let mut answered = None;
         for slot in self.hub(account) {
             let Some(s) = self.sessions.get_mut(slot) else { continue };
@@ -196,7 +207,7 @@ impl<P: Projection> Edge<P> {
     }
 
     /// Carries out the ends of sessions that ended.
-    pub(super) fn end_sessions(&mut self, post: &mut Post) {
+    pub(crate) fn end_sessions(&mut self, post: &mut Post) {
         while let Some(slot) = self.endings.pop() {
             self.end_session(slot, post);
             if self.sessions.get(slot).is_some_and(|s| s.conn.is_none()) {
@@ -228,8 +239,9 @@ impl<P: Projection> Edge<P> {
             }
             self.release_name(&user, post);
         }
+        let same = self.rng.next_u64() | 1;
         for room in rooms {
-            self.leave_room(slot, room, post);
+            self.leave_room(slot, room, same, post);
         }
         if subscribed {
             let mail = Mail::Present { user: user.clone(), session, label, presence: None, silent: false };

@@ -27,7 +27,9 @@ impl<P: Projection> Edge<P> {
         } else if self.draining {
             self.close(slot, Reason::Drain);
         } else {
-            self.timer(slot, LOGIN, Some(self.now.mono + limits.login_time));
+            if peer.is_some() {
+                self.timer(slot, LOGIN, Some(self.now.mono + limits.login_time));
+            }
             self.call(slot, |p, cx| p.opened(cx));
             self.settle(post);
         }
@@ -92,11 +94,12 @@ impl<P: Projection> Edge<P> {
     pub(super) fn advance(&mut self, slot: u32, fresh: &[u8], post: &mut Post) {
         let limits = self.core_settings().limits;
         let mut budget = limits.turn;
-        let (mut at, mut inbox) = (0, self.take_inbox(slot));
+        let (mut at, inbox) = (0, self.take_inbox(slot));
         loop {
             let rest = if inbox.is_empty() { fresh.get(at..).unwrap_or_default() } else { &inbox[at..] };
             let Some(s) = self.sessions.get(slot) else { return };
-            let blocked = s.core.held || s.closing.is_some() || s.moving || s.core.out.open() >= limits.window;
+            let blocked =
+                s.core.held || s.closing.is_some() || s.moving || s.core.out.open() >= limits.window;
             let slow = s.timers.iter().any(|t| t.0 == SLOWED);
             if rest.is_empty() || blocked || slow || rest.len() <= s.seen {
                 break;
@@ -125,7 +128,6 @@ impl<P: Projection> Edge<P> {
                     self.charge(slot);
                     if self.sessions.get(slot).is_some_and(|s| s.layer.is_some() != layered) {
                         // A layer came between: what was read in the clear is void.
-                        (at, inbox) = (0, alloc::vec::Vec::new());
                         if let Some(s) = self.sessions.get_mut(slot) {
                             s.inbox.clear();
                         }

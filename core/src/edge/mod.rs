@@ -191,9 +191,11 @@ impl<P: Projection> Edge<P> {
         let (conn, user) = (s.conn?, s.login.clone()?);
         let shards = self.core_settings().shards;
         self.conns.remove(&conn);
+        let peer = s.core.peer;
         self.forget_address(slot);
         self.timers_clear(slot);
         let mut s = self.sessions.remove(slot)?;
+        s.core.peer = peer;
         Self::seal(&mut s);
         let moving = moving::Moving {
             projection: s.projection,
@@ -251,7 +253,9 @@ impl<P: Projection> Edge<P> {
 
     /// Fires one due timer.
     pub fn fire(&mut self, post: &mut Post) -> bool {
-        let Some(&(at, slot, id)) = self.timers.first().filter(|t| t.0 <= self.now.mono) else { return false };
+        let Some(&(at, slot, id)) = self.timers.first().filter(|t| t.0 <= self.now.mono) else {
+            return false;
+        };
         self.timer(slot, id, None);
         debug_assert!(at <= self.now.mono);
         match id {

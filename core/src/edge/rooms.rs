@@ -165,7 +165,9 @@ impl<P: Projection> Edge<P> {
 
     fn attached_of(&self, account: AccountId, room: RoomId) -> Vec<u32> {
         let there = |slot: &u32| {
-            self.sessions.get(*slot).is_some_and(|s| s.core.rooms.get(&room).is_some_and(|a| a.place.is_some()))
+            self.sessions
+                .get(*slot)
+                .is_some_and(|s| s.core.rooms.get(&room).is_some_and(|a| a.place.is_some()))
         };
         self.hubs.get(&account).map(|h| h.iter().copied().filter(there).collect()).unwrap_or_default()
     }
@@ -194,7 +196,8 @@ impl<P: Projection> Edge<P> {
         if replay.is_ok() {
             // A session that has detached in between is not put back.
             let wanted = slot.filter(|slot| {
-                answers.is_some() || self.sessions.get(*slot).is_some_and(|s| s.core.rooms.contains_key(&room))
+                answers.is_some()
+                    || self.sessions.get(*slot).is_some_and(|s| s.core.rooms.contains_key(&room))
             });
             self.granted(room, grant, wanted, post);
             if wanted.is_none() {
@@ -240,7 +243,9 @@ impl<P: Projection> Edge<P> {
         let Some(place) = s.core.rooms.get_mut(&room).and_then(|a| a.place.take()) else { return false };
         let Some(attached) = self.rooms.get_mut(&room) else { return false };
         attached.sessions -= 1;
-        let Some((_, members)) = attached.groups.iter_mut().find(|g| g.0 == place.group) else { return false };
+        let Some((_, members)) = attached.groups.iter_mut().find(|g| g.0 == place.group) else {
+            return false;
+        };
         members.swap_remove(place.index as usize);
         if let Some(&moved) = members.get(place.index as usize)
             && let Some(a) = self.sessions.get_mut(moved).and_then(|m| m.core.rooms.get_mut(&room))
@@ -251,14 +256,17 @@ impl<P: Projection> Edge<P> {
     }
 
     /// A session detaches; the membership stays.
-    pub(super) fn leave_room(&mut self, slot: u32, room: RoomId, post: &mut Post) {
+    pub(super) fn leave_room(&mut self, slot: u32, room: RoomId, same: u64, post: &mut Post) {
         let was = self.take_out(slot, room);
         let Some(s) = self.sessions.get_mut(slot) else { return };
         s.core.rooms.remove(&room);
         let user = s.core.user.clone();
         if let (true, Some(user)) = (was, user) {
             let presence = self.best_in_room(user.id, room);
-            post.send_to_shard(room.shard(self.core_settings().shards), Mail::Here { room, user, presence });
+            post.send_to_shard(
+                room.shard(self.core_settings().shards),
+                Mail::Here { room, user, presence, same },
+            );
         }
         self.detach_if_empty(room, post);
     }

@@ -36,7 +36,9 @@ impl Shards {
             return;
         }
         let shard_id = id.shard(desk.settings.shards);
-        let (Some(slot), Some(shard)) = (self.slots.get_mut(id), self.shards.get_mut(&shard_id)) else { return };
+        let (Some(slot), Some(shard)) = (self.slots.get_mut(id), self.shards.get_mut(&shard_id)) else {
+            return;
+        };
         let Some(entity) = &mut slot.entity else { return };
         let at = UnixMillis(desk.now.wall.0.max(entity.last_at().0 + 1));
         let Order { command, origin, attach, from, again, .. } = order;
@@ -108,6 +110,9 @@ impl Shards {
                     *s.following.entry(pos).or_insert(0) += 1;
                 }
                 if !f.derived {
+                    if let Some(s) = self.shards.get_mut(&shard) {
+                        s.lasting = true;
+                    }
                     desk.ledger.stage(Change::Follow(shard, pos, n as u16, Box::new(f.command.clone())));
                 }
             }
@@ -136,12 +141,10 @@ impl Shards {
         }
         let upto = shard.following.keys().next().map_or(shard.next.back(), |p| p.back());
         shard.unsaved += 1;
-        if upto > shard.followed && (shard.unsaved >= SAVE_EVERY || shard.following.is_empty()) {
-            (shard.followed, shard.unsaved) = (upto, 0);
-            if desk.ledger.down.is_none() && desk.ledger.is_staged() {
-                // Rides along with an append that is made anyway.
-                desk.ledger.stage(Change::Followed(shard_id, upto));
-            }
+        let worth = shard.unsaved >= SAVE_EVERY || (shard.following.is_empty() && shard.lasting);
+        if upto > shard.followed && worth && desk.ledger.down.is_none() {
+            (shard.followed, shard.unsaved, shard.lasting) = (upto, 0, false);
+            desk.ledger.stage(Change::Followed(shard_id, upto));
         }
     }
 
@@ -158,7 +161,14 @@ impl Shards {
         let Outcome { events, verdict, tell, fed, show, probe, same, .. } = outcome;
         if let EntityId::Room(room) = id {
             let answered = matches!(verdict, Verdict::ByEvent);
-            self.show_events(desk, *room, &events, origin.filter(|_| answered), attach.as_deref().filter(|_| answered), same);
+            self.show_events(
+                desk,
+                *room,
+                &events,
+                origin.filter(|_| answered),
+                attach.as_deref().filter(|_| answered),
+                same,
+            );
         }
         let last = events.last();
         match (verdict, origin) {
@@ -181,7 +191,9 @@ impl Shards {
             let to = desk.post.owner(account.shard(desk.settings.shards));
             desk.ledger.emit(to, Mail::Notice(account, Arc::new(notice)));
         }
-        if let (Some((pos, event)), Act::Feed { with, .. }, EntityId::Account(account)) = (fed, &entry.command.act, id) {
+        if let (Some((pos, event)), Act::Feed { with, .. }, EntityId::Account(account)) =
+            (fed, &entry.command.act, id)
+        {
             let to = desk.post.owner(account.shard(desk.settings.shards));
             desk.ledger.emit(to, Mail::Fed { account: *account, pos, with: with.clone(), event, origin });
         }
@@ -199,7 +211,7 @@ impl Shards {
     }
 
     /// One mail per attached worker and event.
-    fn show_events(
+    pub(super) fn show_events(
         &mut self,
         desk: &mut Desk<'_>,
         room_id: RoomId,
@@ -261,12 +273,19 @@ impl Shards {
             }
         }
         if let Some(a) = arrives {
-            self.arrive(desk, room_id, a.user, a.presence);
+            self.arrive(desk, room_id, a.user, a.presence, 0);
         }
     }
 
     /// Done before. A join of a member attaches all the same.
-    fn already(&mut self, desk: &mut Desk<'_>, id: &EntityId, pos: Pos, origin: Origin, attach: Option<Box<Attacher>>) {
+    fn already(
+        &mut self,
+        desk: &mut Desk<'_>,
+        id: &EntityId,
+        pos: Pos,
+        origin: Origin,
+        attach: Option<Box<Attacher>>,
+    ) {
         let EntityId::Room(room) = id else {
             return self.reply(desk, origin, Ok(Value::Done));
         };
@@ -291,7 +310,8 @@ impl Shards {
 /// How many positions an outcome uses: one for each event, at least one if anything is stored.
 fn positions(outcome: &Outcome, durable: bool) -> u64 {
     let events = outcome.events.len() as u64;
-    let least = u64::from(durable && (!outcome.changes.is_empty() || outcome.follow.iter().any(|f| !f.derived)));
+    let least =
+        u64::from(durable && (!outcome.changes.is_empty() || outcome.follow.iter().any(|f| !f.derived)));
     events.max(outcome.positions).max(least)
 }
 

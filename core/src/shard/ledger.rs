@@ -54,8 +54,7 @@ impl Ledger {
         if self.is_staged() { Ticket(self.appended.0 + 1) } else { self.appended }
     }
 
-    /// True when an append will be made in this turn.
-    pub fn is_staged(&self) -> bool {
+    fn is_staged(&self) -> bool {
         !self.staged.is_empty() || !self.heads.is_empty()
     }
 

@@ -46,10 +46,16 @@ impl Shards {
         }
         let session = who.session;
         desk.ledger.emit(session.worker, Mail::Attached { room, session, grant, replay, answers });
-        self.arrive(desk, room, who.user.clone(), who.presence.clone());
+        self.arrive(desk, room, who.user.clone(), who.presence.clone(), 0);
     }
 
-    pub(super) fn attach(&mut self, desk: &mut Desk<'_>, id: &EntityId, since: Option<Pos>, who: Box<Attacher>) {
+    pub(super) fn attach(
+        &mut self,
+        desk: &mut Desk<'_>,
+        id: &EntityId,
+        since: Option<Pos>,
+        who: Box<Attacher>,
+    ) {
         let EntityId::Room(room_id) = *id else { return };
         let Some(slot) = self.slots.get_mut(id) else { return };
         let Some(room) = room_of(slot.entity.as_ref()) else { return };
@@ -71,7 +77,11 @@ impl Shards {
                 let floor = room.readable(who.user.id).unwrap_or(Pos::MAX);
                 let range = super::after(since.unwrap_or(Pos::ZERO), desk.settings.limits.page);
                 slot.reading = true;
-                self.ask(desk, Read::History { room: room_id, floor, range }, Fetching::Replay { room: room_id, who });
+                self.ask(
+                    desk,
+                    Read::History { room: room_id, floor, range },
+                    Fetching::Replay { room: room_id, who },
+                );
             }
         }
     }
@@ -100,16 +110,30 @@ impl Shards {
         }
     }
 
-    pub(super) fn here(&mut self, desk: &mut Desk<'_>, id: &EntityId, user: User, presence: Option<Presence>) {
+    pub(super) fn here(
+        &mut self,
+        desk: &mut Desk<'_>,
+        id: &EntityId,
+        user: User,
+        presence: Option<Presence>,
+        same: u64,
+    ) {
         let EntityId::Room(room) = *id else { return };
         match presence {
-            Some(presence) => self.arrive(desk, room, user, presence),
-            None => self.depart(desk, room, &user),
+            Some(presence) => self.arrive(desk, room, user, presence, same),
+            None => self.depart(desk, room, &user, same),
         }
     }
 
     /// A member is there, or there in another way.
-    pub(super) fn arrive(&mut self, desk: &mut Desk<'_>, room: RoomId, user: User, presence: Presence) {
+    pub(super) fn arrive(
+        &mut self,
+        desk: &mut Desk<'_>,
+        room: RoomId,
+        user: User,
+        presence: Presence,
+        same: u64,
+    ) {
         let Some(slot) = self.slots.get_mut(&EntityId::Room(room)) else { return };
         let Some(standing) = joined_standing(slot.entity.as_ref(), user.id) else { return };
         let before = slot.live.here.get(&user.id).map(|h| h.1.clone());
@@ -120,18 +144,18 @@ impl Shards {
         slot.live.view = None;
         let levels = room_of(slot.entity.as_ref()).and_then(|r| r.head.as_ref()).map(|h| h.policy.levels);
         let what = LiveWhat::Here { presence, before, standing, levels: levels.unwrap_or_default() };
-        self.show_live(desk, room, None, user, what, 0);
+        self.show_live(desk, room, None, user, what, same);
     }
 
     /// A member's last session went.
-    fn depart(&mut self, desk: &mut Desk<'_>, room: RoomId, user: &User) {
+    fn depart(&mut self, desk: &mut Desk<'_>, room: RoomId, user: &User, same: u64) {
         let Some(slot) = self.slots.get_mut(&EntityId::Room(room)) else { return };
         let Some((_, presence)) = slot.live.here.remove(&user.id) else { return };
         slot.live.view = None;
         let Some(standing) = joined_standing(slot.entity.as_ref(), user.id) else { return };
         let levels = room_of(slot.entity.as_ref()).and_then(|r| r.head.as_ref()).map(|h| h.policy.levels);
         let what = LiveWhat::Gone { standing, levels: levels.unwrap_or_default(), presence };
-        self.show_live(desk, room, None, user.clone(), what, 0);
+        self.show_live(desk, room, None, user.clone(), what, same);
         if room.is_transient() && !user.is_guest() {
             // A room in memory has only those members that are there.
             let act = Act::Leave { reason: None, quit: true, same: 0 };
@@ -149,13 +173,15 @@ impl Shards {
         origin: Option<Origin>,
         by: User,
         what: RoomSignal,
+        same: u64,
     ) {
         let EntityId::Room(room) = *id else { return };
         let refusal = self.slots.get(id).map_or(Some(Refusal::NoSuchRoom), |slot| {
             match (room_of(slot.entity.as_ref()), joined_standing(slot.entity.as_ref(), by.id)) {
                 (Some(r), Some(standing)) => {
                     let speak = r.head.as_ref().map_or(0, |h| h.policy.levels.speak);
-                    (standing.power < speak && !matches!(what, RoomSignal::Display(_))).then_some(Refusal::Muted)
+                    (standing.power < speak && !matches!(what, RoomSignal::Display(_)))
+                        .then_some(Refusal::Muted)
                 }
                 _ => Some(Refusal::NotMember),
             }
@@ -166,21 +192,12 @@ impl Shards {
             }
             return;
         }
-        let same = match &what {
-            RoomSignal::Display(_) => self.display_same(&by),
-            _ => 0,
-        };
         let what = match what {
             RoomSignal::Typing(on) => LiveWhat::Typing(on),
             RoomSignal::Native(native) => LiveWhat::Signal(native),
             RoomSignal::Display(name) => LiveWhat::Display(name),
         };
         self.show_live(desk, room, origin, by, what, same);
-    }
-
-    /// Equal in all rooms for one account within this turn of changes: derived from the account.
-    fn display_same(&mut self, by: &User) -> u64 {
-        by.id.0 | 1
     }
 
     fn show_live(
@@ -283,7 +300,13 @@ impl Shards {
     }
 
     /// Shows the presence of all sessions of an account to a contact, or that it sees it no more.
-    pub(super) fn show_presence(&mut self, desk: &mut Desk<'_>, id: &EntityId, contact: AccountId, visible: bool) {
+    pub(super) fn show_presence(
+        &mut self,
+        desk: &mut Desk<'_>,
+        id: &EntityId,
+        contact: AccountId,
+        visible: bool,
+    ) {
         let Some(slot) = self.slots.get(id) else { return };
         let Some(user) = slot.live.user.clone() else { return };
         for (label, presence) in slot.live.sessions.values() {
@@ -299,7 +322,8 @@ impl Shards {
 
     /// Asks for a contact's presence, if anybody is there to see it.
     pub(super) fn ask_presence(&mut self, desk: &mut Desk<'_>, id: &EntityId, contact: AccountId) {
-        let Some(by) = self.slots.get(id).filter(|s| !s.live.sessions.is_empty()).and_then(|s| s.live.user.clone())
+        let Some(by) =
+            self.slots.get(id).filter(|s| !s.live.sessions.is_empty()).and_then(|s| s.live.user.clone())
         else {
             return;
         };
@@ -309,12 +333,19 @@ impl Shards {
     }
 
     /// A signal to an account: blocked senders do not get through.
-    pub(super) fn signal_to(&mut self, desk: &mut Desk<'_>, id: &EntityId, origin: Origin, signal: Box<Signal>) {
+    pub(super) fn signal_to(
+        &mut self,
+        desk: &mut Desk<'_>,
+        id: &EntityId,
+        origin: Origin,
+        signal: Box<Signal>,
+    ) {
         let Some(slot) = self.slots.get(id) else { return };
         let key = signal.from.name.folded();
         let blocked = match &slot.entity {
             Some(Entity::Account(a)) => {
-                a.head.as_ref().is_some_and(|h| h.blocked.iter().any(|b| *b == *key)) && signal.from.id != signal.to
+                a.head.as_ref().is_some_and(|h| h.blocked.iter().any(|b| *b == *key))
+                    && signal.from.id != signal.to
             }
             _ => false,
         };

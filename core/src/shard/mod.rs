@@ -40,7 +40,7 @@ pub(crate) struct Desk<'a> {
     pub settings: &'a Settings,
     pub ledger: &'a mut Ledger,
     pub post: &'a mut Post,
-    pub reads: &'a mut Vec<Asked>,
+    pub reads: &'a mut VecDeque<Asked>,
 }
 
 /// All shards of one worker.
@@ -68,6 +68,8 @@ struct Shard {
     /// All follow-ups up to here are carried out; written now and then.
     followed: Pos,
     unsaved: u32,
+    /// Some of them are stored and wait to be taken out.
+    lasting: bool,
 }
 
 /// An entity in memory, or on its way.
@@ -108,12 +110,35 @@ impl Live {
 enum Work {
     Command(Box<Order>),
     Query(Origin, Box<Query>),
-    Attach { since: Option<Pos>, who: Box<Attacher> },
-    Detach { worker: WorkerId, grant: u64 },
-    Here { user: User, presence: Option<Presence> },
-    Signal { origin: Option<Origin>, by: User, what: RoomSignal },
-    Present { session: SessionRef, user: User, label: crate::ids::Label, presence: Option<Box<Presence>>, silent: bool },
-    Probe { by: User },
+    Attach {
+        since: Option<Pos>,
+        who: Box<Attacher>,
+    },
+    Detach {
+        worker: WorkerId,
+        grant: u64,
+    },
+    Here {
+        user: User,
+        presence: Option<Presence>,
+        same: u64,
+    },
+    Signal {
+        origin: Option<Origin>,
+        by: User,
+        what: RoomSignal,
+        same: u64,
+    },
+    Present {
+        session: SessionRef,
+        user: User,
+        label: crate::ids::Label,
+        presence: Option<Box<Presence>>,
+        silent: bool,
+    },
+    Probe {
+        by: User,
+    },
     SignalTo(Origin, Box<crate::projection::Signal>),
     /// Derive a dialog entry's follow-ups again.
     Derive(Arc<Event>),
@@ -139,7 +164,10 @@ enum Fetching {
     /// An older entry that a command needs.
     Older(EntityId),
     /// The entries an attach has missed.
-    Replay { room: RoomId, who: Box<Attacher> },
+    Replay {
+        room: RoomId,
+        who: Box<Attacher>,
+    },
     /// The entries that were never shown.
     CatchUp(RoomId),
     /// An answer to a question.
@@ -153,8 +181,14 @@ enum Fetching {
 
 impl Shards {
     pub fn new(post: &Post) -> Shards {
-        let fresh =
-            || Shard { next: Pos(1), loaded: false, following: BTreeMap::new(), followed: Pos::ZERO, unsaved: 0 };
+        let fresh = || Shard {
+            next: Pos(1),
+            loaded: false,
+            following: BTreeMap::new(),
+            followed: Pos::ZERO,
+            unsaved: 0,
+            lasting: false,
+        };
         Shards {
             shards: post.own_shards().map(|s| (s, fresh())).collect(),
             slots: HashMap::with_hasher(FixedState::with_seed(u64::from(post.me.0))),
@@ -177,7 +211,7 @@ impl Shards {
         self.next_fetch += 1;
         let id = FetchId(self.next_fetch);
         self.fetches.insert(id, why);
-        desk.reads.push(Asked { id, read });
+        desk.reads.push_back(Asked { id, read });
     }
 
     /// Takes mail for a shard; gives back what is not.
@@ -185,14 +219,21 @@ impl Shards {
         if self.shards.values().any(|s| !s.loaded) && is_for_shard(&mail) {
             if self.early.len() < desk.settings.limits.mailbox {
                 self.early.push_back(mail);
-            } else if let Mail::Command { origin, .. } = mail {
+            } else if let Mail::Command { origin, .. } | Mail::Query(origin, _) = mail {
                 desk.post.send(origin.session.worker, Mail::Answer(origin, Err(Refusal::Busy)));
             }
             return None;
         }
         match mail {
             Mail::Command { epoch, origin, attach, command } => {
-                let order = Order { command: *command, origin: Some(origin), attach, from: None, again: false, read: false };
+                let order = Order {
+                    command: *command,
+                    origin: Some(origin),
+                    attach,
+                    from: None,
+                    again: false,
+                    read: false,
+                };
                 if epoch < desk.ledger.epoch && desk.ledger.down.is_some() {
                     self.refuse(desk, origin, Refusal::StoreDown);
                 } else {
@@ -203,26 +244,41 @@ impl Shards {
                 // One of an older epoch is derived again by the shard it came from.
                 if epoch == desk.ledger.epoch || from.is_none() {
                     let to = command.to.clone();
-                    self.work(desk, to, Work::Command(Box::new(Order { command: *command, origin, attach, from, again, read: false })));
+                    self.work(
+                        desk,
+                        to,
+                        Work::Command(Box::new(Order {
+                            command: *command,
+                            origin,
+                            attach,
+                            from,
+                            again,
+                            read: false,
+                        })),
+                    );
                 }
             }
             Mail::FollowDone(shard, pos) => self.follow_done(desk, shard, pos),
             Mail::Query(origin, query) => self.question(desk, origin, query),
-            Mail::Attach { room, since, who } => self.work(desk, EntityId::Room(room), Work::Attach { since, who }),
+            Mail::Attach { room, since, who } => {
+                self.work(desk, EntityId::Room(room), Work::Attach { since, who })
+            }
             Mail::Detach { room, worker, grant } => {
                 self.work_if_there(desk, EntityId::Room(room), Work::Detach { worker, grant });
             }
-            Mail::Here { room, user, presence } => {
-                self.work_if_there(desk, EntityId::Room(room), Work::Here { user, presence });
+            Mail::Here { room, user, presence, same } => {
+                self.work_if_there(desk, EntityId::Room(room), Work::Here { user, presence, same });
             }
-            Mail::Signal { room, origin, by, what } => {
-                self.work(desk, EntityId::Room(room), Work::Signal { origin, by, what });
+            Mail::Signal { room, origin, by, what, same } => {
+                self.work(desk, EntityId::Room(room), Work::Signal { origin, by, what, same });
             }
             Mail::Present { user, session, label, presence, silent } => {
                 let to = EntityId::Account(user.id);
                 self.work(desk, to, Work::Present { session, user, label, presence, silent });
             }
-            Mail::Probe { account, by } => self.work_if_there(desk, EntityId::Account(account), Work::Probe { by }),
+            Mail::Probe { account, by } => {
+                self.work_if_there(desk, EntityId::Account(account), Work::Probe { by })
+            }
             Mail::SignalTo(origin, signal) => {
                 self.work(desk, EntityId::Account(signal.to), Work::SignalTo(origin, signal));
             }
@@ -291,8 +347,8 @@ impl Shards {
             Work::Query(origin, query) => self.answer_query(desk, id, origin, *query),
             Work::Attach { since, who } => self.attach(desk, id, since, who),
             Work::Detach { worker, grant } => self.detach(id, worker, grant),
-            Work::Here { user, presence } => self.here(desk, id, user, presence),
-            Work::Signal { origin, by, what } => self.signal(desk, id, origin, by, what),
+            Work::Here { user, presence, same } => self.here(desk, id, user, presence, same),
+            Work::Signal { origin, by, what, same } => self.signal(desk, id, origin, by, what, same),
             Work::Present { session, user, label, presence, silent } => {
                 self.present(desk, id, session, user, label, presence, silent);
             }
@@ -323,7 +379,9 @@ impl Shards {
             Fetching::Replay { room, who } => self.replay_read(desk, room, &who, page),
             Fetching::CatchUp(room) => self.catch_up_read(desk, room, page),
             Fetching::Answer(origin) => self.answer_page(desk, origin, page),
-            Fetching::Directory(origin, found, limit) => self.directory_read(desk, origin, found, limit, page),
+            Fetching::Directory(origin, found, limit) => {
+                self.directory_read(desk, origin, found, limit, page)
+            }
             Fetching::Counts(origin, counts) => self.counts_read(desk, origin, counts, page),
             Fetching::Sweep(user, gone) => self.sweep(desk, &user, gone, page),
         }
@@ -384,7 +442,7 @@ impl Shards {
                     && s.waiting.is_empty()
                     && s.live.is_empty()
                     && desk.ledger.is_stored(s.ticket)
-                    && (!id.is_transient() || s.entity.as_ref().is_none_or(Entity::is_void))
+                    && !s.entity.as_ref().is_some_and(Entity::is_pinned)
             });
             if idle {
                 self.slots.remove(&id);
@@ -420,7 +478,11 @@ fn refuse_attach(desk: &mut Desk<'_>, room: RoomId, who: &Attacher, why: Refusal
 fn refusable(work: &Work) -> bool {
     match work {
         Work::Command(order) => order.from.is_none(),
-        Work::Query(..) | Work::Attach { .. } | Work::Signal { .. } | Work::SignalTo(..) | Work::Probe { .. } => true,
+        Work::Query(..)
+        | Work::Attach { .. }
+        | Work::Signal { .. }
+        | Work::SignalTo(..)
+        | Work::Probe { .. } => true,
         _ => false,
     }
 }

@@ -40,7 +40,9 @@ impl Shards {
                 let read = Read::Accounts { after: after.clone(), limit: *limit };
                 return self.ask(desk, read, Fetching::Answer(origin));
             }
-            Query::Backup(path) => return self.ask(desk, Read::Backup(path.clone()), Fetching::Answer(origin)),
+            Query::Backup(path) => {
+                return self.ask(desk, Read::Backup(path.clone()), Fetching::Answer(origin));
+            }
             Query::Directory { after, limit, secret } => {
                 let (after, limit, secret) = (after.clone(), *limit, *secret);
                 let round = Round::Directory { after, limit, secret, found: Vec::new() };
@@ -51,6 +53,10 @@ impl Shards {
                 return desk.post.send(crate::ids::WorkerId(0), Mail::Round(origin, Box::new(round)));
             }
         };
+        let owner = desk.post.owner(entity.shard(desk.settings.shards));
+        if owner != desk.post.me {
+            return desk.post.send(owner, Mail::Query(origin, query));
+        }
         self.work(desk, entity, Work::Query(origin, query));
     }
 
@@ -58,7 +64,9 @@ impl Shards {
         let Some(slot) = self.slots.get(id) else { return };
         match (&slot.entity, id) {
             (Some(Entity::Name(name)), _) => {
-                let Some(target) = name.row.as_ref().filter(|r| !r.locked && r.invite.is_none()).map(|r| r.id) else {
+                let Some(target) =
+                    name.row.as_ref().filter(|r| !r.locked && r.invite.is_none()).map(|r| r.id)
+                else {
                     let why = match query {
                         Query::RoomNamed(_) | Query::Resolve(NameKey::Room(_)) => Refusal::NoSuchRoom,
                         Query::Resolve(NameKey::Invite(_)) => Refusal::BadInvite,
@@ -128,7 +136,8 @@ impl Shards {
         };
         range.limit = range.limit.min(desk.settings.limits.page);
         if room.is_transient() {
-            let reply = entity.stretch(floor, &range).map(|s| Value::Events(Arc::new(s))).ok_or(Refusal::NoSuchItem);
+            let reply =
+                entity.stretch(floor, &range).map(|s| Value::Events(Arc::new(s))).ok_or(Refusal::NoSuchItem);
             return self.reply(desk, origin, reply);
         }
         self.ask(desk, Read::History { room, floor, range }, Fetching::Answer(origin));
@@ -184,9 +193,8 @@ impl Shards {
                 if after.is_some_and(|a| name <= a) {
                     return None;
                 }
-                let joined = |m: &&crate::policy::Member| {
-                    m.standing.membership == crate::policy::Membership::Joined
-                };
+                let joined =
+                    |m: &&crate::policy::Member| m.standing.membership == crate::policy::Membership::Joined;
                 let members = r.members.values().filter(joined).count() as u32;
                 Some(Listed { room: r.id, head: head.clone(), topic: r.topic.clone(), members })
             })
@@ -214,7 +222,13 @@ impl Shards {
         self.reply(desk, origin, reply);
     }
 
-    pub(super) fn counts_read(&mut self, desk: &mut Desk<'_>, origin: Origin, mut counts: Counts, page: Page) {
+    pub(super) fn counts_read(
+        &mut self,
+        desk: &mut Desk<'_>,
+        origin: Origin,
+        mut counts: Counts,
+        page: Page,
+    ) {
         if let Page::Counts { accounts, rooms } = page {
             (counts.accounts, counts.rooms) = (accounts, rooms + self.listed(None, true).len() as u64);
         }

@@ -131,8 +131,8 @@ impl Shards {
 
     fn forget(&mut self, desk: &mut Desk<'_>, id: &EntityId, why: &Refusal) {
         let Some(slot) = self.slots.get_mut(id) else { return };
-        let guest = matches!((id, &slot.entity), (EntityId::Name(_), Some(Entity::Name(n))) if n.is_transient());
-        if guest {
+        // A name that a guest holds is known to nobody else.
+        if matches!(id, EntityId::Name(_)) && slot.entity.as_ref().is_some_and(Entity::is_pinned) {
             return;
         }
         (slot.entity, slot.reading) = (None, false);

@@ -1,0 +1,68 @@
+//! Reading the log of a room that lives in memory only: the same rules as a store's.
+
+use crate::{
+    chat::room::Room,
+    event::{Event, What},
+    ids::Pos,
+    query::{Bound, Only, Range, Stretch},
+};
+use alloc::{sync::Arc, vec::Vec};
+
+impl Room {
+    /// A stretch of the latest entries above `floor`; `None`: a bound names a message that is not there.
+    pub fn stretch(&self, floor: Pos, range: &Range) -> Option<Stretch<Arc<Event>>> {
+        for bound in [range.after, range.before] {
+            if let Bound::Msg(id) | Bound::From(id) = bound {
+                self.tail.iter().find(|e| e.pos == id.pos && e.room == id.room)?;
+            }
+        }
+        let fits = |e: &&Arc<Event>| {
+            let e: &Event = e;
+            e.pos > floor
+                && is_after(e, range.after)
+                && is_before(e, range.before)
+                && wanted(e, range.only)
+                && range.by.is_none_or(|by| e.by.is(by))
+        };
+        let all: Vec<Arc<Event>> = self.tail.iter().filter(fits).cloned().collect();
+        let (total, limit) = (all.len(), range.limit as usize);
+        let entries = match range.newest {
+            true => all[total.saturating_sub(limit)..].to_vec(),
+            false => all[..limit.min(total)].to_vec(),
+        };
+        Some(Stretch { more: total > entries.len(), entries, total: range.count.then_some(total as u64) })
+    }
+}
+
+fn is_after(e: &Event, bound: Bound) -> bool {
+    match bound {
+        Bound::Open => true,
+        Bound::Pos(p) => e.pos > p,
+        Bound::Msg(id) => e.pos > id.pos,
+        Bound::From(id) => e.pos >= id.pos,
+        Bound::Time(t) => e.at > t,
+    }
+}
+
+fn is_before(e: &Event, bound: Bound) -> bool {
+    match bound {
+        Bound::Open => true,
+        Bound::Pos(p) => e.pos < p,
+        Bound::Msg(id) => e.pos < id.pos,
+        Bound::From(id) => e.pos <= id.pos,
+        Bound::Time(t) => e.at < t,
+    }
+}
+
+fn wanted(e: &Event, only: Only) -> bool {
+    match only {
+        Only::All => true,
+        Only::Messages => matches!(e.what, What::Said(_)),
+        Only::Said => {
+            matches!(
+                e.what,
+                What::Said(_) | What::Edited { .. } | What::Redacted { .. } | What::Reacted { .. }
+            )
+        }
+    }
+}
