@@ -9,10 +9,10 @@ pub mod join;
 pub mod moderation;
 pub mod name;
 pub mod room;
-mod stretch;
 pub mod roster;
 pub mod rules;
 pub mod speech;
+mod stretch;
 #[cfg(test)]
 mod testing;
 
