@@ -1,0 +1,266 @@
+//! Reads, each in one transaction: one moment.
+
+use super::{
+    backup, int, paging,
+    paging::blob,
+    schema::{self, Role},
+    uint,
+    write::{span, unreadable},
+};
+use crate::{Fault, Reader, rules::FED};
+use lavina_core::{
+    command::Command,
+    event::Event,
+    ids::{AccountId, Pos, RoomId, ShardId},
+    name::{RoomName, User},
+    policy::Member,
+    presence::Contact,
+    query::{Belonging, Listed, TopicSet},
+    row::{self, AccountHead, AccountRows, Page, Read, RoomHead, RoomRows, ShardHead},
+    text::{Octets, Str},
+    time::UnixMillis,
+};
+use minicbor::Decode;
+use rusqlite::{Connection, OptionalExtension, Params, Row};
+use std::{cmp::Reverse, path::Path, sync::Arc};
+
+/// A reading connection.
+pub(super) struct Rows {
+    conn: Connection,
+    shards: u8,
+}
+
+impl Reader for Rows {
+    fn read(&mut self, read: &Read) -> Result<Page, Fault> {
+        if let Read::Backup(path) = read {
+            backup::copy(&self.conn, Path::new(&**path))?;
+            return Ok(Page::Done);
+        }
+        self.conn.prepare_cached("BEGIN")?.execute(())?;
+        let page = self.answer(read);
+        self.conn.prepare_cached("COMMIT")?.execute(())?;
+        page
+    }
+}
+
+impl Rows {
+    pub(super) fn open(path: &Path, shards: u8) -> Result<Rows, Fault> {
+        Ok(Rows { conn: schema::connect(path, Role::Reader)?, shards })
+    }
+
+    pub(super) fn conn(&self) -> &Connection {
+        &self.conn
+    }
+
+    fn answer(&self, read: &Read) -> Result<Page, Fault> {
+        Ok(match read {
+            Read::Heads(shards) => {
+                Page::Heads(shards.iter().map(|s| self.head(*s)).collect::<Result<_, _>>()?)
+            }
+            Read::Name(key) => Page::Name(self.one("SELECT row FROM name WHERE key = ?1", [key.text()])?),
+            Read::Account(id) => Page::Account(self.account(*id)?.map(Box::new)),
+            Read::Room(id, tail) => Page::Room(self.room(*id, *tail)?.map(Box::new)),
+            Read::History { room, floor, range } => paging::history(self, *room, *floor, range)?,
+            Read::Feed { account, with, range } => paging::feed(self, *account, *with, range)?,
+            Read::Memberships(account) => Page::Memberships(self.memberships(*account)?),
+            Read::Dialogs { account, after, before, limit } => {
+                Page::Dialogs(self.dialogs(*account, *after, *before, *limit)?)
+            }
+            Read::Directory { after, limit, secret } => {
+                Page::Directory(self.directory(after.as_ref(), *limit, *secret)?)
+            }
+            Read::Accounts { after, limit } => Page::Accounts(self.accounts(after.as_ref(), *limit)?),
+            Read::Counts => Page::Counts {
+                accounts: self
+                    .count("SELECT count(*) FROM account WHERE name IS NOT NULL AND deleted = 0")?,
+                rooms: self.count("SELECT count(*) FROM room WHERE name IS NOT NULL")?,
+            },
+            Read::Backup(_) => return Err(Fault::Misuse("a copy is made outside of a transaction")),
+        })
+    }
+
+    fn head(&self, shard: ShardId) -> Result<ShardHead, Fault> {
+        let (next, followed) = self.shard(shard)?;
+        let sql = "SELECT pos, nth, command FROM follow WHERE shard = ?1 ORDER BY pos, nth";
+        let follows = self.all(sql, [shard.0], |r| {
+            let command: Command = decode(blob(r, 2)?, "a command that follows")?;
+            Ok((Pos(uint(r.get(0)?)), r.get(1)?, command))
+        })?;
+        let sql = "SELECT e.data FROM unfollowed u JOIN event e ON e.id = u.event
+                   WHERE u.shard = ?1 AND u.pos > ?2 ORDER BY u.pos";
+        let events = self.all(sql, (shard.0, int(followed.0)), |r| paging::event(blob(r, 0)?))?;
+        Ok(ShardHead { shard, next, followed, follows, events })
+    }
+
+    fn shard(&self, shard: ShardId) -> Result<(Pos, Pos), Fault> {
+        let mut statement = self.conn.prepare_cached("SELECT next, followed FROM shard WHERE id = ?1")?;
+        let found = statement.query_row([shard.0], |r| Ok((Pos(uint(r.get(0)?)), Pos(uint(r.get(1)?)))));
+        Ok(found.optional()?.unwrap_or((Pos(1), Pos::ZERO)))
+    }
+
+    fn account(&self, id: AccountId) -> Result<Option<AccountRows>, Fault> {
+        let sql = "SELECT head FROM account WHERE id = ?1 AND head IS NOT NULL";
+        let Some(head) = self.one::<AccountHead>(sql, [int(id.0)])? else { return Ok(None) };
+        let attrs =
+            self.attrs("SELECT key, value FROM account_attr WHERE account = ?1 ORDER BY key", id.0)?;
+        let sql = "SELECT row FROM contact WHERE account = ?1 ORDER BY address";
+        let contacts = self.all(sql, [int(id.0)], |r| decode::<Contact>(blob(r, 0)?, "a contact"))?;
+        let sql = "SELECT room, pos FROM seen WHERE account = ?1";
+        let read = self.all(sql, [int(id.0)], |r| Ok((RoomId(uint(r.get(0)?)), Pos(uint(r.get(1)?)))))?;
+        let sql = "SELECT r.id, f.entry FROM feed f JOIN room r ON r.n = f.room
+                   WHERE f.id BETWEEN ?1 AND ?2 ORDER BY f.id DESC LIMIT ?3";
+        let (first, last) = span(self.account_number(id)?.unwrap_or(0));
+        let newest = |r: &Row<'_>| Ok((RoomId(uint(r.get(0)?)), Pos(uint(r.get(1)?))));
+        let mut fed = self.all(sql, (first, last, FED), newest)?;
+        fed.reverse();
+        let mut rows = AccountRows { head, attrs, contacts, read, fed };
+        rows.read.sort_unstable();
+        Ok(Some(rows))
+    }
+
+    fn room(&self, id: RoomId, tail: u32) -> Result<Option<RoomRows>, Fault> {
+        let sql = "SELECT n, head, topic, masks FROM room WHERE id = ?1 AND head IS NOT NULL";
+        let found = self.all(sql, [int(id.0)], |r| {
+            let topic: Option<TopicSet> = optional(r, 2, "a topic")?;
+            Ok((r.get(0)?, head(blob(r, 1)?)?, topic, optional(r, 3, "a mask list")?.unwrap_or_default()))
+        })?;
+        let Some((n, head, topic, masks)) = found.into_iter().next() else { return Ok(None) };
+        let sql = "SELECT row FROM member WHERE room = ?1";
+        let mut members = self.all(sql, [int(id.0)], |r| decode::<Member>(blob(r, 0)?, "a member"))?;
+        members.sort_by_key(|m| m.user.id);
+        let attrs = self.attrs("SELECT key, value FROM room_attr WHERE room = ?1 ORDER BY key", id.0)?;
+        let (first, last) = span(n);
+        let sql = "SELECT data FROM event WHERE id BETWEEN ?1 AND ?2 ORDER BY id DESC LIMIT ?3";
+        let mut tail = self.all(sql, (first, last, tail), |r| paging::event(blob(r, 0)?))?;
+        tail.reverse();
+        Ok(Some(RoomRows { head, topic, masks, members, attrs, tail }))
+    }
+
+    fn memberships(&self, account: AccountId) -> Result<Vec<Belonging>, Fault> {
+        let sql = "SELECT m.room, m.row, r.head FROM member m JOIN room r ON r.id = m.room
+                   WHERE m.account = ?1 AND m.joined >= 0 AND r.head IS NOT NULL";
+        let rows = self.all(sql, [int(account.0)], |r| {
+            let member: Member = decode(blob(r, 1)?, "a member")?;
+            Ok((RoomId(uint(r.get(0)?)), member, head(blob(r, 2)?)?))
+        })?;
+        let mut list = Vec::with_capacity(rows.len());
+        for (room, member, head) in rows {
+            let upto = self.shard(room.shard(self.shards))?.0.back();
+            list.push(Belonging { room, head, member, upto });
+        }
+        list.sort_by_key(|b| b.room);
+        Ok(list)
+    }
+
+    /// One look-up a dialog leads from each to the next, and one to its last entry.
+    fn dialogs(
+        &self,
+        account: AccountId,
+        after: UnixMillis,
+        before: UnixMillis,
+        limit: u32,
+    ) -> Result<Vec<(User, Arc<Event>)>, Fault> {
+        let Some(n) = self.account_number(account)? else { return Ok(Vec::new()) };
+        let mut next = self.conn.prepare_cached(
+            "SELECT room FROM dialog WHERE account = ?1 AND room > ?2 ORDER BY room LIMIT 1",
+        )?;
+        let sql =
+            "SELECT r.head, e.data FROM (SELECT room, entry FROM dialog WHERE account = ?1 AND room = ?2
+                     ORDER BY entry DESC LIMIT 1) d
+                   JOIN room r ON r.n = d.room JOIN event e ON e.id = d.room << 40 | d.entry";
+        let mut found = Vec::new();
+        let mut last = 0i64;
+        while let Some(room) = next.query_row((n, last), |r| r.get(0)).optional()? {
+            last = room;
+            for (head, event) in self.all(sql, (n, room), |r| {
+                Ok((optional::<RoomHead>(r, 0, "a room's head")?, paging::event(blob(r, 1)?)?))
+            })? {
+                let Some((a, b)) = head.and_then(|h| h.parties) else { continue };
+                if event.at > after && event.at < before {
+                    found.push((if a.id == account { b } else { a }, event));
+                }
+            }
+        }
+        found.sort_by_key(|(_, e): &(User, Arc<Event>)| (Reverse(e.at), e.room));
+        found.truncate(limit as usize);
+        Ok(found)
+    }
+
+    fn directory(&self, after: Option<&RoomName>, limit: u32, secret: bool) -> Result<Vec<Listed>, Fault> {
+        let sql = "SELECT id, head, topic, (SELECT count(*) FROM member WHERE room = r.id AND joined = 1)
+                   FROM room r WHERE name IS NOT NULL AND name > ?1 AND secret <= ?2 ORDER BY name, id LIMIT ?3";
+        let after = after.map_or("", |n| n.as_str());
+        let list = self.all(sql, (after, secret, limit), |r| {
+            let topic = optional::<TopicSet>(r, 2, "a topic")?;
+            Ok(Listed { room: RoomId(uint(r.get(0)?)), head: head(blob(r, 1)?)?, topic, members: r.get(3)? })
+        })?;
+        Ok(list)
+    }
+
+    fn accounts(&self, after: Option<&Str>, limit: u32) -> Result<Vec<(AccountId, AccountHead)>, Fault> {
+        let sql =
+            "SELECT id, head FROM account WHERE name IS NOT NULL AND name > ?1 ORDER BY name, id LIMIT ?2";
+        let after = after.map_or("", |n| n.as_str());
+        self.all(sql, (after, limit), |r| {
+            Ok((AccountId(uint(r.get(0)?)), decode(blob(r, 1)?, "an account's head")?))
+        })
+    }
+
+    fn attrs(&self, sql: &str, id: u64) -> Result<Vec<(Str, Octets)>, Fault> {
+        self.all(sql, [int(id)], |r| {
+            let key = r.get_ref(0)?.as_str().map_err(|_| unreadable("a value's name"))?;
+            Ok((Str::new(key), Octets::from(blob(r, 1)?)))
+        })
+    }
+
+    /// The small number of a room.
+    pub(super) fn room_number(&self, id: RoomId) -> Result<Option<i64>, Fault> {
+        self.number("SELECT n FROM room WHERE id = ?1", id.0)
+    }
+
+    /// The small number of an account.
+    pub(super) fn account_number(&self, id: AccountId) -> Result<Option<i64>, Fault> {
+        self.number("SELECT n FROM account WHERE id = ?1", id.0)
+    }
+
+    fn number(&self, sql: &str, id: u64) -> Result<Option<i64>, Fault> {
+        Ok(self.conn.prepare_cached(sql)?.query_row([int(id)], |r| r.get(0)).optional()?)
+    }
+
+    fn count(&self, sql: &str) -> Result<u64, Fault> {
+        Ok(uint(self.conn.prepare_cached(sql)?.query_row((), |r| r.get(0))?))
+    }
+
+    /// The one row's first column, decoded.
+    fn one<T: for<'b> Decode<'b, ()>>(&self, sql: &str, params: impl Params) -> Result<Option<T>, Fault> {
+        Ok(self.all(sql, params, |r| decode(blob(r, 0)?, "a row"))?.into_iter().next())
+    }
+
+    fn all<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        mut each: impl FnMut(&Row<'_>) -> Result<T, Fault>,
+    ) -> Result<Vec<T>, Fault> {
+        let mut statement = self.conn.prepare_cached(sql)?;
+        let mut rows = statement.query(params)?;
+        let mut out = Vec::new();
+        while let Some(row) = rows.next()? {
+            out.push(each(row)?);
+        }
+        Ok(out)
+    }
+}
+
+fn decode<T: for<'b> Decode<'b, ()>>(bytes: &[u8], what: &str) -> Result<T, Fault> {
+    row::decode(bytes).ok_or_else(|| unreadable(what))
+}
+
+fn head(bytes: &[u8]) -> Result<RoomHead, Fault> {
+    decode(bytes, "a room's head")
+}
+
+fn optional<T: for<'b> Decode<'b, ()>>(row: &Row<'_>, column: usize, what: &str) -> Result<Option<T>, Fault> {
+    let bytes = row.get_ref(column)?.as_blob_or_null().map_err(|_| unreadable(what))?;
+    bytes.map(|b| decode(b, what)).transpose()
+}

@@ -1,0 +1,438 @@
+//! Changes become rows.
+
+use super::{
+    int,
+    schema::{self, ROOMS_MAX, SHIFT, key},
+    uint, wal,
+};
+use crate::{
+    Fault,
+    rules::{self, Class},
+};
+use lavina_core::{
+    event::Event,
+    ids::{AccountId, Pos, RoomId},
+    name::NameKey,
+    policy::{Member, Membership},
+    row::{self, AccountHead, Change, NameRow, RoomHead},
+    text::Octets,
+};
+use rusqlite::{Connection, OptionalExtension, Params};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+/// Rooms whose numbers and counts are kept in memory; above, all are forgotten and read again.
+const KNOWN: usize = 4096;
+
+/// The writing connection, and the transaction under way.
+pub(super) struct Writer {
+    conn: Connection,
+    shards: u8,
+    /// True between the first append and the commit.
+    open: bool,
+    /// An append or commit failed: the connection is not to be used again.
+    broken: bool,
+    rooms: BTreeMap<RoomId, Known>,
+    /// Pages in the write-ahead log, told by SQLite after each commit.
+    pages: Arc<AtomicU32>,
+}
+
+/// What is known of a room while it is written to.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    n: i64,
+    dialog: bool,
+    last: u64,
+    nth: i64,
+    said: i64,
+    messages: i64,
+}
+
+impl Writer {
+    pub(super) fn new(mut conn: Connection, shards: u8) -> Result<Writer, Fault> {
+        let pages = Arc::new(AtomicU32::new(0));
+        let told = Arc::clone(&pages);
+        conn.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, n: i32| {
+            told.store(n.max(0) as u32, Ordering::Relaxed);
+            Ok(())
+        }))?;
+        Ok(Writer { conn, shards, open: false, broken: false, rooms: BTreeMap::new(), pages })
+    }
+
+    pub(super) fn conn(&self) -> &Connection {
+        &self.conn
+    }
+
+    pub(super) fn shards(&self) -> u8 {
+        self.shards
+    }
+
+    pub(super) fn append(&mut self, batch: &[Change]) -> Result<(), Fault> {
+        self.guarded(|w| {
+            if !w.open {
+                w.run("BEGIN IMMEDIATE", ())?;
+                w.open = true;
+            }
+            batch.iter().try_for_each(|change| w.change(change))
+        })
+    }
+
+    /// Pages in the log afterwards.
+    pub(super) fn commit(&mut self) -> Result<u32, Fault> {
+        self.guarded(|w| {
+            if w.open {
+                w.run("COMMIT", ())?;
+                w.open = false;
+            }
+            Ok(w.pages.load(Ordering::Relaxed))
+        })
+    }
+
+    /// Marks the store as closed in order.
+    pub(super) fn close(self) -> Result<(), Fault> {
+        if self.broken {
+            return Ok(());
+        }
+        if self.open {
+            self.run("ROLLBACK", ())?;
+        }
+        schema::put_meta(&self.conn, key::CLEAN, 1)?;
+        // A reader on another thread may still be at work; then the log is carried over at the next start.
+        let _ = wal::flush(&self.conn);
+        self.conn.flush_prepared_statement_cache();
+        self.conn.close().map_err(|(_, e)| e.into())
+    }
+
+    /// After a failure nothing is written any more: what SQLite holds then is not known.
+    fn guarded<T>(&mut self, work: impl FnOnce(&mut Writer) -> Result<T, Fault>) -> Result<T, Fault> {
+        if self.broken {
+            return Err(Fault::Broken);
+        }
+        let result = work(self);
+        if result.is_err() {
+            self.broken = true;
+            self.rooms.clear();
+            // Frees the file for others; the connection is dropped anyway.
+            let _ = self.conn.execute_batch("ROLLBACK");
+        }
+        result
+    }
+
+    fn run(&self, sql: &str, params: impl Params) -> Result<usize, Fault> {
+        Ok(self.conn.prepare_cached(sql)?.execute(params)?)
+    }
+
+    fn change(&mut self, change: &Change) -> Result<(), Fault> {
+        match change {
+            Change::Name(key, row) => self.name(key, row.as_ref()),
+            Change::Account(id, head) => self.account(*id, head.as_ref()),
+            Change::AccountAttr(id, key, value) => self.attr(Attr::Account, id.0, key, value),
+            Change::Contact(id, address, c) => match c {
+                Some(c) => {
+                    let sql = "INSERT INTO contact VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET row = excluded.row";
+                    self.run(sql, (int(id.0), &**address, row::encode(c))).map(drop)
+                }
+                None => {
+                    let sql = "DELETE FROM contact WHERE account = ?1 AND address = ?2";
+                    self.run(sql, (int(id.0), &**address)).map(drop)
+                }
+            },
+            Change::Feed { account, pos, room, entry, at } => self.feed(*account, *pos, *room, *entry, at.0),
+            Change::Read(account, room, pos) => {
+                let sql = "INSERT INTO seen VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET pos = excluded.pos";
+                self.run(sql, (int(account.0), int(room.0), int(pos.0))).map(drop)
+            }
+            Change::Room(id, Some(head)) => self.room(*id, head),
+            Change::Room(id, None) => self.erase_room(*id),
+            Change::Topic(id, topic) => {
+                let n = self.known(*id)?.n;
+                let topic = topic.as_ref().map(row::encode);
+                self.run("UPDATE room SET topic = ?2 WHERE n = ?1", (n, topic)).map(drop)
+            }
+            Change::Masks(id, masks) => {
+                let n = self.known(*id)?.n;
+                self.run("UPDATE room SET masks = ?2 WHERE n = ?1", (n, row::encode(masks))).map(drop)
+            }
+            Change::Member(room, account, m) => self.member(*room, *account, m.as_ref()),
+            Change::RoomAttr(id, key, value) => self.attr(Attr::Room, id.0, key, value),
+            Change::Event(e) => self.event(e),
+            Change::Rewrite(e) => {
+                let id = event_id(self.known(e.room)?.n, e.pos.0);
+                self.run("UPDATE event SET data = ?2 WHERE id = ?1", (id, row::encode(&**e))).map(drop)
+            }
+            Change::Head(shard, next) => set_head(&self.conn, i64::from(shard.0), int(next.0)),
+            Change::Follow(shard, pos, n, command) => {
+                let sql = "INSERT INTO follow VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET command = excluded.command";
+                self.run(sql, (shard.0, int(pos.0), n, row::encode(&**command))).map(drop)
+            }
+            Change::Followed(shard, pos) => {
+                let sql = "INSERT INTO shard (id, followed) VALUES (?1, ?2)
+                           ON CONFLICT DO UPDATE SET followed = excluded.followed";
+                self.run(sql, (shard.0, int(pos.0)))?;
+                self.run("DELETE FROM follow WHERE shard = ?1 AND pos <= ?2", (shard.0, int(pos.0)))?;
+                self.run("DELETE FROM unfollowed WHERE shard = ?1 AND pos <= ?2", (shard.0, int(pos.0)))?;
+                Ok(())
+            }
+        }
+    }
+
+    fn name(&self, key: &NameKey, row: Option<&NameRow>) -> Result<(), Fault> {
+        match row {
+            Some(row) => {
+                let sql = "INSERT INTO name VALUES (?1, ?2) ON CONFLICT DO UPDATE SET row = excluded.row";
+                self.run(sql, (key.text(), row::encode(row)))?;
+            }
+            None => _ = self.run("DELETE FROM name WHERE key = ?1", (key.text(),))?,
+        }
+        Ok(())
+    }
+
+    fn account(&self, id: AccountId, head: Option<&AccountHead>) -> Result<(), Fault> {
+        let Some(head) = head else { return self.erase_account(id) };
+        let sql = "INSERT INTO account (id, name, deleted, head) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (id)
+                   DO UPDATE SET name = excluded.name, deleted = excluded.deleted, head = excluded.head";
+        self.run(sql, (int(id.0), head.name.folded(), head.deleted, row::encode(head)))?;
+        Ok(())
+    }
+
+    fn erase_account(&self, id: AccountId) -> Result<(), Fault> {
+        let id = int(id.0);
+        if let Some(n) = self.find("SELECT n FROM account WHERE id = ?1", id)? {
+            self.run("DELETE FROM feed WHERE id BETWEEN ?1 AND ?2", span(n))?;
+            self.run("DELETE FROM dialog WHERE account = ?1", (n,))?;
+            self.run("DELETE FROM account WHERE n = ?1", (n,))?;
+        }
+        self.run("DELETE FROM account_attr WHERE account = ?1", (id,))?;
+        self.run("DELETE FROM contact WHERE account = ?1", (id,))?;
+        self.run("DELETE FROM seen WHERE account = ?1", (id,))?;
+        Ok(())
+    }
+
+    fn feed(&self, account: AccountId, pos: Pos, room: RoomId, entry: Pos, at: u64) -> Result<(), Fault> {
+        let account = match self.find("SELECT n FROM account WHERE id = ?1", int(account.0))? {
+            Some(n) => n,
+            None => {
+                self.run("INSERT INTO account (id) VALUES (?1)", (int(account.0),))?;
+                self.conn.last_insert_rowid()
+            }
+        };
+        let room = self.room_number(room)?;
+        let new = self.run(
+            "INSERT INTO dialog VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+            (account, room, int(entry.0), int(pos.0)),
+        )?;
+        if new == 0 {
+            return Ok(());
+        }
+        let (first, last) = span(account);
+        let sql = "INSERT INTO feed VALUES (?1, ?2, ?3, max(?4, coalesce(
+                     (SELECT at FROM feed WHERE id BETWEEN ?5 AND ?6 ORDER BY id DESC LIMIT 1), 0)))";
+        self.run(sql, (event_id(account, pos.0), room, int(entry.0), int(at), first, last))?;
+        Ok(())
+    }
+
+    fn room(&mut self, id: RoomId, head: &RoomHead) -> Result<(), Fault> {
+        let known = self.known(id)?;
+        let dialog = head.parties.is_some();
+        let name = head.name.as_ref().filter(|_| rules::is_listed(head)).map(|n| n.as_str());
+        let sql = "UPDATE room SET name = ?2, secret = ?3, dialog = ?4, head = ?5 WHERE n = ?1";
+        self.run(sql, (known.n, name, head.policy.secret, dialog, row::encode(head)))?;
+        if dialog != known.dialog {
+            self.rooms.remove(&id);
+            let shard = id.shard(self.shards).0;
+            let (first, last) = span(known.n);
+            // Entries that came before the room was known to be a dialog (or not to be one).
+            if dialog {
+                let sql = "INSERT OR IGNORE INTO unfollowed SELECT ?1, id & ?4, id FROM event
+                           WHERE id BETWEEN ?2 AND ?3
+                             AND id & ?4 > coalesce((SELECT followed FROM shard WHERE id = ?1), 0)";
+                self.run(sql, (shard, first, last, (1i64 << SHIFT) - 1))?;
+            } else {
+                self.run("DELETE FROM unfollowed WHERE event BETWEEN ?1 AND ?2", (first, last))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn erase_room(&mut self, id: RoomId) -> Result<(), Fault> {
+        self.rooms.remove(&id);
+        let key = int(id.0);
+        if let Some(n) = self.find("SELECT n FROM room WHERE id = ?1", key)? {
+            let (first, last) = span(n);
+            self.erase_feeds(n)?;
+            self.run("DELETE FROM event WHERE id BETWEEN ?1 AND ?2", (first, last))?;
+            self.run("DELETE FROM unfollowed WHERE event BETWEEN ?1 AND ?2", (first, last))?;
+            // The number stays with the id: other accounts' feeds may name it.
+            let sql =
+                "UPDATE room SET name = NULL, secret = 0, dialog = 0, head = NULL, topic = NULL, masks = NULL
+                       WHERE n = ?1";
+            self.run(sql, (n,))?;
+        }
+        self.run("DELETE FROM member WHERE room = ?1", (key,))?;
+        self.run("DELETE FROM room_attr WHERE room = ?1", (key,))?;
+        Ok(())
+    }
+
+    /// A dialog that is erased goes from its parties' feeds.
+    fn erase_feeds(&self, n: i64) -> Result<(), Fault> {
+        let mut statement = self.conn.prepare_cached("SELECT head FROM room WHERE n = ?1 AND dialog = 1")?;
+        let head: Option<Option<Vec<u8>>> = statement.query_row([n], |r| r.get(0)).optional()?;
+        let Some(bytes) = head.flatten() else { return Ok(()) };
+        let head: RoomHead = row::decode(&bytes).ok_or_else(|| unreadable("a room's head"))?;
+        let Some((a, b)) = head.parties else { return Ok(()) };
+        for party in [a.id, b.id] {
+            let Some(account) = self.find("SELECT n FROM account WHERE id = ?1", int(party.0))? else {
+                continue;
+            };
+            let sql = "DELETE FROM feed WHERE id IN
+                         (SELECT ?1 << 40 | pos FROM dialog WHERE account = ?1 AND room = ?2)";
+            self.run(sql, (account, n))?;
+            self.run("DELETE FROM dialog WHERE account = ?1 AND room = ?2", (account, n))?;
+        }
+        Ok(())
+    }
+
+    fn member(&self, room: RoomId, account: AccountId, member: Option<&Member>) -> Result<(), Fault> {
+        let (room, account) = (int(room.0), int(account.0));
+        let Some(member) = member else {
+            self.run("DELETE FROM member WHERE room = ?1 AND account = ?2", (room, account))?;
+            return Ok(());
+        };
+        let joined = match member.standing.membership {
+            Membership::Joined => 1,
+            Membership::Invited | Membership::Knocking => 0,
+            Membership::Left | Membership::Banned => -1,
+        };
+        let sql = "INSERT INTO member VALUES (?1, ?2, ?3, ?4)
+                   ON CONFLICT DO UPDATE SET joined = excluded.joined, row = excluded.row";
+        self.run(sql, (room, account, joined, row::encode(member)))?;
+        Ok(())
+    }
+
+    fn attr(&self, of: Attr, id: u64, key: &str, value: &Octets) -> Result<(), Fault> {
+        if value.is_empty() {
+            self.run(of.delete(), (int(id), key))?;
+        } else {
+            self.run(of.insert(), (int(id), key, &**value))?;
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, e: &Arc<Event>) -> Result<(), Fault> {
+        let mut known = self.known(e.room)?;
+        if e.pos.0 <= known.last || e.pos > Pos::MAX {
+            return Err(Fault::Misuse("an entry does not come after its room's last"));
+        }
+        let class = Class::of(e);
+        known.last = e.pos.0;
+        known.nth += 1;
+        known.said += i64::from(class != Class::Other);
+        known.messages += i64::from(class == Class::Message);
+        let id = event_id(known.n, e.pos.0);
+        let sql = "INSERT INTO event VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        let row = (id, class as u8, known.nth, known.said, known.messages, row::encode(&**e));
+        self.run(sql, row)?;
+        if known.dialog {
+            let shard = e.room.shard(self.shards).0;
+            self.run("INSERT OR REPLACE INTO unfollowed VALUES (?1, ?2, ?3)", (shard, int(e.pos.0), id))?;
+        }
+        self.rooms.insert(e.room, known);
+        Ok(())
+    }
+
+    /// The room's number, and where its log stands; made if it is not there.
+    fn known(&mut self, id: RoomId) -> Result<Known, Fault> {
+        if let Some(known) = self.rooms.get(&id) {
+            return Ok(*known);
+        }
+        let n = self.room_number(id)?;
+        let dialog = self.find("SELECT dialog FROM room WHERE n = ?1", n)? == Some(1);
+        let sql =
+            "SELECT id, nth, said, messages FROM event WHERE id BETWEEN ?1 AND ?2 ORDER BY id DESC LIMIT 1";
+        let mut statement = self.conn.prepare_cached(sql)?;
+        let last = statement
+            .query_row(span(n), |r| {
+                let id: i64 = r.get(0)?;
+                let last = uint(id) & Pos::MAX.0;
+                Ok(Known { n, dialog, last, nth: r.get(1)?, said: r.get(2)?, messages: r.get(3)? })
+            })
+            .optional()?;
+        drop(statement);
+        let known = last.unwrap_or(Known { n, dialog, last: 0, nth: 0, said: 0, messages: 0 });
+        if self.rooms.len() >= KNOWN {
+            self.rooms.clear();
+        }
+        self.rooms.insert(id, known);
+        Ok(known)
+    }
+
+    fn room_number(&self, id: RoomId) -> Result<i64, Fault> {
+        if let Some(known) = self.rooms.get(&id) {
+            return Ok(known.n);
+        }
+        if let Some(n) = self.find("SELECT n FROM room WHERE id = ?1", int(id.0))? {
+            return Ok(n);
+        }
+        self.run("INSERT INTO room (id) VALUES (?1)", (int(id.0),))?;
+        let n = self.conn.last_insert_rowid();
+        if n > ROOMS_MAX { Err(Fault::Full("it has as many rooms as it can number")) } else { Ok(n) }
+    }
+
+    fn find(&self, sql: &str, key: i64) -> Result<Option<i64>, Fault> {
+        Ok(self.conn.prepare_cached(sql)?.query_row([key], |r| r.get(0)).optional()?)
+    }
+}
+
+/// Whose named values.
+#[derive(Clone, Copy)]
+enum Attr {
+    Account,
+    Room,
+}
+
+impl Attr {
+    fn insert(self) -> &'static str {
+        match self {
+            Attr::Account => {
+                "INSERT INTO account_attr VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET value = excluded.value"
+            }
+            Attr::Room => {
+                "INSERT INTO room_attr VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET value = excluded.value"
+            }
+        }
+    }
+
+    fn delete(self) -> &'static str {
+        match self {
+            Attr::Account => "DELETE FROM account_attr WHERE account = ?1 AND key = ?2",
+            Attr::Room => "DELETE FROM room_attr WHERE room = ?1 AND key = ?2",
+        }
+    }
+}
+
+/// Sets a shard's next free position.
+pub(super) fn set_head(conn: &Connection, shard: i64, next: i64) -> Result<(), Fault> {
+    let sql = "INSERT INTO shard (id, next) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET next = excluded.next";
+    conn.prepare_cached(sql)?.execute((shard, next))?;
+    Ok(())
+}
+
+/// The row id of a position under a small number.
+pub(super) fn event_id(n: i64, pos: u64) -> i64 {
+    n << SHIFT | int(pos & Pos::MAX.0)
+}
+
+/// The row ids of everything under a small number.
+pub(super) fn span(n: i64) -> (i64, i64) {
+    (event_id(n, 0), event_id(n, Pos::MAX.0))
+}
+
+/// A row that this program cannot have written.
+pub(super) fn unreadable(what: &str) -> Fault {
+    Fault::Corrupt(format!("{what} cannot be read"))
+}
