@@ -138,7 +138,13 @@ impl World {
         match bits % 11 {
             0..=4 => said(&format!("words {bits:x}")),
             5 => What::Edited { target, message: Box::default() },
-            6 => What::Redacted { target, reason: None, author: Actor::Server, target_client_id: None },
+            6 => What::Redacted {
+                target,
+                reason: None,
+                author: Actor::Server,
+                target_client_id: None,
+                native: None,
+            },
             7 => What::Reacted { target, key: "+".into(), on: true, now: vec!["+".into()], native: None },
             8 => What::Topic(Rich::plain("about")),
             9 => What::Member(Box::new(MemberChange {
