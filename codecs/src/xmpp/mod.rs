@@ -11,6 +11,7 @@ pub mod caps;
 mod carbons;
 pub mod content;
 pub mod datetime;
+mod disco;
 pub mod error;
 pub mod forms;
 pub mod framer;

@@ -4,6 +4,7 @@ use crate::layer::bindings;
 use crate::sasl::Mechanism;
 use crate::session::{Cx, layer};
 use crate::settings::{Protocol, Security};
+use crate::xmpp::disco;
 use crate::xmpp::error::{StreamCondition, XmlFault, write_stream_error};
 use crate::xmpp::framer::{Framer, Kind, XmlLimits, check_blank};
 use crate::xmpp::jid::prepare_domain;
@@ -217,6 +218,7 @@ impl Xmpp {
             w.start_ns("session", ns::SESSION).start("optional").end().end();
             w.empty_ns("sm", ns::SM);
             w.empty_ns("sub", ns::PRE_APPROVAL);
+            disco::write_caps(&mut w);
             w.start_ns("limits", ns::STREAM_LIMITS);
             w.leaf("max-bytes", &self.stream.limits.bytes.to_string());
             w.leaf("idle-seconds", &(cx.core_settings().limits.idle_time / 1000).to_string());

@@ -1,0 +1,130 @@
+//! Service discovery (XEP-0030) of the server and of accounts: one table of features, from which the answer, the
+//! capabilities hash in the stream features (XEP-0115) and the tests derive.
+
+use crate::session::Cx;
+use crate::xmpp::address::Place;
+use crate::xmpp::caps::{Identity, Info};
+use crate::xmpp::error::{StanzaCondition, StanzaError};
+use crate::xmpp::iq::Iq;
+use crate::xmpp::ns;
+use crate::xmpp::session::Xmpp;
+use crate::xmpp::writer::Writer;
+use lavina_core::query::{Query, Value};
+
+/// The node of our capabilities.
+const NODE: &str = "urn:x-lavina:server";
+
+/// What the server itself offers.
+const SERVER_FEATURES: &[&str] = &[
+    ns::DISCO_INFO,
+    ns::DISCO_ITEMS,
+    ns::BLOCKING,
+    ns::CARBONS,
+    ns::CARBONS_RULES,
+    ns::LAST,
+    ns::PING,
+    ns::PRIVATE,
+    ns::REGISTER,
+    ns::STANZA_ID,
+    ns::TIME,
+    ns::VCARD,
+    ns::VERSION,
+];
+
+/// What each account offers to its owner.
+const ACCOUNT_FEATURES: &[&str] =
+    &[ns::DISCO_INFO, ns::DISCO_ITEMS, ns::CARBONS, ns::LAST, ns::PING, ns::STANZA_ID, ns::VCARD];
+
+fn server() -> Info {
+    Info {
+        identities: vec![Identity::new("server", "im", "Lavina")],
+        features: SERVER_FEATURES.iter().map(|f| (*f).to_owned()).collect(),
+        forms: Vec::new(),
+    }
+}
+
+fn account() -> Info {
+    Info {
+        identities: vec![Identity::new("account", "registered", "")],
+        features: ACCOUNT_FEATURES.iter().map(|f| (*f).to_owned()).collect(),
+        forms: Vec::new(),
+    }
+}
+
+/// Writes the server's capabilities into the stream features.
+pub(super) fn write_caps(w: &mut Writer<'_>) {
+    if let Some(ver) = server().ver() {
+        w.start_ns("c", ns::CAPS).attr("hash", "sha-1").attr("node", NODE).attr("ver", &ver).end();
+    }
+}
+
+/// What somebody is and can do.
+pub(super) fn info(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
+    let node = iq.payload().attr("node").unwrap_or_default();
+    match iq.place.clone() {
+        Place::Server => {
+            let own = server().ver().is_some_and(|ver| node == format!("{NODE}#{ver}"));
+            if node.is_empty() || own {
+                answer_info(session, &iq, &server(), cx);
+            } else {
+                session.iq_error(&iq, &StanzaCondition::ItemNotFound.into(), cx);
+            }
+        }
+        Place::User(..) if !node.is_empty() => {
+            session.iq_error(&iq, &StanzaCondition::ItemNotFound.into(), cx)
+        }
+        Place::User(name, _) if cx.user().is_some_and(|me| me.name == name) => {
+            answer_info(session, &iq, &account(), cx);
+        }
+        Place::User(name, _) => session.ask(Query::AccountNamed(name), cx, move |session, reply, cx| {
+            let seen = match (&reply, cx.user()) {
+                (Ok(Value::Account(account)), Some(me)) => {
+                    account.contacts.get(me.name.folded().as_str()).is_some_and(|c| c.from)
+                }
+                _ => false,
+            };
+            if seen {
+                answer_info(session, &iq, &account(), cx);
+            } else {
+                // A stranger's account looks like none at all.
+                session.iq_error(&iq, &StanzaError::from(StanzaCondition::ServiceUnavailable), cx);
+            }
+        }),
+        _ => session.iq_error(&iq, &StanzaCondition::ServiceUnavailable.into(), cx),
+    }
+}
+
+/// What else there is to discover at an address: nothing, as long as the server has no services.
+pub(super) fn items(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
+    if iq.payload().attr("node").is_some() {
+        return session.iq_error(&iq, &StanzaCondition::ItemNotFound.into(), cx);
+    }
+    session.iq_result(&iq, cx, |w| {
+        w.empty_ns("query", ns::DISCO_ITEMS);
+    });
+}
+
+fn answer_info(session: &mut Xmpp, iq: &Iq, info: &Info, cx: &mut Cx<'_>) {
+    session.iq_result(iq, cx, |w| {
+        w.start_ns("query", ns::DISCO_INFO).opt_attr("node", iq.payload().attr("node"));
+        for identity in &info.identities {
+            w.start("identity").attr("category", &identity.category).attr("type", &identity.kind);
+            w.opt_attr("name", Some(identity.name.as_str()).filter(|n| !n.is_empty())).end();
+        }
+        for feature in &info.features {
+            w.start("feature").attr("var", feature).end();
+        }
+        w.end();
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_has_a_hash() {
+        assert!(server().ver().is_some());
+        assert!(account().ver().is_some());
+    }
+}
