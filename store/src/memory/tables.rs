@@ -116,7 +116,8 @@ impl Tables {
             Change::Head(shard, next) => _ = self.next.insert(*shard, *next),
             Change::Follow(shard, pos, n, c) => _ = self.follows.insert((*shard, *pos, *n), (**c).clone()),
             Change::Followed(shard, pos) => {
-                self.followed.insert(*shard, *pos);
+                let followed = self.followed.entry(*shard).or_default();
+                *followed = (*followed).max(*pos);
                 self.follows.retain(|(s, p, _), _| s != shard || p > pos);
             }
         }

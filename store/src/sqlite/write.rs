@@ -172,7 +172,7 @@ impl Writer {
             }
             Change::Followed(shard, pos) => {
                 let sql = "INSERT INTO shard (id, followed) VALUES (?1, ?2)
-                           ON CONFLICT DO UPDATE SET followed = excluded.followed";
+                           ON CONFLICT DO UPDATE SET followed = max(followed, excluded.followed)";
                 self.run(sql, (shard.0, int(pos.0)))?;
                 self.run("DELETE FROM follow WHERE shard = ?1 AND pos <= ?2", (shard.0, int(pos.0)))?;
                 self.run("DELETE FROM unfollowed WHERE shard = ?1 AND pos <= ?2", (shard.0, int(pos.0)))?;
