@@ -15,6 +15,8 @@ pub mod speech;
 mod stretch;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
 use crate::{
     command::{Act, Command, EntityId},
