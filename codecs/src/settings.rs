@@ -17,6 +17,9 @@ pub struct Settings {
     pub iterations: u32,
     /// Whether passwords may be sent over a connection without TLS that comes from elsewhere.
     pub plaintext_anywhere: bool,
+    /// What only IRC has.
+    #[cfg(feature = "irc")]
+    pub irc: crate::irc::settings::IrcSettings,
     /// TLS for IRC listeners.
     #[cfg(all(feature = "irc", feature = "tls"))]
     pub irc_tls: Option<Arc<crate::tls::TlsConfig>>,
@@ -44,6 +47,8 @@ impl Settings {
             },
             iterations: config.password.iterations,
             plaintext_anywhere: config.plaintext_anywhere,
+            #[cfg(feature = "irc")]
+            irc: crate::irc::settings::IrcSettings::new(config),
             #[cfg(all(feature = "irc", feature = "tls"))]
             irc_tls: None,
             #[cfg(all(feature = "xmpp", feature = "tls"))]

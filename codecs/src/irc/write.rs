@@ -121,6 +121,18 @@ impl<'b> LineWriter<'b> {
         (self.body + BODY_MAX).saturating_sub(self.out.len() + 2)
     }
 
+    /// Ends a line that was left open in `out` with text, as [`LineWriter::last`] would: for lines with a part that
+    /// is filled in later.
+    pub fn tail(out: &mut Vec<u8>, text: &str) {
+        let start = memchr::memrchr(b'\n', out).map_or(0, |at| at + 1);
+        let line = out.get(start..).unwrap_or_default();
+        let tags =
+            if line.first() == Some(&b'@') { memchr::memchr(b' ', line).map_or(0, |at| at + 1) } else { 0 };
+        let mut w = LineWriter { out, start, body: start + tags };
+        w.text(text);
+        w.end();
+    }
+
     fn gap(&mut self) {
         if self.out.len() > self.body {
             self.out.push(b' ');

@@ -1,0 +1,592 @@
+//! What happened, as lines: one function for every way an entry reaches an IRC client (live, own, replayed, history).
+
+use lavina_core::event::{Actor, Event, Kind, Live, LiveWhat, MemberChange, Message, What};
+use lavina_core::ids::MsgId;
+use lavina_core::name::User;
+use lavina_core::policy::{MaskEntry, MaskKind, Membership};
+use lavina_core::presence::Presence;
+use lavina_core::projection::{Hole, Pieces};
+use lavina_core::text::Rich;
+use lavina_core::time::UnixMillis;
+
+use super::cap::{Cap, Caps};
+use super::format::{self, Style};
+use super::identity;
+use super::limits::{KICK_MAX, TOPIC_MAX};
+use super::mode;
+use super::native;
+use super::numeric;
+use super::rules;
+use super::settings::server;
+use super::stamp;
+use super::write::LineWriter;
+use crate::settings::Settings;
+
+/// Capabilities that change how an entry looks: what a wire class is made of.
+pub const CLASS: Caps = Caps::of(&[
+    Cap::ServerTime,
+    Cap::MessageTags,
+    Cap::AccountTag,
+    Cap::ExtendedJoin,
+    Cap::AwayNotify,
+    Cap::InviteNotify,
+    Cap::Setname,
+    Cap::MessageRedaction,
+]);
+
+/// The one hole of our encodings: the recipient's nick.
+pub const ME: Hole = Hole(0);
+
+/// Lines that one message of another protocol may become; the last one says how many were left out.
+pub const LINES_MAX: usize = 8;
+
+/// Where lines go.
+pub trait Sink {
+    /// The buffer of the line under way.
+    fn buf(&mut self) -> &mut Vec<u8>;
+    /// The recipient's nick, at this place.
+    fn me(&mut self);
+    /// The line under way is complete.
+    fn end(&mut self);
+}
+
+impl Sink for Pieces {
+    fn buf(&mut self) -> &mut Vec<u8> {
+        self.bytes()
+    }
+
+    fn me(&mut self) {
+        self.hole(ME);
+    }
+
+    fn end(&mut self) {
+        Pieces::end(self, false);
+    }
+}
+
+/// Lines for one recipient.
+#[derive(Debug)]
+pub struct Direct<'a> {
+    /// All lines.
+    pub out: Vec<u8>,
+    /// Where each line ends.
+    pub ends: Vec<usize>,
+    /// The recipient's nick.
+    pub nick: &'a str,
+}
+
+impl<'a> Direct<'a> {
+    /// No lines yet.
+    #[must_use]
+    pub fn new(nick: &'a str) -> Direct<'a> {
+        Direct { out: Vec::new(), ends: Vec::new(), nick }
+    }
+
+    /// Each line.
+    pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).filter_map(|(start, end)| self.out.get(start..*end))
+    }
+}
+
+impl Sink for Direct<'_> {
+    fn buf(&mut self) -> &mut Vec<u8> {
+        &mut self.out
+    }
+
+    fn me(&mut self) {
+        self.out.extend_from_slice(self.nick.as_bytes());
+    }
+
+    fn end(&mut self) {
+        self.ends.push(self.out.len());
+    }
+}
+
+/// For whom lines are made.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    /// The capabilities that count; see [`CLASS`].
+    pub caps: Caps,
+    /// The settings.
+    pub settings: &'a SettingsOf<'a>,
+    /// The channel, or in a dialog the one addressed.
+    pub target: &'a str,
+    /// Tags in front of all others (label, batch), escaped.
+    pub tags: &'a str,
+}
+
+/// The settings, behind a name that can be shown.
+pub struct SettingsOf<'a>(pub &'a Settings);
+
+impl std::fmt::Debug for SettingsOf<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("settings")
+    }
+}
+
+impl View<'_> {
+    fn server(&self) -> &str {
+        server(self.settings.0)
+    }
+
+    /// Begins a line with the tags and the source that the capabilities ask for.
+    fn start<'b>(
+        &self,
+        sink: &'b mut impl Sink,
+        at: Option<UnixMillis>,
+        id: Option<MsgId>,
+        by: &Actor,
+    ) -> LineWriter<'b> {
+        let mut w = LineWriter::new(sink.buf());
+        w.raw_tags(self.tags);
+        if let Some(at) = at.filter(|_| self.caps.has(Cap::ServerTime)) {
+            w.tag("time", &stamp::write(at.0));
+        }
+        if let Some(id) = id.filter(|_| self.caps.has(Cap::MessageTags)) {
+            w.tag("msgid", &id.text());
+        }
+        if let Some(account) =
+            by.user().and_then(identity::account).filter(|_| self.caps.has(Cap::AccountTag))
+        {
+            w.tag("account", account);
+        }
+        w
+    }
+
+    /// A line about an entry up to and with its command.
+    fn line<'b>(&self, sink: &'b mut impl Sink, event: &Event, command: &str) -> LineWriter<'b> {
+        let mut w = self.start(sink, Some(event.at), None, &event.by);
+        identity::source(&mut w, &event.by, self.settings.0);
+        w.command(command);
+        w
+    }
+}
+
+/// Writes the lines of an entry.
+pub fn event(view: &View<'_>, event: &Event, sink: &mut impl Sink) {
+    match &event.what {
+        What::Said(message) => said(view, event, message, "", sink),
+        What::Edited { message, .. } => said(view, event, message, "* ", sink),
+        What::Redacted { target, reason, author, .. } => {
+            let id = MsgId { room: event.room, pos: *target };
+            redacted(view, event, id, reason.as_deref().unwrap_or_default(), author, sink);
+        }
+        What::Reacted { target, key, on, native, .. } => {
+            let id = MsgId { room: event.room, pos: *target };
+            reacted(view, event, id, key, *on, native::unpack(native.as_ref()).tags, sink);
+        }
+        What::Member(change) => member(view, event, change, sink),
+        What::Policy { before, after } => {
+            let changes = rules::diff(before, after);
+            modes(view, event, &changes, sink);
+        }
+        What::Topic(topic) => {
+            view.line(sink, event, "TOPIC").param(view.target).last(&one_line(topic, TOPIC_MAX));
+            sink.end();
+        }
+        What::Masks { added, removed } => {
+            let change = |on: bool| move |entry: &MaskEntry| (on, mask_letter(entry.kind), mask_text(entry));
+            let changes: Vec<_> =
+                removed.iter().map(change(false)).chain(added.iter().map(change(true))).collect();
+            modes(view, event, &changes, sink);
+        }
+        What::Destroyed { reason, .. } => {
+            let mut w = view.line(sink, event, "KICK");
+            w.param(view.target);
+            sink.buf().push(b' ');
+            sink.me();
+            let reason = cut(reason.as_deref().unwrap_or("the channel was closed"), KICK_MAX);
+            sink.buf().extend_from_slice(b" :");
+            LineWriter::tail(sink.buf(), reason);
+            sink.end();
+        }
+        What::Attr { .. } | What::Created(_) => {}
+    }
+}
+
+/// Writes the lines of a live signal.
+pub fn live(view: &View<'_>, live: &Live, sink: &mut impl Sink) {
+    let by = Actor::User(live.by.clone());
+    match &live.what {
+        LiveWhat::Here { presence, before, .. } if view.caps.has(Cap::AwayNotify) => {
+            let was_away = before.as_ref().is_none_or(|p| p.show.is_away());
+            let same = before.as_ref().is_some_and(|p| p.status == presence.status);
+            if presence.show.is_away() && !(was_away && same && before.is_some()) {
+                away(view, &by, &away_text(presence), sink);
+            } else if !presence.show.is_away() && was_away {
+                away(view, &by, "", sink);
+            }
+        }
+        LiveWhat::Gone { .. } if view.caps.has(Cap::AwayNotify) => away(view, &by, OFFLINE, sink),
+        LiveWhat::Typing(on) => {
+            tagmsg(view, None, None, &by, if *on { "+typing=active" } else { "+typing=done" }, sink);
+        }
+        LiveWhat::Display(name) if view.caps.has(Cap::Setname) => {
+            let mut w = view.start(sink, None, None, &by);
+            identity::source(&mut w, &by, view.settings.0);
+            w.command("SETNAME").last(name);
+            sink.end();
+        }
+        LiveWhat::Signal(payload) => {
+            let tags = native::unpack(Some(payload)).tags;
+            if !tags.is_empty() {
+                tagmsg(view, None, None, &by, tags, sink);
+            }
+        }
+        LiveWhat::Here { .. } | LiveWhat::Gone { .. } | LiveWhat::Display(_) => {}
+    }
+}
+
+/// What a member without any session is said to be away for.
+pub const OFFLINE: &str = "offline";
+
+/// The text of an away presence: its words, or what kind it is.
+#[must_use]
+pub fn away_text(presence: &Presence) -> String {
+    use lavina_core::presence::Show;
+    if !presence.status.is_empty() {
+        return cut(&presence.status, super::limits::AWAY_MAX).to_owned();
+    }
+    match presence.show {
+        Show::Offline => OFFLINE.to_owned(),
+        Show::ExtendedAway => "away for a long time".to_owned(),
+        Show::Busy => "busy".to_owned(),
+        _ => "away".to_owned(),
+    }
+}
+
+/// TAGMSG, for those who take tags.
+pub fn tagmsg(
+    view: &View<'_>,
+    at: Option<UnixMillis>,
+    id: Option<MsgId>,
+    by: &Actor,
+    tags: &str,
+    sink: &mut impl Sink,
+) {
+    if !view.caps.has(Cap::MessageTags) {
+        return;
+    }
+    let mut w = view.start(sink, at, id, by);
+    w.raw_tags(tags);
+    identity::source(&mut w, by, view.settings.0);
+    w.command("TAGMSG").param(view.target).end();
+    sink.end();
+}
+
+/// A text as one line of at most `max` bytes, its breaks as ` · `, with codes.
+#[must_use]
+pub fn one_line(text: &Rich, max: usize) -> String {
+    let coded = coded(text);
+    let joined =
+        coded.split(['\r', '\n']).filter(|line| !line.trim().is_empty()).collect::<Vec<_>>().join(" · ");
+    cut(&joined, max).to_owned()
+}
+
+/// The longest head of at most `max` bytes that ends between characters.
+#[must_use]
+pub fn cut(text: &str, max: usize) -> &str {
+    text.get(..text.floor_char_boundary(max)).unwrap_or_default()
+}
+
+/// The letter of a mask's list; a mute is a ban with `m:` before its mask.
+#[must_use]
+pub fn mask_letter(kind: MaskKind) -> char {
+    match kind {
+        MaskKind::Ban | MaskKind::Mute => 'b',
+        MaskKind::BanExcept => 'e',
+        MaskKind::InviteExcept => 'I',
+    }
+}
+
+/// A mask as lists show it.
+#[must_use]
+pub fn mask_text(entry: &MaskEntry) -> String {
+    if entry.kind == MaskKind::Mute { format!("m:{}", entry.mask) } else { entry.mask.to_string() }
+}
+
+/// The mask that an account's ban is shown as.
+#[must_use]
+pub fn ban_mask(user: &User) -> String {
+    format!("{}!*@*", user.name.as_str())
+}
+
+fn away(view: &View<'_>, by: &Actor, text: &str, sink: &mut impl Sink) {
+    let mut w = view.start(sink, None, None, by);
+    identity::source(&mut w, by, view.settings.0);
+    w.command("AWAY");
+    if text.is_empty() {
+        w.end();
+    } else {
+        w.last(text);
+    }
+    sink.end();
+}
+
+fn said(view: &View<'_>, event: &Event, message: &Message, mark: &str, sink: &mut impl Sink) {
+    let own = native::unpack(message.native.as_ref());
+    if message.gone || (message.kind == Kind::Payload && own.text.is_empty()) {
+        return;
+    }
+    let command = if message.kind == Kind::Notice { "NOTICE" } else { "PRIVMSG" };
+    let start = |sink: &mut _, first: bool| -> usize {
+        let mut w = start_said(view, event, message, own.tags, first, sink);
+        w.command(command).param(view.target);
+        w.room()
+    };
+    // What is simple and short, as nearly everything is, goes straight through.
+    let plain = message.body.spans.is_empty() && message.kind != Kind::Emote && mark.is_empty();
+    let text: &str = if own.text.is_empty() { &message.body.text } else { own.text };
+    if (plain || !own.text.is_empty()) && mark.is_empty() && is_simple(text, own.text.is_empty()) {
+        let room = start(sink, true);
+        if text.len() <= room {
+            sink.buf().extend_from_slice(b" :");
+            LineWriter::tail(sink.buf(), text);
+            sink.end();
+            return;
+        }
+        let (begin, line) = (line_start(sink.buf()), text.to_owned());
+        sink.buf().truncate(begin);
+        return lines(&line, false, room, start, sink);
+    }
+    let room = start(sink, true);
+    let begin = line_start(sink.buf());
+    sink.buf().truncate(begin);
+    let coded = format!("{mark}{}", coded(&message.body));
+    lines(&coded, message.kind == Kind::Emote, room, start, sink);
+}
+
+/// Writes a text as as many lines as it needs.
+fn lines<S: Sink>(text: &str, emote: bool, room: usize, start: impl Fn(&mut S, bool) -> usize, sink: &mut S) {
+    const ACTION: usize = "\u{1}ACTION \u{1}".len();
+    let mut lines = format::wrap(text, room.saturating_sub(if emote { ACTION } else { 0 }));
+    if lines.len() > LINES_MAX {
+        let left = lines.len() - (LINES_MAX - 1);
+        lines.truncate(LINES_MAX - 1);
+        lines.push(format!("… ({left} more lines)"));
+    }
+    for (at, line) in lines.iter().enumerate() {
+        start(sink, at == 0);
+        sink.buf().extend_from_slice(if emote { b" :\x01ACTION " } else { b" :" });
+        sink.buf().extend_from_slice(line.as_bytes());
+        sink.buf().extend_from_slice(if emote { b"\x01\r\n" } else { b"\r\n" });
+        sink.end();
+    }
+}
+
+fn start_said<'b>(
+    view: &View<'_>,
+    event: &Event,
+    message: &Message,
+    tags: &str,
+    first: bool,
+    sink: &'b mut impl Sink,
+) -> LineWriter<'b> {
+    let mut w = view.start(sink, Some(event.at), first.then(|| event.id()), &event.by);
+    if view.caps.has(Cap::MessageTags) && first {
+        w.raw_tags(tags);
+        if let Some(reply) = message.reply.filter(|_| !tags.contains("reply=")) {
+            let id = reply.text();
+            w.tag("+reply", &id).tag("+draft/reply", &id);
+        }
+    }
+    identity::source(&mut w, &event.by, view.settings.0);
+    w
+}
+
+/// Where the last line of a buffer begins.
+fn line_start(buf: &[u8]) -> usize {
+    memchr::memrchr(b'\n', buf).map_or(0, |at| at + 1)
+}
+
+/// Whether a text is one line as it is. Text from elsewhere must hold no control characters.
+fn is_simple(text: &str, foreign: bool) -> bool {
+    !text.is_empty() && !text.bytes().any(|b| if foreign { b < 0x20 } else { matches!(b, b'\r' | b'\n' | 0) })
+}
+
+fn coded(text: &Rich) -> String {
+    let spans: Vec<_> = text
+        .spans
+        .iter()
+        .filter_map(|span| {
+            use lavina_core::text::Style as Neutral;
+            let style = match span.style {
+                Neutral::Bold => Style::Bold,
+                Neutral::Italic => Style::Italic,
+                Neutral::Underline => Style::Underline,
+                Neutral::Strike => Style::Strike,
+                Neutral::Code => Style::Mono,
+                Neutral::Block | Neutral::Quote | Neutral::Spoiler => return None,
+            };
+            Some((style, span.from as usize..span.to as usize))
+        })
+        .collect();
+    format::from_spans(&text.text, &spans)
+}
+
+fn redacted(view: &View<'_>, event: &Event, id: MsgId, reason: &str, author: &Actor, sink: &mut impl Sink) {
+    if view.caps.has(Cap::MessageRedaction) {
+        let mut w = view.line(sink, event, "REDACT");
+        w.param(view.target).param(&id.text());
+        if reason.is_empty() {
+            w.end();
+        } else {
+            w.last(reason);
+        }
+        sink.end();
+    } else if *author != event.by {
+        let name =
+            |actor: &Actor| actor.user().map_or_else(|| "the server".to_owned(), |u| u.name.to_string());
+        let mut w = view.start(sink, Some(event.at), None, &Actor::Server);
+        w.source(view.server()).command("NOTICE").param(view.target);
+        let text = format!("{} withdrew a message of {}", name(&event.by), name(author));
+        w.last(&if reason.is_empty() { text } else { format!("{text}: {reason}") });
+        sink.end();
+    }
+}
+
+fn reacted(view: &View<'_>, event: &Event, id: MsgId, key: &str, on: bool, tags: &str, sink: &mut impl Sink) {
+    let mut made = Vec::new();
+    if tags.is_empty() {
+        made.extend_from_slice(if on { b"+draft/react=" } else { b"+draft/unreact=" });
+        super::write::escape(key, &mut made);
+        made.extend_from_slice(b";+draft/reply=");
+        made.extend_from_slice(&id.digits());
+    }
+    let made = String::from_utf8_lossy(&made);
+    let tags = if tags.is_empty() { &*made } else { tags };
+    tagmsg(view, Some(event.at), Some(event.id()), &event.by, tags, sink);
+}
+
+fn member(view: &View<'_>, event: &Event, change: &MemberChange, sink: &mut impl Sink) {
+    use lavina_core::event::How;
+    let reason = change.reason.as_deref().unwrap_or_default();
+    let nick = change.user.name.as_str();
+    let subject = Actor::User(change.user.clone());
+    match change.how {
+        How::Join => joined(view, event, change, sink),
+        How::Part | How::Quit => {
+            if change.before.membership != Membership::Joined {
+                return;
+            }
+            let mut w = view.start(sink, Some(event.at), None, &subject);
+            identity::source(&mut w, &subject, view.settings.0);
+            if change.how == How::Quit {
+                w.command("QUIT").last(if reason.is_empty() { "quit" } else { reason });
+            } else {
+                w.command("PART").param(view.target);
+                if reason.is_empty() {
+                    w.end();
+                } else {
+                    w.last(cut(reason, KICK_MAX));
+                }
+            }
+            sink.end();
+        }
+        How::Kick | How::Ban => {
+            if change.how == How::Ban && change.before.membership != Membership::Banned {
+                modes(view, event, &[(true, 'b', ban_mask(&change.user))], sink);
+            }
+            if change.before.membership == Membership::Joined {
+                let reason = if reason.is_empty() { nick } else { cut(reason, KICK_MAX) };
+                view.line(sink, event, "KICK").param(view.target).param(nick).last(reason);
+                sink.end();
+            }
+        }
+        How::Unban => modes(view, event, &[(false, 'b', ban_mask(&change.user))], sink),
+        How::Invite => {
+            if view.caps.has(Cap::InviteNotify) {
+                view.line(sink, event, "INVITE").param(nick).param(view.target).end();
+                sink.end();
+            }
+        }
+        How::Power => power(view, event, change, sink),
+        How::Knock => {
+            let mut w = view.start(sink, Some(event.at), None, &Actor::Server);
+            w.source(view.server());
+            let code = numeric::RPL_KNOCK.code;
+            w.command(&format!("{code:03}"));
+            sink.buf().push(b' ');
+            sink.me();
+            let who = identity::prefix(&change.user, view.settings.0);
+            let tail = format!(" {} {who} :", view.target);
+            sink.buf().extend_from_slice(tail.as_bytes());
+            let text = if reason.is_empty() { numeric::RPL_KNOCK.text } else { reason };
+            LineWriter::tail(sink.buf(), text);
+            sink.end();
+        }
+        How::Rename => {
+            let mut w = view.start(sink, Some(event.at), None, &subject);
+            let old = if change.user.is_guest() { format!("~{reason}") } else { change.user.name.folded() };
+            w.source_user(reason, &old, identity::host(view.settings.0)).command("NICK").last(nick);
+            sink.end();
+        }
+        How::Decline => {}
+    }
+}
+
+fn joined(view: &View<'_>, event: &Event, change: &MemberChange, sink: &mut impl Sink) {
+    let subject = Actor::User(change.user.clone());
+    let mut w = view.start(sink, Some(event.at), None, &subject);
+    identity::source(&mut w, &subject, view.settings.0);
+    w.command("JOIN").param(view.target);
+    if view.caps.has(Cap::ExtendedJoin) {
+        let real = change.display.as_deref().unwrap_or(change.user.name.as_str());
+        w.param(identity::account(&change.user).unwrap_or("*")).last(real);
+    } else {
+        w.end();
+    }
+    sink.end();
+    if let Some((letter, _)) = identity::rank(change.after.power) {
+        let nick = change.user.name.to_string();
+        server_modes(view, event, &[(true, letter, nick)], sink);
+    }
+}
+
+/// `MODE -o+v`: what of a changed power shows across bands.
+fn power(view: &View<'_>, event: &Event, change: &MemberChange, sink: &mut impl Sink) {
+    let nick = change.user.name.to_string();
+    let (before, after) = (identity::rank(change.before.power), identity::rank(change.after.power));
+    if before == after || change.after.membership != Membership::Joined {
+        return;
+    }
+    let mut changes = Vec::new();
+    changes.extend(before.map(|(letter, _)| (false, letter, nick.clone())));
+    changes.extend(after.map(|(letter, _)| (true, letter, nick.clone())));
+    modes(view, event, &changes, sink);
+}
+
+fn server_modes(view: &View<'_>, event: &Event, changes: &[rules::Change], sink: &mut impl Sink) {
+    let by = Actor::Server;
+    let shown = Event { by, ..event.clone() };
+    modes(view, &shown, changes, sink);
+}
+
+/// MODE lines, as many as the changes need.
+fn modes(view: &View<'_>, event: &Event, changes: &[rules::Change], sink: &mut impl Sink) {
+    let mut rest = changes;
+    while !rest.is_empty() {
+        let mut w = view.line(sink, event, "MODE");
+        w.param(view.target);
+        let (mut room, mut n) = (w.room(), 0);
+        for (_, _, param) in rest {
+            let need = 3 + param.len();
+            if n > 0 && (need > room || n == super::limits::MODES_MAX) {
+                break;
+            }
+            room = room.saturating_sub(need);
+            n += 1;
+        }
+        let (now, later) = rest.split_at(n);
+        let borrowed: Vec<_> = now.iter().map(|(on, letter, param)| (*on, *letter, param.as_str())).collect();
+        let (letters, params) = mode::compose(&borrowed);
+        w.param(&letters);
+        for param in params {
+            w.param(param);
+        }
+        w.end();
+        sink.end();
+        rest = later;
+    }
+}

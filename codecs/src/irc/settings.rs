@@ -1,0 +1,75 @@
+//! What of the settings only IRC reads.
+
+use lavina_core::text::Str;
+
+use crate::config::Config;
+use crate::settings::Settings;
+
+/// Settings of IRC.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IrcSettings {
+    /// The network's name; empty: the domain.
+    pub network: Str,
+    /// The server's name; empty: the domain.
+    pub server_name: Str,
+    /// What LINKS and WHOIS say of the server.
+    pub description: Str,
+    /// The message of the day, a line each.
+    pub motd: Vec<Str>,
+    /// What PASS must say on every connection; empty: nothing.
+    pub password: Str,
+    /// Who may become operator by OPER.
+    pub opers: Vec<Oper>,
+    /// Most missed lines a room shows to an old client at connect.
+    pub replay: u32,
+}
+
+impl IrcSettings {
+    /// From the configuration.
+    #[must_use]
+    pub fn new(config: &Config) -> IrcSettings {
+        let irc = &config.irc;
+        let oper =
+            |o: &crate::config::Oper| Oper { name: Str::new(&o.name), password: Str::new(&o.password) };
+        IrcSettings {
+            network: Str::new(&irc.network),
+            server_name: Str::new(&irc.server_name),
+            description: Str::new(&irc.server_description),
+            motd: irc.motd.lines().map(Str::new).collect(),
+            password: Str::new(&irc.password),
+            opers: irc.oper.iter().map(oper).collect(),
+            replay: config.rooms.replay,
+        }
+    }
+}
+
+/// Somebody who may become operator by OPER.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Oper {
+    /// The name given to OPER.
+    pub name: Str,
+    /// The password given to OPER.
+    pub password: Str,
+}
+
+impl std::fmt::Debug for Oper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Oper({})", self.name)
+    }
+}
+
+/// The server's name, as the source of its messages.
+#[must_use]
+pub fn server(settings: &Settings) -> &str {
+    or_domain(&settings.irc.server_name, settings)
+}
+
+/// The network's name.
+#[must_use]
+pub fn network(settings: &Settings) -> &str {
+    or_domain(&settings.irc.network, settings)
+}
+
+fn or_domain<'a>(name: &'a Str, settings: &'a Settings) -> &'a str {
+    if name.is_empty() { &settings.core.domain } else { name }
+}
