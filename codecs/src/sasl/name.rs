@@ -36,11 +36,19 @@ impl LoginName {
         Some(Self { account: SmolStr::new(local.to_ascii_lowercase()), device })
     }
 
-    /// Whether an authorisation identity names this same account; an empty or absent one always does.
-    pub(super) fn allows(&self, authzid: Option<&str>, domain: &str) -> bool {
+    /// Whether an authorisation identity names this same account; an empty or absent one always does. `authcid` is the
+    /// name as the client wrote it: saying the same twice is fine. Otherwise what follows an `@` must be our domain: the
+    /// identity is the one place where `alice@elsewhere` would be a claim to be somebody of another server.
+    pub(super) fn allows(&self, authzid: Option<&str>, authcid: &str, domain: &str) -> bool {
         match authzid {
             None | Some("") => true,
-            Some(other) => Self::parse(other, domain).is_some_and(|o| o.account == self.account),
+            Some(same) if same == authcid => true,
+            Some(other) => {
+                let (local, rest) = other.split_once('@').map_or((other, None), |(l, r)| (l, Some(r)));
+                let host = rest.map(|r| r.split_once('/').map_or(r, |(h, _)| h));
+                local.eq_ignore_ascii_case(&self.account)
+                    && host.is_none_or(|h| h.eq_ignore_ascii_case(domain))
+            }
         }
     }
 }
@@ -71,11 +79,14 @@ mod tests {
     #[test]
     fn the_authorisation_identity_must_be_the_account() {
         let alice = LoginName::parse("alice@phone", "example.org").expect("a name");
-        for same in [None, Some(""), Some("alice"), Some("ALICE@example.org"), Some("alice@tablet")] {
-            assert!(alice.allows(same, "example.org"), "{same:?}");
+        let allows = |authzid| alice.allows(authzid, "alice@phone", "example.org");
+        for same in [None, Some(""), Some("alice"), Some("ALICE@example.org/x"), Some("alice@phone")] {
+            assert!(allows(same), "{same:?}");
         }
-        for other in ["bob", "alice2", "@", "bob@example.org"] {
-            assert!(!alice.allows(Some(other), "example.org"), "{other}");
+        for other in
+            ["bob", "alice2", "@", "bob@example.org", "alice@tablet", "alice@elsewhere.org", "alice@"]
+        {
+            assert!(!allows(Some(other)), "{other}");
         }
     }
 }

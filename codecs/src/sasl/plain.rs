@@ -12,7 +12,7 @@ pub(super) fn parse(message: &[u8], domain: &str) -> Result<(LoginName, Password
         return Err(Failure::Malformed("not three parts with a NUL between"));
     };
     let name = LoginName::parse(authcid, domain).ok_or(Failure::Malformed("no usable user name"))?;
-    if !name.allows(Some(authzid), domain) {
+    if !name.allows(Some(authzid), authcid, domain) {
         return Err(Failure::InvalidAuthzid);
     }
     let password = Password::new(password).map_err(|_| Failure::NotAuthorized)?;

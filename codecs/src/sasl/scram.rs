@@ -54,9 +54,9 @@ impl Scram {
         if !attributes.all(is_extension) {
             return Err(Failure::Malformed("an extension is not attr=value"));
         }
-        let name = LoginName::parse(&unescape(user)?, &setup.domain)
-            .ok_or(Failure::Malformed("no usable user name"))?;
-        if !name.allows(authorisation(authzid)?.as_deref(), &setup.domain) {
+        let user = unescape(user)?;
+        let name = LoginName::parse(&user, &setup.domain).ok_or(Failure::Malformed("no usable user name"))?;
+        if !name.allows(authorisation(authzid)?.as_deref(), &user, &setup.domain) {
             return Err(Failure::InvalidAuthzid);
         }
         Ok(Self {
