@@ -8,7 +8,9 @@
 pub mod alarm;
 pub mod clock;
 pub mod door;
+mod home;
 pub mod jobs;
+pub mod launch;
 pub mod log;
 pub mod outside;
 pub mod post;
@@ -17,4 +19,5 @@ pub mod runtime;
 pub mod seats;
 pub mod slots;
 pub mod socket;
+mod talk;
 pub mod testing;
