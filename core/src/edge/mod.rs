@@ -123,7 +123,11 @@ impl<P: Projection> Edge<P> {
     /// Calls a projection; what it wants is queued.
     fn call<R>(&mut self, slot: u32, f: impl FnOnce(&mut P, &mut Cx<'_, P>) -> R) -> Option<R> {
         let mut effects = core::mem::take(&mut self.spare);
-        let s = self.sessions.get_mut(slot)?;
+        // Its last word is said; what still comes for it is void.
+        let Some(s) = self.sessions.get_mut(slot).filter(|s| !s.ended) else {
+            self.spare = effects;
+            return None;
+        };
         let mut cx = Cx {
             now: self.now,
             settings: &self.settings,

@@ -224,6 +224,13 @@ impl Shards {
             }
             return None;
         }
+        if let Mail::Command { epoch, .. } | Mail::Follow { epoch, .. } = &mail
+            && *epoch > desk.ledger.epoch
+        {
+            // The sender has heard of the next epoch already; here it begins soon.
+            self.early.push_back(mail);
+            return None;
+        }
         match mail {
             Mail::Command { epoch, origin, attach, command } => {
                 let order = Order {
@@ -394,7 +401,10 @@ impl Shards {
         match loaded {
             Ok(entity) => {
                 slot.live.view = None;
-                if let Entity::Room(room) = &entity {
+                if let Entity::Room(room) = &entity
+                    && slot.live.attached.is_empty()
+                {
+                    // While workers are attached, what was stored and never shown must still be.
                     slot.live.shown = slot.live.shown.max(room.last);
                 }
                 slot.entity = Some(entity);

@@ -103,6 +103,12 @@ impl Shards {
     /// is refused to those who wait for an answer.
     pub fn fail(&mut self, desk: &mut Desk<'_>, why: &Refusal) {
         for (_, mail) in desk.ledger.fail(why.clone()) {
+            if let Mail::Event { event, .. } = &mail
+                && let Some(slot) = self.slots.get_mut(&EntityId::Room(event.room))
+            {
+                // Refused now; if it is stored all the same, it is shown once that is known.
+                slot.live.shown = slot.live.shown.min(event.prev);
+            }
             let origin = match mail {
                 Mail::Event { origin, .. } | Mail::Fed { origin, .. } => origin,
                 Mail::Answer(origin, _) => Some(origin),
