@@ -262,6 +262,7 @@ fn contact(r: &Rig, n: u64) -> Contact {
 fn subscriptions_follow_the_tables() {
     use Step::{Subscribe as S, Subscribed as Sd, Unsubscribe as U, Unsubscribed as Ud};
     // Steps (true: the owner's), then to, ask, from, asked, approved.
+    #[expect(clippy::type_complexity, reason = "a table of cases, read once")]
     let cases: [(&[(bool, Step)], [bool; 5]); 10] = [
         (&[(true, S)], [false, true, false, false, false]),
         (&[(true, S), (false, Sd)], [true, false, false, false, false]),

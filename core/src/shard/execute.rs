@@ -53,11 +53,12 @@ impl Shards {
             slot.live.view = None;
         }
         if durable && used > 0 {
-            for change in outcome.changes.drain(..).filter(is_stored) {
-                desk.ledger.stage(change);
-            }
+            // Before the rows: they may erase the room with its log.
             for event in &outcome.events {
                 desk.ledger.stage(Change::Event(event.clone()));
+            }
+            for change in outcome.changes.drain(..).filter(is_stored) {
+                desk.ledger.stage(change);
             }
             desk.ledger.head(shard_id, shard.next);
         }
