@@ -383,3 +383,92 @@ fn spawn<T: Send + 'static>(
     let thread = std::thread::Builder::new().name(name.into()).spawn(work);
     thread.map_err(|e| Fault::Io(format!("no thread for the store: {e}")))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::{
+        Memory,
+        memory::Fate,
+        sample::{SHARDS, event, room, said},
+    };
+    use lavina_core::{ids::Pos, query::Range, row::Read};
+    use std::sync::mpsc::{Receiver, channel};
+
+    type Heard = Receiver<(WorkerId, Answer)>;
+
+    /// Threads over a memory store whose first opening's first commit fares as told.
+    fn start(fate: Fate) -> (Threads, Heard) {
+        let store = Memory::new(SHARDS).unwrap();
+        let (tell, heard) = channel();
+        let open: Opener = Box::new(move |again| {
+            let mut store = store.share();
+            if !again {
+                store.arm(fate);
+            }
+            Ok(Box::new(store))
+        });
+        let tell = Mutex::new(tell);
+        let deliver: Deliver = Arc::new(move |w, a| _ = lock(&tell).send((w, a)));
+        let report = Arc::new(|_: &Fault| {});
+        (Threads::start(Setup { open, workers: 2, readers: 2, deliver, report }).unwrap(), heard)
+    }
+
+    fn entry(n: u64) -> Vec<Change> {
+        vec![Change::Event(event(room(0), n, n, 0, said("x")))]
+    }
+
+    fn held(threads: &Threads, heard: &Heard, id: u64) -> usize {
+        let read = Read::History { room: room(0), floor: Pos::ZERO, range: Range::latest(99) };
+        threads.fetch(WorkerId(1), Asked { id: FetchId(id), read });
+        loop {
+            match heard.recv().unwrap() {
+                (WorkerId(1), Answer::Fetched(got, Page::Events(s))) if got == FetchId(id) => {
+                    return s.entries.len();
+                }
+                (_, Answer::Fetched(_, page)) => panic!("{page:?}"),
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_confirmed_can_be_read_and_stopping_stores_the_rest() {
+        let (threads, heard) = start(Fate::Stored);
+        for n in 1..=50 {
+            threads.append(WorkerId(0), Epoch(0), Ticket(n), entry(n));
+        }
+        while !matches!(heard.recv().unwrap(), (WorkerId(0), Answer::Stored(Epoch(0), Ticket(50)))) {}
+        assert_eq!(held(&threads, &heard, 7), 50);
+        threads.append(WorkerId(1), Epoch(0), Ticket(1), entry(51));
+        let handle = threads.handle();
+        threads.stop().unwrap();
+        assert!(matches!(heard.recv().unwrap(), (WorkerId(1), Answer::Stored(_, Ticket(1)))));
+        handle.append(WorkerId(1), Epoch(0), Ticket(2), entry(52));
+        handle.fetch(WorkerId(1), Asked { id: FetchId(1), read: Read::Counts });
+        let last = heard.recv().unwrap().1;
+        assert!(matches!(last, Answer::Fetched(_, Page::Failed(Refusal::StoreDown))), "{last:?}");
+    }
+
+    #[test]
+    fn a_failure_ends_the_epoch_for_all_workers() {
+        let (threads, heard) = start(Fate::Lost);
+        threads.append(WorkerId(0), Epoch(0), Ticket(1), entry(1));
+        for worker in 0..2 {
+            let (to, answer) = heard.recv().unwrap();
+            assert_eq!(to, WorkerId(worker));
+            assert!(matches!(answer, Answer::Failed(Epoch(0), Refusal::StoreDown)), "{answer:?}");
+        }
+        for _ in 0..2 {
+            assert!(matches!(heard.recv().unwrap().1, Answer::Ready(Epoch(1))));
+        }
+        // What belongs to the old epoch is void.
+        threads.append(WorkerId(0), Epoch(0), Ticket(2), entry(2));
+        threads.append(WorkerId(0), Epoch(1), Ticket(3), entry(3));
+        assert!(matches!(heard.recv().unwrap().1, Answer::Stored(Epoch(1), Ticket(3))));
+        assert_eq!(held(&threads, &heard, 1), 1);
+        threads.stop().unwrap();
+    }
+}

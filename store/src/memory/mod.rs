@@ -32,6 +32,12 @@ impl Memory {
         Ok(Memory { tables, waiting: Vec::new(), armed: None, plan: None, broken: false })
     }
 
+    /// Another store over the same tables: what a file is to SQLite. What waits here does not wait there.
+    pub fn share(&self) -> Memory {
+        let tables = Arc::clone(&self.tables);
+        Memory { tables, waiting: Vec::new(), armed: None, plan: None, broken: false }
+    }
+
     /// From now on the plan decides how commits fare.
     pub fn set_plan(&mut self, plan: Option<Plan>) {
         self.plan = plan;

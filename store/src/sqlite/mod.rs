@@ -7,6 +7,8 @@ mod read;
 mod schema;
 #[cfg(test)]
 pub(crate) mod scratch;
+#[cfg(test)]
+mod tests;
 mod wal;
 mod write;
 
