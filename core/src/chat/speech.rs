@@ -5,7 +5,7 @@ use super::{
     room::{Room, need},
 };
 use crate::{
-    command::{ReactMode, Target},
+    command::{EntityId, ReactMode, Target},
     event::{Actor, Event, Message, Native, What},
     ids::{Pos, RoomId},
     name::User,
@@ -35,8 +35,7 @@ impl Room {
             None => self.open_dialog(parties.ok_or(Refusal::NoSuchRoom)?, draft)?,
         }
         self.emit(draft, What::Said(Box::new(message)));
-        self.feed(draft);
-        Ok(Verdict::ByEvent)
+        Ok(self.feed(draft))
     }
 
     /// The first message makes the dialog. Both parties belong to it from then on.
@@ -92,12 +91,16 @@ impl Room {
         if own < power::VOICE && self.masks.iter().any(fits) { Err(Refusal::Muted) } else { Ok(()) }
     }
 
-    /// In a dialog, the new entries go into the parties' feeds.
-    fn feed(&self, draft: &mut Draft<'_>) {
-        let Some(head) = self.head.as_ref().filter(|h| h.parties.is_some()) else { return };
+    /// In a dialog, the new entries go into the parties' feeds, and the actor's own feed answers: no session
+    /// is attached to a dialog, so the entry comes back to the one who waits by that way.
+    fn feed(&self, draft: &mut Draft<'_>) -> Verdict {
+        let Some(head) = self.head.as_ref().filter(|h| h.parties.is_some()) else { return Verdict::ByEvent };
+        let by = draft.entry.command.by.user().map(|u| EntityId::Account(u.id));
         let commands: Vec<_> = draft.out.events.iter().flat_map(|e| follows_of(e, head)).collect();
-        let derived = |command| Follow { command, answers: false, derived: true };
-        draft.out.follow.extend(commands.into_iter().map(derived));
+        let answer = commands.iter().rposition(|c| Some(&c.to) == by.as_ref());
+        let follow = |(n, command)| Follow { command, answers: Some(n) == answer, derived: true };
+        draft.out.follow.extend(commands.into_iter().enumerate().map(follow));
+        if answer.is_some() { Verdict::Follow } else { Verdict::ByEvent }
     }
 
     /// The message that is meant, if the actor may see it.
@@ -129,8 +132,7 @@ impl Room {
             return Err(Refusal::NoSuchItem);
         }
         self.emit(draft, What::Edited { target: old.pos, message: Box::new(message) });
-        self.feed(draft);
-        Ok(Verdict::ByEvent)
+        Ok(self.feed(draft))
     }
 
     /// Withdraws a message: its content, and that of its edits in memory, is gone from history. Who may:
@@ -173,8 +175,7 @@ impl Room {
             draft.change(Change::Rewrite(event));
         }
         self.emit(draft, what);
-        self.feed(draft);
-        Ok(Verdict::ByEvent)
+        Ok(self.feed(draft))
     }
 
     /// The actor's reactions to a message. They are all known while the message itself is in `tail`; of
@@ -222,8 +223,7 @@ impl Room {
             let what = What::Reacted { target: old.pos, key, on, now: now.clone(), native: native.cloned() };
             self.emit(draft, what);
         }
-        self.feed(draft);
-        Ok(Verdict::ByEvent)
+        Ok(self.feed(draft))
     }
 }
 
