@@ -71,7 +71,7 @@
 //! let settings = Arc::new(Own(Settings::default()));
 //! let mut worker = Worker::<Echo>::new(WorkerId(0), 1, settings, [7; 32], now);
 //! let conn = ConnId { slot: 0, generation: 0 };
-//! worker.handle(now, Input::Opened(conn, (), None));
+//! worker.handle(now, Input::Opened(conn, (), Some(([127, 0, 0, 1], 4096).into())));
 //! worker.handle(now, Input::Received(conn, b"hel"));
 //! worker.handle(now, Input::Received(conn, b"lo\n"));
 //! let mut wire = Vec::new();
