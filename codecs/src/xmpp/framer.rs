@@ -1,13 +1,15 @@
 //! Where in a stream of bytes the next whole unit ends (RFC 6120 §11).
 //!
-//! The framer knows no names and allocates nothing. It cuts the stream into its header, each whole child element
+//! The framer copies nothing. It cuts the stream into its header, each whole child element
 //! and the closing tag; it refuses what XMPP forbids (DTD, comments, processing instructions) and what exceeds
-//! [`XmlLimits`], before anything is stored. [`crate::xmpp::xml`] then sees whole elements only.
+//! [`XmlLimits`], before anything is stored, and an end tag that does not close what is open: waiting for the right one
+//! would leave the client without a word. [`crate::xmpp::xml`] then sees whole elements only.
 //!
 //! It remembers how far it has looked, so that bytes that come one at a time cost no more than bytes that come at
 //! once, and the cuts never change the outcome.
 
 use crate::xmpp::error::XmlFault;
+use smallvec::SmallVec;
 
 /// Bounds on one unit of the stream; each is checked before memory is taken for what it bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +65,8 @@ pub struct Framer {
     tag_from: usize,
     elements: u32,
     depth: u16,
+    /// Where the names of the open elements of this unit begin; at most as many as `XmlLimits::depth`.
+    open: SmallVec<[u32; 8]>,
     attributes: u16,
     state: State,
     opened: bool,
@@ -104,6 +108,7 @@ impl Framer {
             tag_from: 0,
             elements: 0,
             depth: 0,
+            open: SmallVec::new(),
             attributes: 0,
             state: State::Text,
             opened: false,
@@ -149,7 +154,7 @@ impl Framer {
         // Nothing past a limit is looked at: where a fault is found must not depend on how the bytes were cut.
         let window = input.get(..self.limits.bytes).unwrap_or(input);
         while let Some(rest) = window.get(self.at..).filter(|r| !r.is_empty()) {
-            if let Some(kind) = self.step(rest)? {
+            if let Some(kind) = self.step(window, rest)? {
                 let len = self.at;
                 self.restart();
                 return Ok(Some(Unit { kind, len }));
@@ -185,8 +190,8 @@ impl Framer {
         debug_assert_eq!(self.depth, 0, "a unit ends at the level of the stream");
     }
 
-    /// Consumes some of `rest`, which is not empty; tells if a unit is complete.
-    fn step(&mut self, rest: &[u8]) -> Result<Option<Kind>, XmlFault> {
+    /// Consumes some of `rest`, the end of `unit` and not empty; tells if the unit is complete.
+    fn step(&mut self, unit: &[u8], rest: &[u8]) -> Result<Option<Kind>, XmlFault> {
         match self.state {
             State::Text => {
                 let skip = memchr::memchr(b'<', rest);
@@ -205,7 +210,7 @@ impl Framer {
                     return self.check_tag().map(|()| None);
                 };
                 self.at += end + 1;
-                self.leave()
+                self.leave(unit)
             }
             State::Bang(n) => {
                 if rest[0] != CDATA[usize::from(n)] {
@@ -306,6 +311,8 @@ impl Framer {
             return Err(XmlFault::TooBig("too many levels of nesting"));
         }
         self.depth += 1;
+        // The first byte of the name is before `tag_from`.
+        self.open.push((self.tag_from - 1) as u32);
         Ok(None)
     }
 
@@ -320,10 +327,14 @@ impl Framer {
         Ok((self.depth == 0).then_some(Kind::Element))
     }
 
-    fn leave(&mut self) -> Result<Option<Kind>, XmlFault> {
+    fn leave(&mut self, unit: &[u8]) -> Result<Option<Kind>, XmlFault> {
         self.state = State::Text;
         if self.depth == 0 {
             return Ok(Some(Kind::Close));
+        }
+        let opened = self.open.pop().and_then(|from| unit.get(from as usize..)).map(name);
+        if opened != unit.get(self.tag_from..).map(name) {
+            return Err(XmlFault::Malformed("an end tag closes another element than the open one"));
         }
         self.depth -= 1;
         Ok((self.depth == 0).then_some(Kind::Element))
@@ -401,6 +412,12 @@ fn pseudo_attribute<'a>(rest: &'a str, name: &str) -> Result<Option<(&'a str, &'
     let value = value.trim_start_matches(is_white_char);
     let quote = value.chars().next().filter(|c| matches!(c, '"' | '\'')).ok_or(bad)?;
     value[1..].split_once(quote).map(Some).ok_or(bad)
+}
+
+/// The name that a tag's bytes begin with.
+fn name(tag: &[u8]) -> &[u8] {
+    let end = tag.iter().position(|b| is_white(*b) || matches!(b, b'/' | b'>'));
+    end.map_or(tag, |end| &tag[..end])
 }
 
 fn is_white(byte: u8) -> bool {
@@ -547,5 +564,19 @@ mod tests {
             prop_assert_eq!(&whole, &frame(input.as_bytes(), &[1], limits));
             prop_assert_eq!(&whole, &frame(input.as_bytes(), &cuts, limits));
         }
+    }
+
+    #[test]
+    fn an_end_tag_that_closes_something_else_is_told_at_once() {
+        for bad in ["<message><body>x</message>", "<a><b></b ></c>", "<a><bc></b>", "<a><b></bc>"] {
+            for cuts in [&[1][..], &[3, 1], &[1000]] {
+                let input = format!("{OPEN}{bad}");
+                let (units, fault) = frame(input.as_bytes(), cuts, XmlLimits::MEMBER);
+                assert!(matches!(fault, Some(XmlFault::Malformed(_))), "{bad} {cuts:?} {fault:?}");
+                assert!(units.iter().all(|u| u.0 == Kind::Header), "{bad}");
+            }
+        }
+        let good = format!("{OPEN}<a><b:c x='/'></b:c \n></a>");
+        assert_eq!(frame(good.as_bytes(), &[1], XmlLimits::MEMBER).1, None);
     }
 }
