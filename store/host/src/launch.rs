@@ -106,6 +106,7 @@ fn carry_out<R: Runtime>(invocation: Invocation, workers: u8) -> Result<u8, Trou
         }
         Command::Run => {
             let config = configuration(&invocation)?;
+            raise_file_limit();
             let home = Home::open(&config)?;
             let workers = match config.workers {
                 0 => workers,
@@ -269,6 +270,17 @@ impl<R: Runtime> Server<R> {
     fn stop(self) -> Result<(), Trouble> {
         self.running.stop(STOP_TIME);
         self.store.stop().map_err(|fault| Trouble(Exit::Io, fault.to_string()))
+    }
+}
+
+/// Each connection is a file: as many as the system lets this process have.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        limit.current = limit.maximum;
+        // Refused, the old limit stays, and accepting pauses there.
+        let _ = setrlimit(Resource::Nofile, limit);
     }
 }
 
