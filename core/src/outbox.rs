@@ -18,6 +18,8 @@ pub struct Slot(u32);
 pub struct Outbox {
     bytes: Vec<u8>,
     sent: usize,
+    /// `bytes[..offered]` was shown for sending: some of it may be on its way, so no unit may end in it.
+    offered: usize,
     /// The counted, unacknowledged units: where each begins (`base` plus its place) and its length.
     units: VecDeque<(u64, u32)>,
     /// How many bytes were dropped from the front since the start.
@@ -149,13 +151,19 @@ impl Outbox {
         &self.bytes[self.sent..]
     }
 
+    /// What waits to be sent, shown to be sent now.
+    pub fn offer(&mut self) -> &[u8] {
+        self.offered = self.bytes.len();
+        &self.bytes[self.sent..]
+    }
+
     /// So many of the pending bytes are sent.
     pub fn sent(&mut self, n: usize) {
         self.sent = (self.sent + n).min(self.bytes.len());
         if !self.retain && self.sent == self.bytes.len() {
             self.base += self.sent as u64;
             self.bytes.clear();
-            self.sent = 0;
+            (self.sent, self.offered) = (0, 0);
             if self.bytes.capacity() > KEEP {
                 self.bytes = Vec::new();
             }
@@ -174,7 +182,7 @@ impl Outbox {
             bytes.extend_from_slice(&self.bytes[from..from + len as usize]);
         }
         self.units.clear();
-        (self.bytes, self.base, self.sent) = (Vec::new(), 0, 0);
+        (self.bytes, self.base, self.sent, self.offered) = (Vec::new(), 0, 0, 0);
         Again { bytes, units }
     }
 
@@ -191,12 +199,11 @@ impl Outbox {
         self.bytes.len() + self.slots.iter().map(|w| w.bytes.len()).sum::<usize>()
     }
 
-    /// Everything waiting is dropped (at its limit); slots stay.
+    /// Everything waiting is dropped (at its limit); slots stay. What was offered stays too: a unit half
+    /// sent would run into the last word.
     pub fn clear(&mut self) {
-        self.base += self.bytes.len() as u64;
-        self.bytes.clear();
+        self.bytes.truncate(self.offered.max(self.sent));
         self.units.clear();
-        self.sent = 0;
         for w in &mut self.slots {
             w.bytes.clear();
             w.units.clear();
@@ -227,6 +234,7 @@ impl Outbox {
             self.bytes.drain(..needed);
             self.base += needed as u64;
             self.sent -= needed;
+            self.offered = self.offered.saturating_sub(needed);
         }
     }
 }
@@ -258,6 +266,22 @@ mod tests {
         o.answer(c, b"c", false);
         o.done(c);
         assert_eq!(take(&mut o), b"c");
+    }
+
+    #[test]
+    fn a_unit_half_sent_is_not_cut_off() {
+        let mut o = Outbox::default();
+        o.write(b"one\n", false);
+        o.write(b"two\n", false);
+        assert_eq!(o.offer(), b"one\ntwo\n");
+        o.sent(2);
+        o.write(b"three\n", false);
+        o.clear();
+        o.write(b"bye\n", false);
+        assert_eq!(take(&mut o), b"e\ntwo\nbye\n");
+        o.write(b"four\n", false);
+        o.clear();
+        assert!(o.pending().is_empty());
     }
 
     #[test]

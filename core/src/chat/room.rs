@@ -317,7 +317,7 @@ impl Room {
         self.head.as_ref().is_some_and(|h| h.parties.is_some())
     }
 
-    pub(super) fn is_joined(&self, id: AccountId) -> bool {
+    pub(crate) fn is_joined(&self, id: AccountId) -> bool {
         self.standing(id).membership == Membership::Joined
     }
 

@@ -221,7 +221,7 @@ impl<P: Projection> Edge<P> {
     pub fn transmit(&mut self, conn: ConnId) -> &[u8] {
         let Some(s) = self.conns.get(&conn).and_then(|slot| self.sessions.get_mut(*slot)) else { return &[] };
         Self::seal(s);
-        if s.layer.is_none() && s.wire.is_empty() { s.core.out.pending() } else { &s.wire[s.wire_sent..] }
+        if s.layer.is_none() && s.wire.is_empty() { s.core.out.offer() } else { &s.wire[s.wire_sent..] }
     }
 
     /// Brings what waits into the layer's form. Plain bytes stay where they are, unless older ones of

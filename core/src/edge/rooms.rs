@@ -203,8 +203,17 @@ impl<P: Projection> Edge<P> {
             if wanted.is_none() {
                 return;
             }
-        } else if let Some(s) = slot.and_then(|slot| self.sessions.get_mut(slot)) {
-            s.core.rooms.remove(&room);
+        } else {
+            if let Some(s) = slot.and_then(|slot| self.sessions.get_mut(slot))
+                && s.core.rooms.get(&room).is_some_and(|a| a.place.is_none())
+            {
+                // One that is attached already stays so.
+                s.core.rooms.remove(&room);
+            }
+            if grant > 0 {
+                // The shard has attached this worker before it had to refuse.
+                self.granted(room, grant, None, post);
+            }
         }
         let Some(slot) = slot else { return };
         match answers {

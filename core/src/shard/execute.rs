@@ -256,7 +256,6 @@ impl Shards {
                 let reply = Ok(Value::Event(event.clone()));
                 desk.ledger.emit(origin.session.worker, Mail::Answer(origin, reply));
             }
-            slot.live.shown = event.pos;
             match &event.what {
                 What::Member(m) if m.after.membership != Membership::Joined => {
                     slot.live.here.remove(&m.user.id);

@@ -3,6 +3,7 @@
 //! Each shard counts its own positions. An entity that is not in memory is read first; what concerns
 //! it waits meanwhile, bounded.
 
+mod doubt;
 mod execute;
 pub(crate) mod ledger;
 mod live;
@@ -92,8 +93,8 @@ struct Live {
     here: BTreeMap<crate::ids::AccountId, (User, Presence)>,
     /// The room as last shown, until something changes.
     view: Option<Arc<RoomView>>,
-    /// The last position shown.
-    shown: Pos,
+    /// What was to be shown when the store failed, until it is known what of it is stored.
+    doubt: Vec<doubt::Doubt>,
     /// Subscribed sessions of an account.
     sessions: BTreeMap<SessionRef, (crate::ids::Label, Option<Presence>)>,
     /// Who the sessions belong to.
@@ -142,7 +143,7 @@ enum Work {
     SignalTo(Origin, Box<crate::projection::Signal>),
     /// Derive a dialog entry's follow-ups again.
     Derive(Arc<Event>),
-    /// Show what was stored but never shown.
+    /// Find out what of that in doubt is stored, and show it.
     CatchUp,
 }
 
@@ -168,8 +169,8 @@ enum Fetching {
         room: RoomId,
         who: Box<Attacher>,
     },
-    /// The entries that were never shown.
-    CatchUp(RoomId),
+    /// Which of the entries in doubt are stored.
+    CatchUp(EntityId),
     /// An answer to a question.
     Answer(Origin),
     /// The public list: rooms in memory found so far.
@@ -219,8 +220,8 @@ impl Shards {
         if self.shards.values().any(|s| !s.loaded) && is_for_shard(&mail) {
             if self.early.len() < desk.settings.limits.mailbox {
                 self.early.push_back(mail);
-            } else if let Mail::Command { origin, .. } | Mail::Query(origin, _) = mail {
-                desk.post.send(origin.session.worker, Mail::Answer(origin, Err(Refusal::Busy)));
+            } else if let Some(mail) = self.refuse_early(desk, mail) {
+                self.early.push_back(mail);
             }
             return None;
         }
@@ -248,8 +249,10 @@ impl Shards {
                 }
             }
             Mail::Follow { epoch, from, again, origin, attach, command } => {
-                // One of an older epoch is derived again by the shard it came from.
-                if epoch == desk.ledger.epoch || from.is_none() {
+                if epoch < desk.ledger.epoch && from.is_some() {
+                    // It is derived again by the shard it came from, but nobody knows then who waits.
+                    origin.into_iter().for_each(|o| self.refuse(desk, o, Refusal::StoreDown));
+                } else {
                     let to = command.to.clone();
                     self.work(
                         desk,
@@ -295,9 +298,31 @@ impl Shards {
         None
     }
 
+    /// Refuses mail that came too early, when there is too much of it; gives back what is never refused.
+    fn refuse_early(&mut self, desk: &mut Desk<'_>, mail: Mail) -> Option<Mail> {
+        let origin = match &mail {
+            Mail::Command { origin, .. } | Mail::Query(origin, _) | Mail::SignalTo(origin, _) => {
+                Some(*origin)
+            }
+            Mail::Follow { from: None, origin, .. } => *origin,
+            Mail::Signal { origin: None, .. } | Mail::Probe { .. } => return None,
+            Mail::Signal { origin, .. } => *origin,
+            Mail::Attach { room, who, .. } => {
+                refuse_attach(desk, *room, who, Refusal::Busy);
+                return None;
+            }
+            _ => None,
+        };
+        let Some(origin) = origin else { return Some(mail) };
+        self.refuse(desk, origin, Refusal::Busy);
+        None
+    }
+
     /// Does the work now, or when the entity is there.
     fn work(&mut self, desk: &mut Desk<'_>, id: EntityId, work: Work) {
         if !self.slots.contains_key(&id) {
+            // Before it is put in: it would seem idle itself.
+            self.evict(desk);
             let transient = id.is_transient();
             let entity = transient.then(|| Entity::fresh(&id));
             let slot = Slot {
@@ -309,7 +334,6 @@ impl Shards {
             };
             self.slots.insert(id.clone(), slot);
             self.clock.push_back(id.clone());
-            self.evict(desk);
         }
         let Some(slot) = self.slots.get_mut(&id) else { return };
         if slot.entity.is_some() && !slot.reading && slot.waiting.is_empty() {
@@ -326,6 +350,9 @@ impl Shards {
                     EntityId::Room(r) => Read::Room(*r, desk.settings.limits.tail as u32),
                 };
                 self.ask(desk, read, Fetching::Entity(id));
+            } else {
+                // A read that failed is tried again.
+                self.resume(desk, &id);
             }
         }
     }
@@ -384,7 +411,7 @@ impl Shards {
                 self.resume(desk, &id);
             }
             Fetching::Replay { room, who } => self.replay_read(desk, room, &who, page),
-            Fetching::CatchUp(room) => self.catch_up_read(desk, room, page),
+            Fetching::CatchUp(id) => self.catch_up_read(desk, &id, page),
             Fetching::Answer(origin) => self.answer_page(desk, origin, page),
             Fetching::Directory(origin, found, limit) => {
                 self.directory_read(desk, origin, found, limit, page)
@@ -401,11 +428,9 @@ impl Shards {
         match loaded {
             Ok(entity) => {
                 slot.live.view = None;
-                if let Entity::Room(room) = &entity
-                    && slot.live.attached.is_empty()
-                {
-                    // While workers are attached, what was stored and never shown must still be.
-                    slot.live.shown = slot.live.shown.max(room.last);
+                if let Entity::Room(room) = &entity {
+                    // Whoever came with an entry that is not stored is not there.
+                    slot.live.here.retain(|id, _| room.is_joined(*id));
                 }
                 slot.entity = Some(entity);
                 self.resume(desk, &id);
@@ -444,7 +469,7 @@ impl Shards {
     /// Puts idle entities out when there are too many: a few steps of the clock's hand each time.
     fn evict(&mut self, desk: &Desk<'_>) {
         let mut steps = 8;
-        while self.slots.len() > desk.settings.limits.entities && steps > 0 {
+        while self.slots.len() >= desk.settings.limits.entities && steps > 0 {
             steps -= 1;
             let Some(id) = self.clock.pop_front() else { return };
             let idle = self.slots.get(&id).is_none_or(|s| {

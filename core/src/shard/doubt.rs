@@ -1,0 +1,222 @@
+//! What is in doubt when the store fails: what was appended and not confirmed may be stored or not.
+//!
+//! Whoever waits for an answer is refused at once. What was to be shown is kept; when the store answers
+//! again, that part of it is shown whose entry turns out to be stored.
+
+use super::{Desk, Fetching, Shards, Work, refuse_attach};
+use crate::{
+    chat::Entity,
+    command::EntityId,
+    ids::{Origin, Pos, WorkerId},
+    mail::Mail,
+    projection::Notice,
+    query::{Bound, Only, Range},
+    refusal::Refusal,
+    row::{Page, Read},
+};
+use alloc::{collections::BTreeSet, sync::Arc, vec::Vec};
+
+/// Mail that is good if the entry at this position is stored.
+pub(super) struct Doubt {
+    pos: Pos,
+    to: WorkerId,
+    mail: Mail,
+}
+
+impl Shards {
+    /// The store failed: durable entities are forgotten, what is live stays. What waited to be shown
+    /// is refused to those who wait for an answer, and kept for when more is known.
+    pub fn fail(&mut self, desk: &mut Desk<'_>, why: &Refusal) {
+        for (to, mail) in desk.ledger.fail(why.clone()) {
+            self.refuse_mail(desk, to, mail, why);
+        }
+        for shard in self.shards.values_mut() {
+            (shard.loaded, shard.unsaved) = (false, 0);
+            shard.following.clear();
+        }
+        self.drop_reads(desk, why);
+        let ids: Vec<EntityId> = self.clock.iter().filter(|id| !id.is_transient()).cloned().collect();
+        for id in ids {
+            self.forget(desk, &id, why);
+        }
+        self.clock.retain(|id| self.slots.contains_key(id));
+    }
+
+    /// Mail that waited for the store.
+    fn refuse_mail(&mut self, desk: &mut Desk<'_>, to: WorkerId, mail: Mail, why: &Refusal) {
+        match mail {
+            // What is in memory only is in no doubt.
+            Mail::Event { ref event, .. } if event.room.is_transient() => desk.post.send(to, mail),
+            Mail::Attached { room, .. } if room.is_transient() => desk.post.send(to, mail),
+            Mail::Fed { account, ref event, .. } if account.is_transient() || event.room.is_transient() => {
+                desk.post.send(to, mail);
+            }
+            Mail::Event { name, event, origin, grant, here, same } => {
+                let refused = match (origin, grant) {
+                    (Some(Origin { session, req }), Some(grant)) => {
+                        let answers = Some((req, Err(why.clone())));
+                        let replay = Err(why.clone());
+                        Some(Mail::Attached { room: event.room, session, grant, replay, answers })
+                    }
+                    (Some(origin), None) => Some(Mail::Answer(origin, Err(why.clone()))),
+                    (None, _) => None,
+                };
+                refused.into_iter().for_each(|mail| desk.post.send(to, mail));
+                let (id, pos) = (EntityId::Room(event.room), event.pos);
+                self.doubt(id, pos, to, Mail::Event { name, event, origin: None, grant: None, here, same });
+            }
+            Mail::Fed { account, pos, with, event, origin } => {
+                if let Some(origin) = origin {
+                    desk.post.send(origin.session.worker, Mail::Answer(origin, Err(why.clone())));
+                }
+                let fed = Mail::Fed { account, pos, with, event, origin: None };
+                self.doubt(EntityId::Account(account), pos, to, fed);
+            }
+            Mail::Attached { room, session, grant, answers, .. } => {
+                // With its number, so that the edge can give back what it does not need.
+                let answers = answers.map(|(req, _)| (req, Err(why.clone())));
+                desk.post
+                    .send(to, Mail::Attached { room, session, grant, replay: Err(why.clone()), answers });
+            }
+            Mail::Answer(origin, _) => desk.post.send(to, Mail::Answer(origin, Err(why.clone()))),
+            Mail::Notice(account, notice) => self.doubt_notice(desk, to, account, notice),
+            Mail::Live(_, ref live) => {
+                let id = EntityId::Room(live.room);
+                match self.slots.get(&id).and_then(|s| s.live.doubt.last()).map(|d| d.pos) {
+                    Some(pos) => self.doubt(id, pos, to, mail),
+                    None => desk.post.send(to, mail),
+                }
+            }
+            // What is never stored goes on.
+            Mail::NoticeTo(..) | Mail::SignalHere(..) | Mail::Whois { .. } | Mail::Probe { .. } => {
+                desk.post.send(to, mail);
+            }
+            // The rest is derived again, or void.
+            _ => {}
+        }
+    }
+
+    fn doubt_notice(
+        &mut self,
+        desk: &mut Desk<'_>,
+        to: WorkerId,
+        account: crate::ids::AccountId,
+        notice: Arc<Notice>,
+    ) {
+        match &*notice {
+            Notice::Membership { event, .. } | Notice::Destroyed { event, .. }
+                if event.room.is_transient() =>
+            {
+                desk.post.send(to, Mail::Notice(account, notice));
+            }
+            Notice::Membership { name, event, .. } => {
+                let (id, pos) = (EntityId::Room(event.room), event.pos);
+                // Whoever asked was refused and has seen nothing.
+                let notice = Notice::Membership { name: name.clone(), event: event.clone(), origin: None };
+                self.doubt(id, pos, to, Mail::Notice(account, Arc::new(notice)));
+            }
+            Notice::Destroyed { event, .. } => {
+                self.doubt(EntityId::Room(event.room), event.pos, to, Mail::Notice(account, notice));
+            }
+            Notice::Presence { .. } | Notice::Signal(_) => {
+                desk.post.send(to, Mail::Notice(account, notice));
+            }
+            _ => {}
+        }
+    }
+
+    fn doubt(&mut self, id: EntityId, pos: Pos, to: WorkerId, mail: Mail) {
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.live.doubt.push(Doubt { pos, to, mail });
+        }
+    }
+
+    /// What is being read may be from before the failure: its answers would bring back what is void. Only
+    /// answers to people's questions are still good.
+    fn drop_reads(&mut self, desk: &mut Desk<'_>, why: &Refusal) {
+        for (id, fetching) in core::mem::take(&mut self.fetches) {
+            match fetching {
+                Fetching::Heads | Fetching::Entity(_) | Fetching::Older(_) | Fetching::CatchUp(_) => {}
+                Fetching::Replay { room, who } => refuse_attach(desk, room, &who, why.clone()),
+                kept @ (Fetching::Answer(_)
+                | Fetching::Directory(..)
+                | Fetching::Counts(..)
+                | Fetching::Sweep(..)) => {
+                    self.fetches.insert(id, kept);
+                }
+            }
+        }
+    }
+
+    fn forget(&mut self, desk: &mut Desk<'_>, id: &EntityId, why: &Refusal) {
+        let Some(slot) = self.slots.get_mut(id) else { return };
+        // A name that a guest holds is known to nobody else.
+        if matches!(id, EntityId::Name(_)) && slot.entity.as_ref().is_some_and(Entity::is_pinned) {
+            return;
+        }
+        (slot.entity, slot.reading) = (None, false);
+        let waiting = core::mem::take(&mut slot.waiting);
+        if slot.live.is_empty() {
+            self.slots.remove(id);
+        }
+        for work in waiting {
+            match work {
+                Work::Here { .. } | Work::Detach { .. } | Work::Present { .. } => {
+                    if let Some(slot) = self.slots.get_mut(id) {
+                        slot.waiting.push_back(work);
+                    }
+                }
+                work => self.refuse_work(desk, id, work, why.clone()),
+            }
+        }
+    }
+
+    /// Reads which of the doubted entries are stored.
+    pub(super) fn catch_up(&mut self, desk: &mut Desk<'_>, id: &EntityId) {
+        let Some(slot) = self.slots.get_mut(id) else { return };
+        // One position, one entry; what belongs to it keeps its order.
+        slot.live.doubt.sort_by_key(|d| d.pos);
+        let Some(first) = slot.live.doubt.first() else { return };
+        let range = Range {
+            after: Bound::Pos(first.pos.back()),
+            newest: false,
+            only: Only::All,
+            ..Range::latest(desk.settings.limits.page)
+        };
+        let read = match *id {
+            EntityId::Room(room) => Read::History { room, floor: Pos::ZERO, range },
+            EntityId::Account(account) => Read::Feed { account, with: None, range },
+            EntityId::Name(_) => return,
+        };
+        slot.reading = true;
+        self.ask(desk, read, Fetching::CatchUp(id.clone()));
+    }
+
+    /// Shows what is stored of what was in doubt.
+    pub(super) fn catch_up_read(&mut self, desk: &mut Desk<'_>, id: &EntityId, page: Page) {
+        let Some(slot) = self.slots.get_mut(id) else { return };
+        slot.reading = false;
+        let (stored, more): (BTreeSet<Pos>, bool) = match page {
+            Page::Events(s) => (s.entries.iter().map(|e| e.pos).collect(), s.more),
+            Page::Feed(s) => (s.entries.iter().map(|e| e.0).collect(), s.more),
+            Page::Failed(_) => {
+                // Tried again before the next work.
+                slot.waiting.push_front(Work::CatchUp);
+                return;
+            }
+            _ => (BTreeSet::new(), false),
+        };
+        let upto = if more { stored.last().copied().unwrap_or(Pos::MAX) } else { Pos::MAX };
+        for doubt in core::mem::take(&mut slot.live.doubt) {
+            if doubt.pos > upto {
+                slot.live.doubt.push(doubt);
+            } else if stored.contains(&doubt.pos) {
+                desk.ledger.emit(doubt.to, doubt.mail);
+            }
+        }
+        if !slot.live.doubt.is_empty() {
+            slot.waiting.push_front(Work::CatchUp);
+        }
+        self.resume(desk, id);
+    }
+}

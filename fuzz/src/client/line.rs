@@ -1,0 +1,256 @@
+//! A client of the line protocol ([`crate::line`]): what it asks at random, and what it noticed.
+//!
+//! It checks at once what holds for any one session: the order of a room's events without gaps, the order
+//! of answers, feed positions that rise.
+
+use crate::sim::dice::Dice;
+use std::collections::{BTreeMap, VecDeque};
+
+/// Lines kept of what was heard.
+const HEARD: usize = 24;
+
+/// An event as it was shown.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Shown {
+    /// The room's id.
+    pub room: u64,
+    /// Its position.
+    pub pos: u64,
+    /// The one before it.
+    pub prev: u64,
+    /// Who, and what: the rest of the line.
+    pub what: String,
+}
+
+impl Shown {
+    fn parse(text: &str) -> Shown {
+        let mut words = text.splitn(4, ' ');
+        let mut word = || words.next().unwrap_or_default();
+        let room = u64::from_str_radix(word(), 16).expect("a room");
+        let (pos, prev) = (word().parse().expect("a position"), word().parse().expect("a position"));
+        Shown { room, pos, prev, what: word().to_owned() }
+    }
+
+    /// From its line.
+    pub fn of(text: &str) -> Shown {
+        Shown::parse(text)
+    }
+
+    /// The token said, if something was said.
+    pub fn token(&self) -> Option<&str> {
+        self.what.split_once(" said ").map(|(_, token)| token)
+    }
+
+    /// Whose membership became what, if one did.
+    pub fn member(&self) -> Option<(&str, &str)> {
+        self.what.split_once(" member ").and_then(|(_, m)| m.split_once(' '))
+    }
+}
+
+/// One connection of somebody.
+pub struct LineClient {
+    /// Whose.
+    pub name: String,
+    /// The step at which it learned that it is logged in.
+    pub hello: Option<usize>,
+    /// The last position seen of each room it is attached to.
+    pub attached: BTreeMap<u64, u64>,
+    /// Every event shown, however.
+    pub shown: Vec<Shown>,
+    /// Those of rooms shown live.
+    pub live: Vec<Shown>,
+    /// Dialog entries in the order of the feed, with their positions in it.
+    pub fed: Vec<(u64, Shown)>,
+    /// Requests without an answer, by tag.
+    pub open: BTreeMap<u64, String>,
+    /// The login was refused: it will hang up.
+    pub failed: bool,
+    /// The reason of its end, if it was told one.
+    pub bye: Option<String>,
+    /// Requests answered by an event or a value.
+    pub answered: usize,
+    /// What it heard last, to be printed with a failure.
+    pub heard: VecDeque<String>,
+    input: Vec<u8>,
+    tag: u64,
+    last_answer: u64,
+    join: Option<(u64, u64)>,
+}
+
+impl LineClient {
+    /// A new connection of `name`, with what it says first.
+    pub fn new(name: &str, label: &str) -> (LineClient, String) {
+        let client = LineClient {
+            name: name.to_owned(),
+            hello: None,
+            attached: BTreeMap::new(),
+            shown: Vec::new(),
+            live: Vec::new(),
+            fed: Vec::new(),
+            open: BTreeMap::from([(1, "login".to_owned())]),
+            failed: false,
+            bye: None,
+            answered: 0,
+            heard: VecDeque::new(),
+            input: Vec::new(),
+            tag: 1,
+            last_answer: 0,
+            join: None,
+        };
+        (client, format!("1 login {name} {label}\n"))
+    }
+
+    /// A request at random. `token` has not been said before.
+    pub fn ask(&mut self, dice: &mut Dice, rooms: usize, people: usize, token: &str) -> String {
+        let room = format!("room{}", dice.below(rooms));
+        let person = format!("person{}", dice.below(people));
+        let words = match dice.below(24) {
+            0..=3 => format!("join {room}"),
+            4..=11 => format!("say {room} {token}"),
+            12..=15 => format!("tell {person} {token}"),
+            16 => format!("part {room}"),
+            17 => format!("kick {room} {person}"),
+            18 => format!("topic {room} {token}"),
+            19 | 20 => format!("history {room} {}", 1 + dice.below(30)),
+            21 => format!("feed {}", 1 + dice.below(30)),
+            22 => "ping".to_owned(),
+            _ if dice.once_in(4) => "quit".to_owned(),
+            _ => "ping".to_owned(),
+        };
+        self.tag += 1;
+        self.open.insert(self.tag, words.clone());
+        format!("{} {words}\n", self.tag)
+    }
+
+    /// Takes what came. `step` is when.
+    pub fn receive(&mut self, bytes: &[u8], step: usize) {
+        self.input.extend_from_slice(bytes);
+        while let Some(end) = self.input.iter().position(|b| *b == b'\n') {
+            let line: Vec<u8> = self.input.drain(..=end).collect();
+            let line = String::from_utf8_lossy(&line[..end]).into_owned();
+            if self.heard.len() == HEARD {
+                self.heard.pop_front();
+            }
+            self.heard.push_back(line.clone());
+            assert!(self.bye.is_none(), "{} hears `{line}` after its end", self.name);
+            self.line(&line, step);
+        }
+    }
+
+    fn line(&mut self, line: &str, step: usize) {
+        let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
+        match verb {
+            "hello" => {
+                assert_eq!(rest, self.name, "logged in as somebody else");
+                self.hello = Some(step);
+                self.open.remove(&1);
+            }
+            "at" => {
+                let mut words = rest.split(' ');
+                let room = u64::from_str_radix(words.next().unwrap_or_default(), 16).expect("a room");
+                let pos = words.next().and_then(|p| p.parse().ok()).expect("a position");
+                self.join = Some((room, pos));
+                self.attached.insert(room, pos);
+            }
+            "on" => {
+                let (room, pos) = rest.split_once(' ').expect("a place");
+                let room = u64::from_str_radix(room, 16).expect("a room");
+                let pos = pos.parse().expect("a position");
+                let before = self.attached.insert(room, pos);
+                assert!(before.is_none_or(|b| b == pos), "{} was at {before:?}, now {rest}", self.name);
+            }
+            "out" => {}
+            "ev" => self.see(Shown::parse(rest)),
+            "old" => self.shown.push(Shown::parse(rest)),
+            "fed" => self.feed(rest),
+            "own" => {
+                let (_, rest) = self.answer(rest);
+                match rest.strip_prefix("fed ") {
+                    Some(rest) => self.feed(rest),
+                    None => {
+                        let shown = Shown::parse(&rest);
+                        // The join that attached it is where it begins.
+                        if self.join.take() == Some((shown.room, shown.pos)) {
+                            self.shown.push(shown.clone());
+                            self.live.push(shown);
+                        } else {
+                            self.see(shown);
+                        }
+                    }
+                }
+            }
+            "ok" => {
+                let (tag, rest) = self.answer(rest);
+                self.in_order(tag);
+                self.value(&rest);
+            }
+            "no" => {
+                let (tag, _) = self.answer(rest);
+                self.failed |= tag == 1;
+                self.in_order(tag);
+            }
+            "bye" => self.bye = Some(rest.to_owned()),
+            _ => panic!("{} hears `{line}`", self.name),
+        }
+    }
+
+    /// Takes the tag off an answer; each request has one.
+    fn answer(&mut self, rest: &str) -> (u64, String) {
+        let (tag, rest) = rest.split_once(' ').expect("a tag");
+        let tag = tag.parse().expect("a number");
+        assert!(tag == 0 || self.open.remove(&tag).is_some(), "{} hears twice of {tag}: {rest}", self.name);
+        self.answered += 1;
+        (tag, rest.to_owned())
+    }
+
+    fn in_order(&mut self, tag: u64) {
+        if tag > 0 {
+            assert!(tag > self.last_answer, "{}: the answer to {tag} comes too late", self.name);
+            self.last_answer = tag;
+        }
+    }
+
+    fn value(&mut self, rest: &str) {
+        if let Some(event) = rest.strip_prefix("event ") {
+            self.shown.push(Shown::parse(event));
+        } else if let Some(events) = rest.strip_prefix("history") {
+            let shown: Vec<Shown> = events.split('\t').skip(1).map(Shown::parse).collect();
+            assert!(shown.windows(2).all(|w| w[0].pos < w[1].pos), "history rises: {shown:?}");
+            self.shown.extend(shown);
+        } else if let Some(events) = rest.strip_prefix("feed") {
+            let cut = |e: &str| {
+                let (pos, event) = e.split_once(' ').expect("a position");
+                (pos.parse::<u64>().expect("a number"), Shown::parse(event))
+            };
+            let fed: Vec<_> = events.split('\t').skip(1).map(cut).collect();
+            assert!(fed.windows(2).all(|w| w[0].0 < w[1].0), "a feed rises: {fed:?}");
+            self.shown.extend(fed.into_iter().map(|f| f.1));
+        }
+    }
+
+    fn see(&mut self, shown: Shown) {
+        let last = self.attached.get(&shown.room).copied();
+        let Some(last) = last else {
+            panic!("{} is not in the room of {shown:?}: {:#?}", self.name, self.heard)
+        };
+        assert!(shown.prev == last, "{} has seen {last} and then {shown:?}: {:#?}", self.name, self.heard);
+        assert!(shown.pos > shown.prev, "positions rise: {shown:?}");
+        self.attached.insert(shown.room, shown.pos);
+        if shown.member().is_some_and(|(who, how)| who == self.name && how != "joined") {
+            self.attached.remove(&shown.room);
+        }
+        self.shown.push(shown.clone());
+        self.live.push(shown);
+    }
+
+    fn feed(&mut self, rest: &str) {
+        let mut words = rest.splitn(3, ' ');
+        let pos = words.next().and_then(|p| p.parse().ok()).expect("a position");
+        let _with = words.next();
+        let shown = Shown::parse(words.next().unwrap_or_default());
+        let last = self.fed.last().map_or(0, |f| f.0);
+        assert!(pos > last, "{}: the feed was at {last}, now {pos}", self.name);
+        self.shown.push(shown.clone());
+        self.fed.push((pos, shown));
+    }
+}

@@ -1,0 +1,3 @@
+//! Small models of clients, independent of the codecs.
+
+pub mod line;
