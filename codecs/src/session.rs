@@ -41,6 +41,9 @@ pub const XMPP_NATIVE: u8 = 2;
 pub enum Session {
     /// The control socket.
     Control(Control),
+    /// IRC.
+    #[cfg(feature = "irc")]
+    Irc(Box<crate::irc::session::Irc>),
     /// XMPP.
     #[cfg(feature = "xmpp")]
     Xmpp(Box<crate::xmpp::session::Xmpp>),
@@ -53,6 +56,8 @@ macro_rules! each {
     ($on:expr, $session:ident => $call:expr, $mute:expr) => {
         match $on {
             Session::Control($session) => $call,
+            #[cfg(feature = "irc")]
+            Session::Irc($session) => $call,
             #[cfg(feature = "xmpp")]
             Session::Xmpp($session) => $call,
             Session::Mute => $mute,
@@ -72,7 +77,7 @@ impl Projection for Session {
         let session = match on.protocol {
             Protocol::Control => Self::Control(Control::accept()),
             #[cfg(feature = "irc")]
-            Protocol::Irc => Self::Mute,
+            Protocol::Irc => Self::Irc(Box::new(crate::irc::session::Irc::accept(on))),
             #[cfg(feature = "xmpp")]
             Protocol::Xmpp => Self::Xmpp(Box::new(crate::xmpp::session::Xmpp::accept(on, settings))),
         };
@@ -120,6 +125,8 @@ impl Projection for Session {
         out: &mut Pieces,
     ) {
         match class.0 >> CLASS_BITS {
+            #[cfg(feature = "irc")]
+            IRC_CLASS => crate::irc::session::Irc::encode(class, name, shown, settings, out),
             #[cfg(feature = "xmpp")]
             XMPP_CLASS => crate::xmpp::session::Xmpp::encode(class, name, shown, settings, out),
             // The control socket has no class: its sessions see no rooms.

@@ -31,7 +31,6 @@ caps! {
     Chghost "chghost" "CHGHOST when somebody's user name or host changes.";
     EchoMessage "echo-message" "one's own messages come back.";
     ExtendedJoin "extended-join" "JOIN with account and real name.";
-    ExtendedMonitor "extended-monitor" "the notifications above also for watched nicks.";
     InviteNotify "invite-notify" "INVITE of others, to those who may invite.";
     LabeledResponse "labeled-response" "answers carry the label of their command.";
     MessageTags "message-tags" "tags of other clients, TAGMSG, msgid.";
@@ -46,7 +45,6 @@ caps! {
     Chathistory "draft/chathistory" "CHATHISTORY.";
     EventPlayback "draft/event-playback" "history with joins, parts, topics and modes.";
     MessageRedaction "draft/message-redaction" "REDACT.";
-    ReadMarker "draft/read-marker" "MARKREAD.";
     SelfMessage "znc.in/self-message" "one's own messages to others, sent from another connection.";
 }
 

@@ -1,8 +1,7 @@
 //! ISUPPORT (005): what the server supports, as tokens from the limits and tables.
 
 use super::limits::{
-    AWAY_MAX, CHANNEL_MAX, CHATHISTORY_MAX, KEY_MAX, KICK_MAX, MODES_MAX, MONITOR_MAX, NICK_MAX, TARGETS_MAX,
-    TOPIC_MAX,
+    AWAY_MAX, CHANNEL_MAX, CHATHISTORY_MAX, KEY_MAX, KICK_MAX, MODES_MAX, NICK_MAX, TARGETS_MAX, TOPIC_MAX,
 };
 use super::mode;
 
@@ -42,11 +41,9 @@ pub fn tokens(facts: &Facts<'_>) -> Vec<String> {
     out.push(format!("KICKLEN={KICK_MAX}"));
     out.push(format!("MAXLIST=beI:{}", facts.list_max));
     out.push(format!("MODES={MODES_MAX}"));
-    out.push(format!("MONITOR={MONITOR_MAX}"));
     out.push(format!("NETWORK={}", escape(facts.network)));
     out.push(format!("NICKLEN={}", facts.nick_max));
     out.push(format!("PREFIX={}", mode::prefix()));
-    out.push(format!("STATUSMSG={}", mode::statusmsg()));
     out.push(format!(
         "TARGMAX=INVITE:1,KICK:1,NAMES:1,NOTICE:{TARGETS_MAX},PRIVMSG:{TARGETS_MAX},TAGMSG:{TARGETS_MAX},WHOIS:1"
     ));

@@ -22,6 +22,7 @@ pub mod native;
 pub mod numeric;
 pub mod render;
 pub mod rules;
+pub mod session;
 pub mod settings;
 pub mod stamp;
 pub mod whox;

@@ -207,6 +207,10 @@ impl Name {
         }
         match &self.row {
             Some(row) if row.id == id.0 && !row.locked => {}
+            // A guest's own name becomes its account's.
+            Some(row) if AccountId(row.id).is_transient() && draft.entry.command.by.is(AccountId(row.id)) => {
+                self.set(Some(NameRow { id: id.0, locked: false, invite: None }), draft);
+            }
             Some(_) => {
                 if let Some(hash) = invite {
                     let to = EntityId::Name(NameKey::Invite(hash.clone()));
@@ -346,6 +350,10 @@ mod tests {
         let mut taken = rig(NameKey::User(UserName::new("bob").unwrap()));
         taken.server(Act::Claim { id: guest(1).id.0 });
         assert!(matches!(taken.server(register(64, None)).verdict, Verdict::Refused(Refusal::NameTaken)));
+        taken.settings.open_registration = true;
+        taken.refuses(&guest(2), register(64, None), Refusal::NameTaken);
+        assert!(matches!(taken.by(&guest(1), register(64, None)).verdict, Verdict::Follow));
+        assert_eq!(taken.server(Act::Claim { id: 7 }).changes.len(), 0);
     }
 
     fn redeem(name: &str, now: u64) -> Act {

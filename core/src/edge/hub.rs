@@ -22,6 +22,9 @@ impl<P: Projection> Edge<P> {
     /// A login was checked: here, or on the account's worker.
     pub(super) fn start_login(&mut self, slot: u32, user: User, post: &mut Post) {
         let owner = post.owner(user.id.shard(self.core_settings().shards));
+        if self.sessions.get(slot).is_some_and(|s| s.core.user.as_ref().is_some_and(User::is_guest)) {
+            self.shed_guest(slot, post);
+        }
         let Some(s) = self.sessions.get_mut(slot) else { return };
         s.login = Some(user.clone());
         if !s.core.pending.is_empty() {
@@ -217,6 +220,19 @@ impl<P: Projection> Edge<P> {
     }
 
     fn end_session(&mut self, slot: u32, post: &mut Post) {
+        self.withdraw(slot, post);
+    }
+
+    /// A guest logs in: what it was as a guest ends, its rooms included; the session goes on.
+    fn shed_guest(&mut self, slot: u32, post: &mut Post) {
+        self.withdraw(slot, post);
+        if let Some(s) = self.sessions.get_mut(slot) {
+            (s.core.user, s.core.subscribed, s.core.presence) = (None, false, None);
+        }
+    }
+
+    /// Takes a session out of its account: hub, rooms, presence; a guest's name is given back.
+    fn withdraw(&mut self, slot: u32, post: &mut Post) {
         let shards = self.core_settings().shards;
         let Some(s) = self.sessions.get_mut(slot) else { return };
         let rooms: Vec<RoomId> = s.core.rooms.keys().copied().collect();

@@ -1,0 +1,89 @@
+//! IRC sessions through a whole worker with the memory store, alone and together with XMPP.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod server;
+
+use lavina_codecs::settings::Protocol;
+use lavina_core::ids::ConnId;
+use server::Server;
+
+/// Registers an IRC connection of an account, with capabilities.
+fn irc(s: &mut Server, nick: &str, caps: &str) -> ConnId {
+    let c = s.open_on(Protocol::Irc);
+    s.send(c, &format!("CAP REQ :{caps}\r\nPASS {nick}:secret\r\nNICK {nick}\r\nUSER x 0 * :Real\r\n"));
+    let got = s.send(c, "CAP END\r\n");
+    assert!(got.contains(" 001 ") || s.read(c).contains(" 001 "), "{got}");
+    c
+}
+
+#[test]
+fn two_people_talk_in_a_channel_and_in_private() {
+    let mut s = Server::new();
+    s.register("alice");
+    s.register("bob");
+    let a = irc(&mut s, "alice", "echo-message labeled-response batch message-tags server-time");
+    let b = irc(&mut s, "bob", "multi-prefix");
+    let got = s.send(a, "JOIN #Lobby\r\n");
+    assert!(got.contains("JOIN #lobby") && got.contains(" 353 alice = #lobby :~alice"), "{got}");
+    assert!(got.contains(" 366 "), "{got}");
+    let got = s.send(b, "JOIN #lobby\r\n");
+    assert!(got.contains(":~alice bob") || got.contains(":bob ~alice"), "{got}");
+    assert!(s.read(a).contains(":bob!bob@localhost JOIN #lobby"));
+    let got = s.send(a, "@label=7 PRIVMSG #lobby :hi\r\n");
+    assert!(
+        got.starts_with("@label=7;time=") && got.contains("msgid=") && got.ends_with("#lobby :hi\r\n"),
+        "{got}"
+    );
+    assert_eq!(s.read(b), ":alice!alice@localhost PRIVMSG #lobby :hi\r\n");
+    let got = s.send(b, "PRIVMSG alice :psst\r\n");
+    assert_eq!(got, "");
+    assert!(s.read(a).ends_with("PRIVMSG alice :psst\r\n"));
+    assert!(s.send(b, "PRIVMSG nobody :x\r\n").contains(" 401 bob nobody "));
+    assert!(s.send(b, "MODE #lobby +o bob\r\n").contains(" 482 "));
+    s.send(a, "MODE #lobby +ov bob bob\r\n");
+    assert_eq!(s.read(b), ":alice!alice@localhost MODE #lobby +o bob\r\n");
+    assert!(s.send(b, "NAMES #lobby\r\n").contains("@+bob"));
+    let got = s.send(a, "KICK #lobby bob :out\r\n");
+    assert!(got.contains("KICK #lobby bob :out"), "{got}");
+    assert!(s.read(b).ends_with("KICK #lobby bob :out\r\n"));
+    assert!(s.send(b, "PRIVMSG #lobby :x\r\n").contains(" 404 "));
+}
+
+#[test]
+fn history_is_paged() {
+    let mut s = Server::new();
+    s.register("alice");
+    let a = irc(&mut s, "alice", "batch message-tags server-time draft/chathistory");
+    s.send(a, "JOIN #c\r\n");
+    for n in 0..5 {
+        s.send(a, &format!("PRIVMSG #c :line {n}\r\n"));
+    }
+    let got = s.send(a, "CHATHISTORY LATEST #c * 2\r\n");
+    let lines: Vec<&str> = got.lines().collect();
+    assert!(lines[0].contains("BATCH +") && lines[0].ends_with("chathistory #c"), "{got}");
+    assert!(lines[1].ends_with(":line 3") && lines[2].ends_with(":line 4") && lines.len() == 4, "{got}");
+    let id = lines[1].split("msgid=").nth(1).and_then(|s| s.split([';', ' ']).next()).unwrap();
+    let got = s.send(a, &format!("CHATHISTORY BEFORE #c msgid={id} 2\r\n"));
+    assert!(got.contains(":line 1") && got.contains(":line 2") && !got.contains(":line 3"), "{got}");
+    let got = s.send(a, &format!("CHATHISTORY AROUND #c msgid={id} 3\r\n"));
+    assert!(got.contains(":line 2") && got.contains(":line 3") && got.contains(":line 4"), "{got}");
+    assert!(s.send(a, "CHATHISTORY LATEST #nope * 2\r\n").contains("FAIL CHATHISTORY INVALID_TARGET"));
+}
+
+#[test]
+fn a_dialog_crosses_to_xmpp_and_back() {
+    let mut s = Server::new();
+    s.register("alice");
+    s.register("bob");
+    let a = irc(&mut s, "alice", "echo-message message-tags");
+    let b = s.login("bob", "b");
+    s.send(b, "<presence/>");
+    let got = s.send(a, "PRIVMSG bob :\x02hi\x02 you\r\n");
+    let id = got.split("msgid=").nth(1).and_then(|s| s.split([';', ' ']).next()).unwrap().to_owned();
+    let got = s.read(b);
+    assert!(got.contains("from='alice@localhost") && got.contains("<body>*hi* you</body>"), "{got}");
+    assert!(got.contains(&format!("id='{id}'")), "one id on both sides: {got}");
+    s.send(b, "<message to='alice@localhost' type='chat' id='m'><body>/me waves</body></message>");
+    let got = s.read(a);
+    assert!(got.ends_with(":bob!bob@localhost PRIVMSG alice :\x01ACTION waves\x01\r\n"), "{got}");
+}

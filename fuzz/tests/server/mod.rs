@@ -1,0 +1,146 @@
+//! A whole worker with the memory store, without sockets, for the tests of sessions.
+#![allow(dead_code, reason = "each test uses what it needs")]
+
+use lavina_codecs::config::Config;
+use lavina_codecs::session::Session;
+use lavina_codecs::settings::{Listener, Protocol, Security, Settings};
+use lavina_core::Worker;
+use lavina_core::drive::{Drive, Due, Input, Output};
+use lavina_core::ids::{ConnId, WorkerId};
+use lavina_core::time::{Mono, Now, UnixMillis};
+use lavina_store::{Memory, Reader, Store};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub struct Server {
+    pub worker: Worker<Session>,
+    pub store: Memory,
+    pub now: Now,
+    pub out: BTreeMap<ConnId, String>,
+    pub closed: BTreeMap<ConnId, String>,
+    next: u32,
+}
+
+impl Server {
+    pub fn new() -> Server {
+        let mut config = Config::default();
+        config.registration.open = true;
+        config.password.iterations = 4096;
+        let settings = Arc::new(Settings::new(&config, 4, [7; 32]));
+        let now = Now { mono: Mono(1000), wall: UnixMillis(1_795_580_960_000) };
+        let worker = Worker::new(WorkerId(0), 1, settings, [1; 32], now);
+        let mut s = Server {
+            worker,
+            store: Memory::new(4).unwrap(),
+            now,
+            out: BTreeMap::new(),
+            closed: BTreeMap::new(),
+            next: 0,
+        };
+        s.drain();
+        s
+    }
+
+    pub fn drain(&mut self) {
+        loop {
+            while let Some(output) = self.worker.poll_output() {
+                let now = self.now;
+                match output {
+                    Output::Append(epoch, ticket, changes) => {
+                        self.store.append(&changes).unwrap();
+                        self.store.commit().unwrap();
+                        self.worker.handle(now, Input::Stored(epoch, ticket));
+                    }
+                    Output::Fetch(asked) => {
+                        let page = self.store.page(&asked.read);
+                        self.worker.handle(now, Input::Fetched(asked.id, page));
+                    }
+                    Output::Flush(conn) => {
+                        let bytes = self.worker.transmit(conn).to_vec();
+                        self.out
+                            .entry(conn)
+                            .or_default()
+                            .push_str(&String::from_utf8(bytes.clone()).unwrap());
+                        self.worker.handle(now, Input::Sent(conn, bytes.len()));
+                    }
+                    Output::Job(id, work) => {
+                        let done = work.run();
+                        self.worker.handle(now, Input::JobDone(id, done));
+                    }
+                    Output::Close(conn, reason) => {
+                        let bytes = self.worker.transmit(conn).to_vec();
+                        self.out.entry(conn).or_default().push_str(&String::from_utf8_lossy(&bytes));
+                        self.worker.handle(now, Input::Sent(conn, bytes.len()));
+                        self.closed.insert(conn, format!("{reason:?}"));
+                        self.worker.handle(now, Input::Closed(conn));
+                    }
+                    _ => {}
+                }
+            }
+            match self.worker.poll_deadline() {
+                Due::Now => self.worker.handle(self.now, Input::Tick),
+                _ => break,
+            }
+        }
+    }
+
+    pub fn open(&mut self) -> ConnId {
+        self.open_on(Protocol::Xmpp)
+    }
+
+    pub fn open_on(&mut self, protocol: Protocol) -> ConnId {
+        let conn = ConnId { slot: self.next, generation: 0 };
+        self.next += 1;
+        let on = Listener { protocol, security: Security::Off };
+        self.worker.handle(self.now, Input::Opened(conn, on, None));
+        self.drain();
+        conn
+    }
+
+    /// Sends; what came back.
+    pub fn send(&mut self, conn: ConnId, xml: &str) -> String {
+        self.now.mono = Mono(self.now.mono.0 + 50);
+        self.now.wall = UnixMillis(self.now.wall.0 + 50);
+        self.worker.handle(self.now, Input::Received(conn, xml.as_bytes()));
+        self.drain();
+        self.read(conn)
+    }
+
+    pub fn read(&mut self, conn: ConnId) -> String {
+        self.out.remove(&conn).unwrap_or_default()
+    }
+
+    pub fn login(&mut self, user: &str, resource: &str) -> ConnId {
+        let c = self.auth(user);
+        let got = self.send(c, &format!("<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>{resource}</resource></bind></iq>"));
+        assert!(got.contains(&format!("<jid>{user}@localhost/{resource}</jid>")), "{got}");
+        c
+    }
+
+    pub fn auth(&mut self, user: &str) -> ConnId {
+        let c = self.open();
+        let got = self.send(c, HEAD);
+        assert!(got.contains("SCRAM-SHA-256"), "{got}");
+        let plain = data_encoding::BASE64.encode(format!("\0{user}\0secret").as_bytes());
+        let got = self.send(
+            c,
+            &format!("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{plain}</auth>"),
+        );
+        assert!(got.contains("<success"), "{got}");
+        let got = self.send(c, HEAD);
+        assert!(got.contains("<bind"), "{got}");
+        c
+    }
+
+    pub fn register(&mut self, user: &str) {
+        let c = self.open();
+        self.send(c, HEAD);
+        let got = self.send(c, &format!("<iq type='set' id='r'><query xmlns='jabber:iq:register'><username>{user}</username><password>secret</password></query></iq>"));
+        assert!(got.contains("type='result'"), "{got}");
+        let got = self.send(c, "</stream:stream>");
+        assert!(got.ends_with("</stream:stream>"), "{got}");
+        assert!(self.closed.contains_key(&c));
+    }
+}
+
+pub const HEAD: &str = "<?xml version='1.0'?><stream:stream to='localhost' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>";
