@@ -50,6 +50,22 @@ fn two_people_talk_in_a_channel_and_in_private() {
 }
 
 #[test]
+fn sasl_logs_in_before_registration_ends() {
+    let mut s = Server::new();
+    s.register("alice");
+    let c = s.open_on(Protocol::Irc);
+    s.send(c, "CAP REQ :sasl\r\nNICK alice\r\nUSER x 0 * :Real\r\n");
+    assert_eq!(s.send(c, "AUTHENTICATE PLAIN\r\n"), "AUTHENTICATE +\r\n");
+    let wrong = data_encoding::BASE64.encode(b"\0alice\0wrong");
+    assert!(s.send(c, &format!("AUTHENTICATE {wrong}\r\n")).contains(" 904 "));
+    s.send(c, "AUTHENTICATE PLAIN\r\n");
+    let plain = data_encoding::BASE64.encode(b"\0alice\0secret");
+    let got = s.send(c, &format!("AUTHENTICATE {plain}\r\n"));
+    assert!(got.contains(" 900 ") && got.contains(" 903 "), "{got}");
+    assert!(s.send(c, "CAP END\r\n").contains(" 001 alice "));
+}
+
+#[test]
 fn history_is_paged() {
     let mut s = Server::new();
     s.register("alice");

@@ -248,7 +248,8 @@ impl Irc {
         cx.hold(true);
         self.keep_open();
         if let Some(exchange) = &mut self.login.exchange {
-            exchange.waits = waits;
+            // The command that brought the client's last message is the one that is answered.
+            (exchange.waits, exchange.task) = (waits, self.task);
         }
     }
 
