@@ -42,8 +42,8 @@ pub enum Mail {
         /// The command.
         command: Box<Command>,
     },
-    /// To a shard: a follow-up is carried out and stored.
-    FollowDone(ShardId, Pos),
+    /// To a shard: a follow-up that it sent in this epoch is carried out and stored.
+    FollowDone(Epoch, ShardId, Pos),
     /// To a shard: a question.
     Query(Origin, Box<Query>),
     /// To a shard: attach a session to a room.

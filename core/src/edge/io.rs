@@ -125,6 +125,10 @@ impl<P: Projection> Edge<P> {
                 }
                 Some(Ok(n)) => {
                     at += n.min(rest.len());
+                    if let Some(s) = self.sessions.get_mut(slot) {
+                        // That was about bytes that are taken now.
+                        s.seen = 0;
+                    }
                     self.charge(slot);
                     if self.sessions.get(slot).is_some_and(|s| s.layer.is_some() != layered) {
                         // A layer came between: what was read in the clear is void.
@@ -155,9 +159,6 @@ impl<P: Projection> Edge<P> {
             inbox.extend_from_slice(fresh.get(at..).unwrap_or_default());
         } else {
             inbox.drain(..at);
-        }
-        if at > 0 {
-            s.seen = s.seen.saturating_sub(at).min(inbox.len());
         }
         s.inbox = if inbox.is_empty() { alloc::vec::Vec::new() } else { inbox };
         if s.paused && s.inbox.len() < low {

@@ -69,7 +69,7 @@ impl Shards {
         self.show(desk, id, &entry, outcome, origin, attach);
         if let Some((shard, pos)) = from {
             let owner = desk.post.owner(shard);
-            desk.ledger.emit(owner, Mail::FollowDone(shard, pos));
+            desk.ledger.emit(owner, Mail::FollowDone(desk.ledger.epoch, shard, pos));
         }
     }
 

@@ -268,7 +268,12 @@ impl Shards {
                     );
                 }
             }
-            Mail::FollowDone(shard, pos) => self.follow_done(desk, shard, pos),
+            Mail::FollowDone(epoch, shard, pos) => {
+                // One of an older epoch has been derived again since.
+                if epoch == desk.ledger.epoch {
+                    self.follow_done(desk, shard, pos);
+                }
+            }
             Mail::Query(origin, query) => self.question(desk, origin, query),
             Mail::Attach { room, since, who } => {
                 self.work(desk, EntityId::Room(room), Work::Attach { since, who })

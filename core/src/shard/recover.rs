@@ -35,6 +35,8 @@ impl Shards {
                 self.again(desk, head.shard, pos, command);
             }
             for event in head.events {
+                // The watermark must not pass it before it is derived.
+                self.expect(head.shard, event.pos);
                 let id = EntityId::Room(event.room);
                 self.work(desk, id, Work::Derive(event));
             }
@@ -49,10 +51,15 @@ impl Shards {
         }
     }
 
-    fn again(&mut self, desk: &mut Desk<'_>, shard: ShardId, pos: Pos, command: Command) {
+    /// Something that follows from this position is still to be done.
+    fn expect(&mut self, shard: ShardId, pos: Pos) {
         if let Some(s) = self.shards.get_mut(&shard) {
             *s.following.entry(pos).or_insert(0) += 1;
         }
+    }
+
+    fn again(&mut self, desk: &mut Desk<'_>, shard: ShardId, pos: Pos, command: Command) {
+        self.expect(shard, pos);
         let to = command.to.shard(desk.settings.shards);
         let mail = Mail::Follow {
             epoch: desk.ledger.epoch,
@@ -67,11 +74,12 @@ impl Shards {
 
     pub(super) fn derive(&mut self, desk: &mut Desk<'_>, id: &EntityId, event: &Arc<Event>) {
         let entity = self.slots.get(id).and_then(|s| room_of(s.entity.as_ref()));
-        let Some(head) = entity.and_then(|r| r.head.as_ref()) else { return };
+        let follows = entity.and_then(|r| r.head.as_ref()).map(|head| follows_of(event, head));
         let shard = id.shard(desk.settings.shards);
-        for command in follows_of(event, head) {
+        for command in follows.into_iter().flatten() {
             self.again(desk, shard, event.pos, command);
         }
+        self.follow_done(desk, shard, event.pos);
     }
 
     /// An account is renamed or gone: its rooms hear of it.
