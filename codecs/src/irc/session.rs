@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lavina_core::event::{Event, How, Live, What};
-use lavina_core::ids::{ReqId, RoomId};
+use lavina_core::ids::{Pos, ReqId, RoomId};
 use lavina_core::name::{RoomName, User};
 use lavina_core::policy::Membership;
 use lavina_core::presence::Presence;
@@ -102,6 +102,8 @@ pub struct Irc {
     awaited: BTreeMap<RoomId, String>,
     gathers: Vec<people::Gather>,
     targets: Option<Box<history::Targets>>,
+    /// Dialogs shown and not noted as read yet, up to where.
+    unread: BTreeMap<RoomId, Pos>,
     /// When this device was last here.
     seen_until: Option<UnixMillis>,
     tasks: Tasks,
@@ -146,6 +148,7 @@ impl Irc {
             awaited: BTreeMap::new(),
             gathers: Vec::new(),
             targets: None,
+            unread: BTreeMap::new(),
             seen_until: None,
             tasks: Tasks::default(),
             task: None,
@@ -517,6 +520,7 @@ impl Irc {
     /// Says the last word and closes.
     fn close(&mut self, cx: &mut Cx<'_>, text: &str, reason: Reason) {
         if self.stage != Stage::Closing {
+            self.note_seen(cx);
             self.error(cx, text);
             self.stage = Stage::Closing;
             cx.mode_changed();

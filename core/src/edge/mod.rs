@@ -310,6 +310,7 @@ impl<P: Projection> Edge<P> {
         let slots: Vec<u32> = self.sessions.keys().collect();
         for slot in slots {
             self.call(slot, |p, cx| p.wake(Wake::Drain, cx));
+            self.settle(post);
             self.close(slot, Reason::Drain);
             self.settle(post);
         }

@@ -284,8 +284,22 @@ impl Irc {
         self.seen_until = bytes.map(|bytes| UnixMillis(u64::from_be_bytes(bytes)));
     }
 
+    /// Notes which dialogs were shown: what an IRC client was shown is read (the client itself never says so).
+    pub(super) fn note_read(&mut self, cx: &mut Cx<'_>) {
+        let Some(user) = self.user.clone().filter(|user| !user.is_guest()) else { return };
+        for (room, pos) in std::mem::take(&mut self.unread) {
+            cx.command(Command::by(&user, EntityId::Account(user.id), Act::MarkRead { room, pos }), false);
+        }
+    }
+
+    /// Notes what this device has seen, at its end.
+    pub(super) fn note_seen(&mut self, cx: &mut Cx<'_>) {
+        self.note_read(cx);
+        self.remember_seen(cx);
+    }
+
     /// Notes that this device has seen everything up to now.
-    pub(super) fn remember_seen(&mut self, cx: &mut Cx<'_>) {
+    fn remember_seen(&mut self, cx: &mut Cx<'_>) {
         let Some(user) = self.user.clone().filter(|user| !user.is_guest()) else { return };
         if self.bot || self.asks_itself() {
             return;

@@ -305,6 +305,7 @@ impl Irc {
         if timer != TIMER_PING || self.stage == Stage::Closing {
             return;
         }
+        self.note_read(cx);
         let (now, idle) = (cx.now().mono, cx.core_settings().limits.idle_time);
         let silent = now.since(self.heard);
         if silent < idle {

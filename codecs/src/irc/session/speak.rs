@@ -280,6 +280,7 @@ impl Irc {
             None => {}
         }
         if !mine || to_self {
+            self.unread.insert(event.room, event.pos);
             let me = self.target().to_owned();
             self.show_as(event, &me, "", cx);
         }

@@ -204,7 +204,7 @@ impl Irc {
     pub(super) fn lost(&mut self, cx: &mut Cx<'_>) {
         let words = self.quit.clone().unwrap_or_else(|| Str::new("Connection closed"));
         cx.farewell(words);
-        self.remember_seen(cx);
+        self.note_seen(cx);
     }
 
     /// There are new settings: what is offered may have changed.
