@@ -4,7 +4,7 @@
 //! of answers, feed positions that rise.
 
 use crate::sim::dice::Dice;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Lines kept of what was heard.
 const HEARD: usize = 24;
@@ -55,6 +55,8 @@ pub struct LineClient {
     pub hello: Option<usize>,
     /// The last position seen of each room it is attached to.
     pub attached: BTreeMap<u64, u64>,
+    /// Rooms that it could not be attached to, and was told so.
+    pub refused: BTreeSet<u64>,
     /// Every event shown, however.
     pub shown: Vec<Shown>,
     /// Those of rooms shown live.
@@ -84,6 +86,7 @@ impl LineClient {
             name: name.to_owned(),
             hello: None,
             attached: BTreeMap::new(),
+            refused: BTreeSet::new(),
             shown: Vec::new(),
             live: Vec::new(),
             fed: Vec::new(),
@@ -159,7 +162,10 @@ impl LineClient {
                 let before = self.attached.insert(room, pos);
                 assert!(before.is_none_or(|b| b == pos), "{} was at {before:?}, now {rest}", self.name);
             }
-            "out" => {}
+            "out" => {
+                let room = rest.split(' ').next().unwrap_or_default();
+                self.refused.insert(u64::from_str_radix(room, 16).expect("a room"));
+            }
             "ev" => self.see(Shown::parse(rest)),
             "old" => self.shown.push(Shown::parse(rest)),
             "fed" => self.feed(rest),

@@ -140,7 +140,11 @@ fn complete(run: &Run, logs: &BTreeMap<u64, Log>) {
                     );
                 }
                 // A join that failed with the store may have landed; who asked was told that it is not known.
-                None if joined && !run.is_crowded() && run.world.disk.failures == 0 => {
+                None if joined
+                    && !client.refused.contains(room)
+                    && !run.is_crowded()
+                    && run.world.disk.failures == 0 =>
+                {
                     panic!("{name} belongs to {room:x} and is not attached");
                 }
                 None => {}
