@@ -205,9 +205,10 @@ impl<P: Projection> Edge<P> {
             }
         } else {
             if let Some(s) = slot.and_then(|slot| self.sessions.get_mut(slot))
+                && answers.is_none()
                 && s.core.rooms.get(&room).is_some_and(|a| a.place.is_none())
             {
-                // One that is attached already stays so.
+                // One that is attached already stays so, and a join's refusal is none of an attach asked for.
                 s.core.rooms.remove(&room);
             }
             if grant > 0 {

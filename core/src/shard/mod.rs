@@ -103,7 +103,8 @@ struct Live {
 
 impl Live {
     fn is_empty(&self) -> bool {
-        self.attached.is_empty() && self.here.is_empty() && self.sessions.is_empty()
+        let unknown = !self.doubt.is_empty();
+        self.attached.is_empty() && self.here.is_empty() && self.sessions.is_empty() && !unknown
     }
 }
 

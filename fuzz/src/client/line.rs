@@ -55,6 +55,8 @@ pub struct LineClient {
     pub hello: Option<usize>,
     /// The last position seen of each room it is attached to.
     pub attached: BTreeMap<u64, u64>,
+    /// It was told that its rooms are not known.
+    pub blind: bool,
     /// Rooms that it could not be attached to, and was told so.
     pub refused: BTreeSet<u64>,
     /// Every event shown, however.
@@ -86,6 +88,7 @@ impl LineClient {
             name: name.to_owned(),
             hello: None,
             attached: BTreeMap::new(),
+            blind: false,
             refused: BTreeSet::new(),
             shown: Vec::new(),
             live: Vec::new(),
@@ -193,6 +196,7 @@ impl LineClient {
             "no" => {
                 let (tag, _) = self.answer(rest);
                 self.failed |= tag == 1;
+                self.blind |= tag == 0;
                 self.in_order(tag);
             }
             "bye" => self.bye = Some(rest.to_owned()),

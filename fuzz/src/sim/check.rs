@@ -139,13 +139,8 @@ fn complete(run: &Run, logs: &BTreeMap<u64, Log>) {
                         log.last()
                     );
                 }
-                // A join that failed with the store may have landed; who asked was told that it is not known.
-                None if joined
-                    && !client.refused.contains(room)
-                    && !run.is_crowded()
-                    && run.world.disk.failures == 0 =>
-                {
-                    panic!("{name} belongs to {room:x} and is not attached");
+                None if joined && !client.blind && !client.refused.contains(room) && !run.is_crowded() => {
+                    panic!("{name} belongs to {room:x} and is not attached: {:#?}", client.heard);
                 }
                 None => {}
             }
