@@ -27,7 +27,7 @@ pub struct Facts<'a> {
 #[must_use]
 pub fn tokens(facts: &Facts<'_>) -> Vec<String> {
     let mut out: Vec<String> =
-        ["BOT=B", "CASEMAPPING=ascii", "CHANTYPES=#", "ELIST=CMNTU", "EXCEPTS=e", "INVEX=I", "SAFELIST"]
+        ["CASEMAPPING=ascii", "CHANTYPES=#", "ELIST=CMNTU", "EXCEPTS=e", "INVEX=I", "SAFELIST"]
             .map(str::to_owned)
             .to_vec();
     out.extend(["UTF8ONLY", "WHOX", "EXTBAN=,m", "MSGREFTYPES=msgid,timestamp"].map(str::to_owned));

@@ -1,7 +1,7 @@
 //! What happened, as lines: one function for every way an entry reaches an IRC client (live, own, replayed, history).
 
 use lavina_core::event::{Actor, Event, Kind, Live, LiveWhat, MemberChange, Message, What};
-use lavina_core::ids::MsgId;
+use lavina_core::ids::{MsgId, Pos};
 use lavina_core::name::User;
 use lavina_core::policy::{MaskEntry, MaskKind, Membership};
 use lavina_core::presence::Presence;
@@ -231,7 +231,9 @@ pub fn live(view: &View<'_>, live: &Live, sink: &mut impl Sink) {
         LiveWhat::Signal(payload) => {
             let tags = native::unpack(Some(payload)).tags;
             if !tags.is_empty() {
-                tagmsg(view, None, None, &by, tags, sink);
+                // The number of a happening makes an id that names no entry.
+                let id = MsgId { room: live.room, pos: Pos(live.same & Pos::MAX.0) };
+                tagmsg(view, None, Some(id), &by, tags, sink);
             }
         }
         LiveWhat::Here { .. } | LiveWhat::Gone { .. } | LiveWhat::Display(_) => {}
@@ -489,7 +491,8 @@ fn member(view: &View<'_>, event: &Event, change: &MemberChange, sink: &mut impl
                 modes(view, event, &[(true, 'b', ban_mask(&change.user))], sink);
             }
             if change.before.membership == Membership::Joined {
-                let reason = if reason.is_empty() { nick } else { cut(reason, KICK_MAX) };
+                let by = event.by.user().map_or(nick, |by| by.name.as_str());
+                let reason = if reason.is_empty() { by } else { cut(reason, KICK_MAX) };
                 view.line(sink, event, "KICK").param(view.target).param(nick).last(reason);
                 sink.end();
             }

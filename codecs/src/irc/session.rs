@@ -90,8 +90,10 @@ pub struct Irc {
     login: Login,
     /// Logged in as; a copy of the context's, for [`Irc::hole`] and the like.
     user: Option<User>,
-    /// Asked for the login under way.
+    /// The core is asked for a login or a guest's name.
     logging_in: bool,
+    /// The command that led to it; what follows answers it.
+    entering: Option<TaskId>,
     /// The device of the login, for replay.
     device: Option<Str>,
     /// The channels it is in, by room and by folded name.
@@ -141,6 +143,7 @@ impl Irc {
             login: Login::default(),
             user: None,
             logging_in: false,
+            entering: None,
             device: None,
             rooms: BTreeMap::new(),
             names: BTreeMap::new(),
@@ -521,6 +524,7 @@ impl Irc {
     fn close(&mut self, cx: &mut Cx<'_>, text: &str, reason: Reason) {
         if self.stage != Stage::Closing {
             self.note_seen(cx);
+            cx.farewell(Str::new(text));
             self.error(cx, text);
             self.stage = Stage::Closing;
             cx.mode_changed();

@@ -40,7 +40,8 @@ impl<P: Projection> Edge<P> {
                 self.room_signal(slot, None, room, RoomSignal::Typing(on), 0, post)
             }
             Effect::RoomSignal { req, room, native } => {
-                self.room_signal(slot, Some(req), room, RoomSignal::Native(native), 0, post);
+                let same = self.rng.next_u64() | 1;
+                self.room_signal(slot, Some(req), room, RoomSignal::Native(native), same, post);
             }
             Effect::Display(name) => self.display(slot, name, post),
             Effect::Login(user) => self.start_login(slot, user, post),

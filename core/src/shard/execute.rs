@@ -49,7 +49,7 @@ impl Shards {
         let used = positions(&outcome, durable);
         debug_assert!(outcome.events.windows(2).all(|w| w[0].pos < w[1].pos && w[1].prev == w[0].pos));
         shard.next = Pos(first.0 + used);
-        if used > 0 {
+        if used > 0 || !outcome.changes.is_empty() {
             slot.live.view = None;
         }
         if durable && used > 0 {

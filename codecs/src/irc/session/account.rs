@@ -143,7 +143,7 @@ impl Irc {
             w.source(server).command("REGISTER").param("SUCCESS").param(name).last("Account created");
         });
         self.emit(&line, cx);
-        self.logging_in = true;
+        self.enter_later();
         self.login.set_how(How::Pass);
         cx.login(user);
     }

@@ -51,6 +51,8 @@ pub(super) enum Ask {
     Acted { channel: String, nick: String },
     /// The room whose modes are asked for or changed.
     Modes(Box<Modes>),
+    /// Whether there is somebody of that nick, who is not in the channel.
+    NotThere { channel: String, nick: String },
     /// Who is to be invited.
     Invite { channel: String, nick: String },
     /// An invitation.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lavina_core::command::{Act, Audience, Command, EntityId};
 use lavina_core::event::Event;
-use lavina_core::ids::{AccountId, MsgId, RoomId};
+use lavina_core::ids::{MsgId, RoomId};
 use lavina_core::name::{NameKey, User, UserName};
 use lavina_core::query::{Bound, Only, Query, Range, Stretch};
 use lavina_core::refusal::Refusal;
@@ -34,8 +34,8 @@ pub(super) struct Page {
     target: String,
     /// How lines name the place: the channel, or for a dialog the other one's nick.
     shown: String,
-    /// The other party, in a dialog.
-    with: Option<UserName>,
+    /// A dialog, not a channel.
+    dialog: bool,
     range: Range,
     /// AROUND: what is to be read after this.
     then: Option<Range>,
@@ -68,7 +68,7 @@ impl Irc {
             let text = "Messages could not be retrieved";
             return self.fail(cx, "CHATHISTORY", "MESSAGE_ERROR", &[&sub, &target], text);
         };
-        let page = Page { sub, shown: target.clone(), with: None, target, range, then, found: Vec::new() };
+        let page = Page { sub, shown: target.clone(), dialog: false, target, range, then, found: Vec::new() };
         self.find_place(page, cx);
     }
 
@@ -92,22 +92,24 @@ impl Irc {
         }
         match UserName::new(&page.target) {
             Ok(name) => {
-                page.with = Some(name.clone());
-                let req = cx.query(Query::Resolve(NameKey::User(name)));
+                page.dialog = true;
+                let req = cx.query(Query::Whois(name));
                 self.ask(req, Ask::HistoryOf(Box::new(page)));
             }
             Err(_) => self.no_history(&page, cx),
         }
     }
 
-    /// It is known what the target stands for.
-    pub(super) fn history_of(&mut self, id: u64, page: Page, cx: &mut Cx<'_>) {
-        let Some(me) = self.user.as_ref().map(|user| user.id) else { return };
-        let room = match page.with {
-            Some(_) => RoomId::dialog(me, AccountId(id), cx.core_settings().shards),
-            None => RoomId(id),
-        };
+    /// It is known which room the channel is.
+    pub(super) fn history_of(&mut self, room: RoomId, page: Page, cx: &mut Cx<'_>) {
         self.read(room, page, cx);
+    }
+
+    /// It is known with whom the dialog is.
+    pub(super) fn history_with(&mut self, with: &User, mut page: Page, cx: &mut Cx<'_>) {
+        let Some(me) = self.user.as_ref().map(|user| user.id) else { return };
+        page.shown = with.name.to_string();
+        self.read(RoomId::dialog(me, with.id, cx.core_settings().shards), page, cx);
     }
 
     fn read(&mut self, room: RoomId, page: Page, cx: &mut Cx<'_>) {
@@ -148,7 +150,7 @@ impl Irc {
         }
         for event in &page.found {
             let tags = if batch { tag("batch", &name) } else { String::new() };
-            for line in self.past_lines(event, &page.shown, page.with.is_some(), &tags, "", cx) {
+            for line in self.past_lines(event, &page.shown, page.dialog, &tags, "", cx) {
                 self.emit(&line, cx);
             }
         }
@@ -196,7 +198,7 @@ impl Irc {
                 self.fail(cx, "CHATHISTORY", "MESSAGE_ERROR", &[&page.sub, &page.target], text);
             }
             // Two who never spoke have an empty history.
-            Refusal::NoSuchRoom if page.with.is_some() => {
+            Refusal::NoSuchRoom if page.dialog => {
                 let empty =
                     Page { sub: page.sub.clone(), target: page.target.clone(), ..nothing(&page.shown) };
                 let read = Stretch { entries: Vec::new(), more: false, total: None };
@@ -402,7 +404,7 @@ fn nothing(shown: &str) -> Page {
         sub: String::new(),
         target: String::new(),
         shown: shown.to_owned(),
-        with: None,
+        dialog: false,
         range: Range::latest(0),
         then: None,
         found: Vec::new(),

@@ -306,8 +306,22 @@ impl Irc {
         let how = self.login.exchange.take().map(|exchange| exchange.how);
         self.login.how = how;
         self.device = device;
-        self.logging_in = true;
+        self.enter_later();
         cx.login(user);
+    }
+
+    /// What the core answers to a login belongs to the command at hand.
+    pub(super) fn enter_later(&mut self) {
+        self.logging_in = true;
+        self.keep_open();
+        self.entering = self.task;
+    }
+
+    /// The core has answered: the command that led to it is at hand again.
+    fn entered(&mut self) {
+        self.logging_in = false;
+        self.task = self.entering.take();
+        self.close_one();
     }
 
     fn failed(&mut self, failure: Failure, cx: &mut Cx<'_>) {
@@ -331,7 +345,12 @@ impl Irc {
 
     /// The core has logged the session in, or given a guest its name.
     pub(super) fn logged_in(&mut self, cx: &mut Cx<'_>) {
-        self.logging_in = false;
+        self.entered();
+        self.take_login(cx);
+        self.settle(cx);
+    }
+
+    fn take_login(&mut self, cx: &mut Cx<'_>) {
         let Some(user) = cx.user().cloned() else { return };
         let before = self.prefix(cx.settings());
         let old = self.target().to_owned();
@@ -378,15 +397,21 @@ impl Irc {
 
     fn renamed(&mut self, before: &str, to: &str, cx: &mut Cx<'_>) {
         self.nick = Str::new(to);
+        let tags = self.event_tags(true, cx);
         let line = one(|w| {
-            w.source(before).command("NICK").last(to);
+            w.raw_tags(&tags).source(before).command("NICK").last(to);
         });
         cx.write(&line, false);
     }
 
     /// The core refused the login: the name is taken, or there are too many sessions.
     pub(super) fn login_refused(&mut self, refusal: &Refusal, cx: &mut Cx<'_>) {
-        self.logging_in = false;
+        self.entered();
+        self.tell_refused(refusal, cx);
+        self.settle(cx);
+    }
+
+    fn tell_refused(&mut self, refusal: &Refusal, cx: &mut Cx<'_>) {
         let nick = self.nick.clone();
         match (refusal, self.login.how.take()) {
             (Refusal::TooMany, _) => {

@@ -75,12 +75,23 @@ impl Irc {
             return self.numeric(cx, n::ERR_NOTONCHANNEL, &[channel]);
         }
         let Some(user) = member_named(view, nick) else {
-            return self.numeric(cx, n::ERR_USERNOTINCHANNEL, &[nick, channel]);
+            return self.not_there(nick, channel, cx);
         };
         let reason = (!reason.is_empty()).then(|| Str::new(reason));
         let command = Command::by(&me, EntityId::Room(view.id), Act::Kick { user, reason });
         let req = cx.command(command, false);
         self.ask(req, Ask::Acted { channel: channel.clone(), nick: nick.clone() });
+    }
+
+    /// Somebody is not in the channel: whether there is such a person decides what is told.
+    pub(super) fn not_there(&mut self, nick: &str, channel: &str, cx: &mut Cx<'_>) {
+        match UserName::new(nick) {
+            Ok(name) => {
+                let req = cx.query(Query::Resolve(NameKey::User(name)));
+                self.ask(req, Ask::NotThere { channel: channel.to_owned(), nick: nick.to_owned() });
+            }
+            Err(_) => self.numeric(cx, n::ERR_NOSUCHNICK, &[nick]),
+        }
     }
 
     pub(super) fn invite(&mut self, line: &Line<'_>, cx: &mut Cx<'_>) {

@@ -107,7 +107,7 @@ impl Irc {
                     rank(member, on, mode.letter, view.policy());
                 }
                 None if UserName::new(param).is_err() => self.numeric(cx, n::ERR_NOSUCHNICK, &[param]),
-                None => self.numeric(cx, n::ERR_USERNOTINCHANNEL, &[param, channel]),
+                None => self.not_there(param, channel, cx),
             },
             Kind::List => self.want_mask(view, channel, (on, mode, param), wanted, cx),
             Kind::Key | Kind::Limit | Kind::Flag => {
@@ -119,7 +119,9 @@ impl Irc {
                     None => {
                         let letter = mode.letter.to_string();
                         let text = "That is not a value for this mode";
-                        self.numeric_text(cx, n::ERR_INVALIDMODEPARAM, &[channel, &letter, param], text);
+                        // A key is told to nobody, not even when it can be none.
+                        let shown = if mode.kind == Kind::Key { "*" } else { param };
+                        self.numeric_text(cx, n::ERR_INVALIDMODEPARAM, &[channel, &letter, shown], text);
                     }
                 }
             }

@@ -1,5 +1,6 @@
 //! What came of requests: values and refusals, by what was asked.
 
+use lavina_core::ids::RoomId;
 use lavina_core::name::UserName;
 use lavina_core::policy::Membership;
 use lavina_core::query::Value;
@@ -33,6 +34,9 @@ impl Irc {
             (Ask::WhoisRooms { whois }, Value::Memberships(rooms)) => self.whois_lines(&whois, &rooms, cx),
             (Ask::Here { at, hosts }, Value::Whois(whois)) => self.here(Some(&whois), at, hosts, cx),
             (Ask::Speak(speech), Value::Whois(whois)) => self.speak_to_found(&speech, &whois, cx),
+            (Ask::NotThere { channel, nick }, _) => {
+                self.numeric(cx, n::ERR_USERNOTINCHANNEL, &[&nick, &channel])
+            }
             (Ask::Invite { channel, .. }, Value::Whois(whois)) => self.invite_found(&whois, &channel, cx),
             (Ask::Invited { channel, nick }, Value::Event(event)) => {
                 self.invited(&event, &channel, &nick, cx)
@@ -49,7 +53,8 @@ impl Irc {
                 }
                 self.numeric(cx, n::RPL_ENDOFINVITELIST, &[]);
             }
-            (Ask::HistoryOf(page), Value::Id(id)) => self.history_of(id, *page, cx),
+            (Ask::HistoryOf(page), Value::Id(id)) => self.history_of(RoomId(id), *page, cx),
+            (Ask::HistoryOf(page), Value::Whois(whois)) => self.history_with(&whois.user, *page, cx),
             (Ask::History { room, page }, Value::Events(read)) => self.history(room, *page, &read, cx),
             (Ask::TargetDialogs, Value::Dialogs(dialogs)) => self.target_found(dialog_targets(&dialogs), cx),
             (Ask::TargetRoom { channel }, Value::Events(read)) => {
@@ -96,6 +101,7 @@ impl Irc {
             Ask::Speak(speech) => self.no_such_target(&speech, refusal, cx),
             Ask::Said { target, quiet } => self.not_said(&target, quiet, refusal, cx),
             Ask::Redact { target, id } => self.not_redacted(&target, id, refusal, cx),
+            Ask::NotThere { nick, .. } => self.numeric(cx, n::ERR_NOSUCHNICK, &[&nick]),
             Ask::Invite { channel, nick } => self.not_acted(&channel, &nick, refusal, cx),
             Ask::Knocked { channel } => match refusal {
                 Refusal::AlreadyMember => self.numeric(cx, n::ERR_KNOCKONCHAN, &[&channel]),

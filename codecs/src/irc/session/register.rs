@@ -229,7 +229,7 @@ impl Irc {
         let name = guest_name(&self.nick, guests);
         match UserName::new(&name) {
             Ok(name) if guests == Guests::Named || !name.is_reserved() => {
-                self.logging_in = true;
+                self.enter_later();
                 cx.guest(name);
             }
             _ => {
@@ -248,7 +248,7 @@ impl Irc {
         }
         match UserName::new(&name) {
             Ok(new) if new.as_str().starts_with("guest-") || !new.is_reserved() => {
-                self.logging_in = true;
+                self.enter_later();
                 self.nick = Str::new(nick);
                 cx.guest(new);
             }

@@ -1,0 +1,46 @@
+"""What an irctest controller must know of Lavina: its configuration file and its contract.
+
+Executed in the controller's own namespace, which has Wanted, patma, OptionalBehaviors and the typing names.
+"""
+
+
+def build_config(w):
+    listener = {"address": w.address, "protocol": "irc", "tls": "direct" if w.tls else "off"}
+    if w.proxy_protocol:
+        listener["proxy"] = True
+    if w.websocket:
+        raise NotImplementedByController("WebSocket")
+    if w.casemapping != "ascii":
+        raise NotImplementedByController("casemapping " + w.casemapping)
+    if w.default_user_modes:
+        raise NotImplementedByController("default user modes")
+    doc = {
+        "domain": "my.little.server",
+        "data-dir": w.data_dir,
+        "guests": "free",
+        "durability": "process",
+        "listen": [listener],
+        "log": {"level": "debug"},
+        "registration": {"open": True},
+        "password": {"iterations": 4096},
+        "rooms": {"who-may-create": "everybody", "leave-on-quit": True},
+        "irc": {
+            "network": "LavinaTest",
+            "server-name": "My.Little.Server",
+            "server-description": "test server",
+            "oper": [{"name": "operuser", "password": "operpassword"}],
+        },
+        "limits": {"flood": False, "connections-per-address": 0, "login-tries": 1000},
+    }
+    if w.connect_password:
+        doc["irc"]["password"] = w.connect_password
+    if w.tls:
+        doc["tls"] = {"certificate": w.tls[0], "key": w.tls[1]}
+    return doc
+
+
+ISUPPORT = {
+    name: value for name, value in ISUPPORT.items() if name not in ("ACCOUNTEXTBAN", "MONITOR", "STATUSMSG")
+}
+
+REHASH_VERB = None
