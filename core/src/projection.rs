@@ -342,6 +342,7 @@ pub struct Pieces {
     pub(crate) bytes: Vec<u8>,
     pub(crate) holes: Vec<(usize, Hole)>,
     pub(crate) units: Vec<(usize, bool)>,
+    pub(crate) once: bool,
 }
 
 impl Pieces {
@@ -360,6 +361,12 @@ impl Pieces {
         self.units.push((self.bytes.len(), counted));
     }
 
+    /// It names no room: a session that sees the same happening in several rooms gets it once (see
+    /// [`crate::event::Live::same`]).
+    pub fn once(&mut self) {
+        self.once = true;
+    }
+
     /// True: nothing is shown.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty() && self.holes.is_empty()
@@ -370,6 +377,7 @@ impl Pieces {
         self.bytes.clear();
         self.holes.clear();
         self.units.clear();
+        self.once = false;
     }
 }
 

@@ -3,14 +3,14 @@
 //! A request is a line `<tag> <verb> <words…>`; tags are chosen by the client and come back in the answer:
 //! `ok <tag> …`, `no <tag> <refusal>`, or `own <tag> <event>` where an event is the answer. Events are
 //! `ev <event>` and `fed <feed position> <partner> <event>`, replayed ones `old <event>`; an event is
-//! `<room> <pos> <prev> <by> <what…>`. `at <room> <pos>` says that the session is attached, and up to where;
-//! `on <room> <pos>` the same after a join of a member.
+//! `<room> <pos> <prev> <by> <what…>`. `at <room> <pos> <name>` says that the session is attached, and up to where;
+//! `on <room> <pos> <name>` the same after a join of a member.
 
 use lavina_core::{
     Cx,
     command::{Act, Command, EntityId, Join, Seed},
     event::{Actor, Event, Live, Message, What},
-    ids::{AccountId, ReqId, RoomId, ShardId},
+    ids::{AccountId, Pos, ReqId, RoomId, ShardId},
     name::{NameKey, RoomName, User, UserName},
     outbox::Slot,
     policy::{Membership, Policy, power},
@@ -102,6 +102,13 @@ impl Line {
                 let req = cx.query(Query::AccountNamed(name.clone()));
                 self.asks.insert(req, (Ask::Name(name), tag, None));
             }
+            ("guest", None) => match UserName::new(first) {
+                Ok(name) => {
+                    self.label = Str::new(second);
+                    cx.guest(name);
+                }
+                Err(_) => return self.bad(&tag, cx),
+            },
             (_, None) => return self.bad(&tag, cx),
             ("join", Some(user)) => {
                 let Ok(name) = RoomName::new(first) else { return self.bad(&tag, cx) };
@@ -118,7 +125,7 @@ impl Line {
             }
             ("tell", Some(_)) => {
                 let Ok(name) = UserName::new(first) else { return self.bad(&tag, cx) };
-                let req = cx.query(Query::AccountNamed(name));
+                let req = cx.query(Query::Whois(name));
                 self.ask(req, Ask::Partner(Str::new(second)), tag, cx);
             }
             ("feed", Some(user)) => {
@@ -189,11 +196,6 @@ impl Line {
         cx.done(slot);
     }
 
-    /// The session is attached; what was missed follows.
-    fn attached(&mut self, event: &Event, cx: &mut Cx<'_, Line>) {
-        cx.write(format!("at {:x} {}\n", event.room.0, event.pos.0).as_bytes(), true);
-    }
-
     fn go_on(&mut self, ask: Ask, tag: Str, slot: Option<Slot>, value: Value, cx: &mut Cx<'_, Line>) {
         let user = cx.user().cloned();
         match (ask, value, user) {
@@ -213,10 +215,8 @@ impl Line {
                 }
                 self.answer(slot, &format!("ok {tag} in\n"), cx);
             }
-            (Ask::Partner(text), Value::Account(account), Some(me)) => {
-                let Some(with) = account.user() else {
-                    return self.refuse(&tag, slot, "NoSuchUser", cx);
-                };
+            (Ask::Partner(text), Value::Whois(whois), Some(me)) => {
+                let with = whois.user.clone();
                 let room = RoomId::dialog(me.id, with.id, cx.core_settings().shards);
                 let act = say(&text, Some((me.clone(), with)));
                 let req = cx.command(Command::by(&me, EntityId::Room(room), act), false);
@@ -236,8 +236,7 @@ impl Line {
                 self.answer(slot, &format!("ok {tag} history{}\n", events.concat()), cx);
             }
             (_, Value::Feed(stretch), _) => {
-                let entry =
-                    |(pos, e): &(lavina_core::ids::Pos, Arc<Event>)| format!("\t{} {}", pos.0, text_of(e));
+                let entry = |(pos, e): &(Pos, Arc<Event>)| format!("\t{} {}", pos.0, text_of(e));
                 let events: Vec<String> = stretch.entries.iter().map(entry).collect();
                 self.answer(slot, &format!("ok {tag} feed{}\n", events.concat()), cx);
             }
@@ -247,14 +246,20 @@ impl Line {
             (ask, Value::Already(id), _) => {
                 if let Ask::Join(name) = ask {
                     // A member's join attaches. At once, as events do: they may come before the answer's turn.
+                    at("on", id.room, id.pos, Some(&name), "", cx);
                     self.rooms.insert(name, id.room);
-                    cx.write(format!("on {:x} {}\n", id.room.0, id.pos.0).as_bytes(), true);
                 }
                 self.answer(slot, &format!("ok {tag} already {:x} {}\n", id.room.0, id.pos.0), cx);
             }
             _ => self.answer(slot, &format!("ok {tag} done\n"), cx),
         }
     }
+}
+
+/// The session is attached up to here.
+fn at(verb: &str, room: RoomId, pos: Pos, name: Option<&RoomName>, gap: &str, cx: &mut Cx<'_, Line>) {
+    let name = name.map_or("-", RoomName::as_str);
+    cx.write(format!("{verb} {:x} {} {name}{gap}\n", room.0, pos.0).as_bytes(), true);
 }
 
 fn say(text: &str, parties: Option<(User, User)>) -> Act {
@@ -304,13 +309,14 @@ impl Projection for Line {
         let text = text_of(event);
         match how {
             Seen::Own { req, attached } => {
-                if attached {
-                    self.attached(event, cx);
-                }
-                if let Some((ask, tag, slot)) = self.asks.remove(&req) {
-                    if let Ask::Join(name) = ask {
-                        self.rooms.insert(name, event.room);
+                let asked = self.asks.remove(&req);
+                if let Some((Ask::Join(name), ..)) = &asked {
+                    self.rooms.insert(name.clone(), event.room);
+                    if attached {
+                        at("at", event.room, event.pos, Some(name), "", cx);
                     }
+                }
+                if let Some((_, tag, slot)) = asked {
                     cx.write(format!("own {tag} {text}\n").as_bytes(), true);
                     slot.into_iter().for_each(|slot| cx.done(slot));
                 }
@@ -367,8 +373,10 @@ impl Projection for Line {
                 cx.write(format!("hello {}\n", user.name.folded()).as_bytes(), true);
                 cx.mode_changed();
                 cx.subscribe(self.label.clone());
-                let req = cx.query(Query::Memberships(user.id));
-                self.ask(req, Ask::Rooms, Str::new("0"), cx);
+                if !user.is_guest() {
+                    let req = cx.query(Query::Memberships(user.id));
+                    self.ask(req, Ask::Rooms, Str::new("0"), cx);
+                }
             }
             Wake::LoginRefused(why) => {
                 cx.write(format!("bye {why:?}\n").as_bytes(), true);
@@ -379,10 +387,10 @@ impl Projection for Line {
                     for event in &replay.events {
                         cx.write(format!("old {}\n", text_of(event)).as_bytes(), true);
                     }
-                    let last = replay.view.as_ref().map_or(0, |v| v.last.0);
+                    let last = replay.view.as_ref().map_or(Pos::ZERO, |v| v.last);
                     let gap = if replay.gap { " gap" } else { "" };
-                    cx.write(format!("at {:x} {last}{gap}\n", room.0).as_bytes(), true);
                     let name = replay.view.as_ref().and_then(|v| v.head.name.clone());
+                    at("at", room, last, name.as_ref(), gap, cx);
                     name.into_iter().for_each(|name| {
                         self.rooms.insert(name, room);
                     });

@@ -384,6 +384,8 @@ impl Irc {
         let settings = SettingsOf(settings);
         let caps = Caps::from_bits(class.0 & ((1 << CLASS_BITS) - 1));
         let view = View { caps, settings: &settings, target: &channel, tags: "" };
+        // What happens in several rooms at once is a QUIT, NICK, AWAY and the like, without a channel.
+        out.once();
         match shown {
             Shown::Event(event, _) => render::event(&view, event, out),
             Shown::Live(live) => render::live(&view, live, out),

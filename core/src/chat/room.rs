@@ -424,6 +424,35 @@ impl Room {
         pos
     }
 
+    /// The rows of guests: they are in memory only.
+    pub(crate) fn guests(&self) -> Vec<Member> {
+        self.members.values().filter(|m| m.user.is_guest()).cloned().collect()
+    }
+
+    /// Puts them back when the room was read again.
+    pub(crate) fn put_back(&mut self, guests: Vec<Member>) {
+        self.members.extend(guests.into_iter().map(|m| (m.user.id, m)));
+    }
+
+    /// An entry about a guest turned out not to be stored: the standing is what it was before.
+    pub(crate) fn undo(&mut self, pos: Pos, at: UnixMillis, change: &MemberChange) {
+        let (user, standing) = (change.user.clone(), change.before);
+        let gone = Standing { membership: Membership::Left, power: self.policy().levels.users };
+        if !user.is_guest() || change.how == How::Rename {
+            return;
+        }
+        if standing == gone {
+            self.members.remove(&user.id);
+        } else if let Some(row) = self.members.get_mut(&user.id) {
+            row.standing = standing;
+        } else {
+            let display = change.display.clone();
+            let row =
+                Member { user, standing, since: pos, at, by: None, reason: None, voiced: false, display };
+            self.members.insert(row.user.id, row);
+        }
+    }
+
     pub(super) fn put_member(&mut self, draft: &mut Draft<'_>, id: AccountId, row: Option<Member>) {
         match &row {
             Some(row) => self.members.insert(id, row.clone()),

@@ -117,7 +117,7 @@ impl<P: Projection> Edge<P> {
             for &slot in members {
                 let Some(s) = self.sessions.get_mut(slot) else { continue };
                 let own = skip_account.is_some() && s.core.user.as_ref().map(|u| u.id) == skip_account;
-                if s.ended || Some(slot) == skip || own || s.shown(same) {
+                if s.ended || Some(slot) == skip || own || (pieces.once && s.shown(same)) {
                     continue;
                 }
                 let projection = &s.projection;

@@ -5,8 +5,9 @@
 
 use super::{Desk, Fetching, Shards, Work, refuse_attach};
 use crate::{
-    chat::Entity,
-    command::EntityId,
+    chat::{Entity, room::Room},
+    command::{Act, Command, EntityId},
+    event::{How, What},
     ids::{Origin, Pos, WorkerId},
     mail::Mail,
     projection::Notice,
@@ -14,11 +15,12 @@ use crate::{
     refusal::Refusal,
     row::{Page, Read},
 };
-use alloc::{collections::BTreeSet, sync::Arc, vec::Vec};
+use alloc::{boxed::Box, collections::BTreeSet, sync::Arc, vec::Vec};
 
-/// Mail that is good if the entry at this position is stored.
+/// Mail that is good if the entry at this position is stored, or in any case and waits for its turn.
 pub(super) struct Doubt {
     pos: Pos,
+    sure: bool,
     to: WorkerId,
     mail: Mail,
 }
@@ -48,8 +50,14 @@ impl Shards {
             // What is in memory only is in no doubt.
             Mail::Event { ref event, .. } if event.room.is_transient() => desk.post.send(to, mail),
             Mail::Attached { room, .. } if room.is_transient() => desk.post.send(to, mail),
-            Mail::Fed { account, ref event, .. } if account.is_transient() || event.room.is_transient() => {
-                desk.post.send(to, mail);
+            Mail::Fed { account, .. } if account.is_transient() => desk.post.send(to, mail),
+            Mail::Fed { account, pos, ref event, .. } if event.room.is_transient() => {
+                // Not before those of its feed that are in doubt.
+                let id = EntityId::Account(account);
+                match self.slots.get(&id).is_some_and(|s| !s.live.doubt.is_empty()) {
+                    true => self.keep(id, Doubt { pos, sure: true, to, mail }),
+                    false => desk.post.send(to, mail),
+                }
             }
             Mail::Event { name, event, origin, grant, here, same } => {
                 let refused = match (origin, grant) {
@@ -126,8 +134,12 @@ impl Shards {
     }
 
     fn doubt(&mut self, id: EntityId, pos: Pos, to: WorkerId, mail: Mail) {
+        self.keep(id, Doubt { pos, sure: false, to, mail });
+    }
+
+    fn keep(&mut self, id: EntityId, doubt: Doubt) {
         if let Some(slot) = self.slots.get_mut(&id) {
-            slot.live.doubt.push(Doubt { pos, to, mail });
+            slot.live.doubt.push(doubt);
         }
     }
 
@@ -154,6 +166,9 @@ impl Shards {
         if matches!(id, EntityId::Name(_)) && slot.entity.as_ref().is_some_and(Entity::is_pinned) {
             return;
         }
+        if let Some(Entity::Room(room)) = &slot.entity {
+            slot.live.guests = room.guests();
+        }
         (slot.entity, slot.reading) = (None, false);
         let waiting = core::mem::take(&mut slot.waiting);
         if slot.live.is_empty() {
@@ -161,6 +176,11 @@ impl Shards {
         }
         for work in waiting {
             match work {
+                // What nobody waits for is not asked for again either.
+                Work::Command(order) if order.origin.is_none() && order.from.is_none() => {
+                    let epoch = desk.ledger.epoch;
+                    desk.post.send_to_shard(id.shard(desk.settings.shards), order.into_mail(epoch));
+                }
                 Work::Here { .. } | Work::Detach { .. } | Work::Present { .. } => {
                     if let Some(slot) = self.slots.get_mut(id) {
                         slot.waiting.push_back(work);
@@ -207,16 +227,44 @@ impl Shards {
             _ => (BTreeSet::new(), false),
         };
         let upto = if more { stored.last().copied().unwrap_or(Pos::MAX) } else { Pos::MAX };
-        for doubt in core::mem::take(&mut slot.live.doubt) {
-            if doubt.pos > upto {
-                slot.live.doubt.push(doubt);
-            } else if stored.contains(&doubt.pos) {
-                desk.ledger.emit(doubt.to, doubt.mail);
-            }
+        let (known, unknown): (Vec<Doubt>, Vec<Doubt>) =
+            core::mem::take(&mut slot.live.doubt).into_iter().partition(|d| d.pos <= upto);
+        slot.live.doubt = unknown;
+        let (good, void): (Vec<Doubt>, Vec<Doubt>) =
+            known.into_iter().partition(|d| d.sure || stored.contains(&d.pos));
+        good.into_iter().for_each(|d| desk.ledger.emit(d.to, d.mail));
+        if let Some(Entity::Room(room)) = &mut slot.entity {
+            undo_guests(desk, room, &void);
         }
         if !slot.live.doubt.is_empty() {
             slot.waiting.push_front(Work::CatchUp);
         }
         self.resume(desk, id);
+    }
+}
+
+/// What is not stored of guests is undone in memory too, from the last on. Whoever had gone goes again.
+fn undo_guests(desk: &mut Desk<'_>, room: &mut Room, void: &[Doubt]) {
+    let entries = void.iter().filter_map(|d| match &d.mail {
+        Mail::Event { event, .. } => Some(event),
+        _ => None,
+    });
+    let mut last = Pos::MAX;
+    for event in entries.rev() {
+        // One mail for each worker.
+        if let What::Member(change) = &event.what
+            && event.pos < last
+        {
+            last = event.pos;
+            room.undo(event.pos, event.at, change);
+            if change.how == How::Quit {
+                let act = Act::Leave { reason: change.reason.clone(), quit: true, same: 0 };
+                let command = Box::new(Command::by(&change.user, EntityId::Room(room.id), act));
+                let epoch = desk.ledger.epoch;
+                let mail =
+                    Mail::Follow { epoch, from: None, again: false, origin: None, attach: None, command };
+                desk.post.send_to_shard(room.id.shard(desk.settings.shards), mail);
+            }
+        }
     }
 }

@@ -146,6 +146,8 @@ impl Shards {
         if upto > shard.followed && worth && desk.ledger.down.is_none() {
             (shard.followed, shard.unsaved, shard.lasting) = (upto, 0, false);
             desk.ledger.stage(Change::Followed(shard_id, upto));
+            // Entries in memory only count too; what is given out again after a crash must lie above.
+            desk.ledger.head(shard_id, shard.next);
         }
     }
 

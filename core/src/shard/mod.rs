@@ -95,6 +95,8 @@ struct Live {
     view: Option<Arc<RoomView>>,
     /// What was to be shown when the store failed, until it is known what of it is stored.
     doubt: Vec<doubt::Doubt>,
+    /// Guests' rows while the room is not in memory.
+    guests: Vec<crate::policy::Member>,
     /// Subscribed sessions of an account.
     sessions: BTreeMap<SessionRef, (crate::ids::Label, Option<Presence>)>,
     /// Who the sessions belong to.
@@ -157,6 +159,14 @@ struct Order {
     again: bool,
     /// The older entry it needs was read already.
     read: bool,
+}
+
+impl Order {
+    /// As it came, when it comes from nowhere in particular.
+    fn into_mail(self, epoch: crate::ids::Epoch) -> Mail {
+        let Order { command, origin, attach, from, again, .. } = self;
+        Mail::Follow { epoch, from, again, origin, attach, command: Box::new(command) }
+    }
 }
 
 /// What a read under way is for.
@@ -432,9 +442,10 @@ impl Shards {
         let Some(slot) = self.slots.get_mut(&id) else { return };
         slot.reading = false;
         match loaded {
-            Ok(entity) => {
+            Ok(mut entity) => {
                 slot.live.view = None;
-                if let Entity::Room(room) = &entity {
+                if let Entity::Room(room) = &mut entity {
+                    room.put_back(core::mem::take(&mut slot.live.guests));
                     // Whoever came with an entry that is not stored is not there.
                     slot.live.here.retain(|id, _| room.is_joined(*id));
                 }

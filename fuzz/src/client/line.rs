@@ -79,6 +79,12 @@ pub struct LineClient {
     tag: u64,
     last_answer: u64,
     join: Option<(u64, u64)>,
+    /// Rooms by name.
+    names: BTreeMap<String, u64>,
+    /// How often it came into rooms and went out.
+    changes: BTreeMap<u64, usize>,
+    /// Where it was when it said something, by the request's tag.
+    said: BTreeMap<u64, (u64, usize)>,
 }
 
 impl LineClient {
@@ -102,14 +108,36 @@ impl LineClient {
             tag: 1,
             last_answer: 0,
             join: None,
+            names: BTreeMap::new(),
+            changes: BTreeMap::new(),
+            said: BTreeMap::new(),
         };
         (client, format!("1 login {name} {label}\n"))
+    }
+
+    /// A new connection of somebody without an account.
+    pub fn guest(name: &str, label: &str) -> (LineClient, String) {
+        let (client, _) = LineClient::new(name, label);
+        (client, format!("1 guest {name} {label}\n"))
+    }
+
+    /// True: without an account.
+    pub fn is_guest(&self) -> bool {
+        self.name.starts_with("guest-")
+    }
+
+    /// Says that it is attached to the room, and how often that has changed.
+    fn presence(&self, room: &str) -> Option<(u64, usize)> {
+        let room = *self.names.get(room)?;
+        self.attached.contains_key(&room).then(|| (room, self.changes.get(&room).copied().unwrap_or(0)))
     }
 
     /// A request at random. `token` has not been said before.
     pub fn ask(&mut self, dice: &mut Dice, rooms: usize, people: usize, token: &str) -> String {
         let room = format!("room{}", dice.below(rooms));
-        let person = format!("person{}", dice.below(people));
+        let guest = dice.once_in(4);
+        let person =
+            if guest { format!("guest-{}", dice.below(3)) } else { format!("person{}", dice.below(people)) };
         let words = match dice.below(24) {
             0..=3 => format!("join {room}"),
             4..=11 => format!("say {room} {token}"),
@@ -124,6 +152,9 @@ impl LineClient {
             _ => "ping".to_owned(),
         };
         self.tag += 1;
+        if let Some(place) = words.starts_with("say").then(|| self.presence(&room)).flatten() {
+            self.said.insert(self.tag, place);
+        }
         self.open.insert(self.tag, words.clone());
         format!("{} {words}\n", self.tag)
     }
@@ -152,16 +183,12 @@ impl LineClient {
                 self.open.remove(&1);
             }
             "at" => {
-                let mut words = rest.split(' ');
-                let room = u64::from_str_radix(words.next().unwrap_or_default(), 16).expect("a room");
-                let pos = words.next().and_then(|p| p.parse().ok()).expect("a position");
+                let (room, pos) = self.place(rest);
                 self.join = Some((room, pos));
                 self.attached.insert(room, pos);
             }
             "on" => {
-                let (room, pos) = rest.split_once(' ').expect("a place");
-                let room = u64::from_str_radix(room, 16).expect("a room");
-                let pos = pos.parse().expect("a position");
+                let (room, pos) = self.place(rest);
                 let before = self.attached.insert(room, pos);
                 assert!(before.is_none_or(|b| b == pos), "{} was at {before:?}, now {rest}", self.name);
             }
@@ -194,7 +221,8 @@ impl LineClient {
                 self.value(&rest);
             }
             "no" => {
-                let (tag, _) = self.answer(rest);
+                let (tag, why) = self.answer(rest);
+                self.member_still(tag, &why);
                 self.failed |= tag == 1;
                 self.blind |= tag == 0;
                 self.in_order(tag);
@@ -211,6 +239,28 @@ impl LineClient {
         assert!(tag == 0 || self.open.remove(&tag).is_some(), "{} hears twice of {tag}: {rest}", self.name);
         self.answered += 1;
         (tag, rest.to_owned())
+    }
+
+    /// Where it is attached from now on.
+    fn place(&mut self, rest: &str) -> (u64, u64) {
+        let mut words = rest.split(' ');
+        let room = u64::from_str_radix(words.next().unwrap_or_default(), 16).expect("a room");
+        let pos = words.next().and_then(|p| p.parse().ok()).expect("a position");
+        self.names.insert(words.next().unwrap_or_default().to_owned(), room);
+        *self.changes.entry(room).or_insert(0) += 1;
+        (room, pos)
+    }
+
+    /// Whoever is attached all the time between a word and its refusal is a member.
+    fn member_still(&mut self, tag: u64, why: &str) {
+        let Some((room, change)) = self.said.remove(&tag) else { return };
+        let same = self.changes.get(&room).copied().unwrap_or(0) == change;
+        assert!(
+            why != "NotMember" || !same || !self.attached.contains_key(&room),
+            "{} is in {room:x} and may not speak there: {:#?}",
+            self.name,
+            self.heard
+        );
     }
 
     fn in_order(&mut self, tag: u64) {
@@ -248,6 +298,7 @@ impl LineClient {
         self.attached.insert(shown.room, shown.pos);
         if shown.member().is_some_and(|(who, how)| who == self.name && how != "joined") {
             self.attached.remove(&shown.room);
+            *self.changes.entry(shown.room).or_insert(0) += 1;
         }
         self.shown.push(shown.clone());
         self.live.push(shown);

@@ -147,9 +147,12 @@ impl Run {
     fn ask(&mut self) {
         let open = self.sessions.iter().filter(|s| s.open).count();
         if open < self.swarm.clients && (open == 0 || self.world.dice.once_in(3)) {
-            let person = self.world.dice.below(self.swarm.people);
             let label = format!("device{}", self.world.dice.below(4));
-            let (client, first) = LineClient::new(&format!("person{person}"), &label);
+            let (client, first) = if self.world.dice.once_in(self.swarm.guests) {
+                LineClient::guest(&format!("guest-{}", self.world.dice.below(3)), &label)
+            } else {
+                LineClient::new(&format!("person{}", self.world.dice.below(self.swarm.people)), &label)
+            };
             let wire = self.world.connect(());
             self.world.send(wire, first.as_bytes());
             self.by_wire.insert(wire, self.sessions.len());

@@ -2,7 +2,10 @@
 //! reach corners that no single mixture would.
 
 use super::dice::Dice;
-use lavina_core::{limits::Limits, settings::Settings};
+use lavina_core::{
+    limits::Limits,
+    settings::{Guests, Settings},
+};
 
 /// The settings of a run.
 #[derive(Clone, Debug)]
@@ -13,6 +16,8 @@ pub struct Swarm {
     pub settings: Settings,
     /// Accounts that log in.
     pub people: usize,
+    /// One connection in so many is a guest's; zero: none.
+    pub guests: usize,
     /// Connections that there are at most at once.
     pub clients: usize,
     /// Rooms that they talk in.
@@ -54,8 +59,15 @@ impl Swarm {
         let shards = dice.pick(&[4, 16]);
         Swarm {
             workers,
-            settings: Settings { shards, limits, open_registration: true, ..Settings::default() },
+            settings: Settings {
+                shards,
+                limits,
+                guests: Guests::Named,
+                open_registration: true,
+                ..Settings::default()
+            },
             people: 2 + dice.below(5),
+            guests: dice.pick(&[0, 2, 4]),
             clients: 2 + dice.below(8),
             rooms: 1 + dice.below(3),
             steps: 600 + dice.below(1_500),
