@@ -315,3 +315,46 @@ impl LineClient {
         self.fed.push((pos, shown));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    fn hears(lines: &[&str]) -> bool {
+        let (mut client, _) = LineClient::new("ann", "phone");
+        client.open.extend([(2, "say".to_owned()), (3, "say".to_owned()), (4, "say".to_owned())]);
+        client.names.insert("room0".to_owned(), 0xa);
+        client.said.insert(4, (0xa, 1));
+        catch_unwind(AssertUnwindSafe(|| {
+            for line in lines {
+                client.receive(format!("{line}\n").as_bytes(), 1);
+            }
+        }))
+        .is_ok()
+    }
+
+    #[test]
+    fn a_client_sees_what_no_server_may_do() {
+        let start = ["hello ann", "at a 3 room0"];
+        let good =
+            [&start[..], &["ev a 4 3 bob said hi", "ok 2 pong", "own 3 a 5 4 ann said ho", "no 4 Busy"]];
+        assert!(hears(&good.concat()));
+        for bad in [
+            &["ev a 5 4 bob said a gap"][..],
+            &["ev a 4 3 bob said once", "ev a 4 3 bob said once"],
+            &["ev b 4 3 bob said elsewhere"],
+            &["ok 3 pong", "ok 2 pong"],
+            &["ok 2 pong", "ok 2 pong"],
+            &["ok 9 pong"],
+            &["fed 5 bob b 1 0 bob said a", "fed 4 bob b 2 1 bob said b"],
+            &["ok 2 history\ta 2 1 bob said a\ta 1 0 bob said b"],
+            &["no 4 NotMember"],
+            &["ev a 4 3 bob member ann left", "ev a 5 4 bob said after it"],
+            &["bye drain", "ev a 4 3 bob said late"],
+            &["hello bob"],
+        ] {
+            assert!(!hears(&[&start[..], bad].concat()), "not noticed: {bad:?}");
+        }
+    }
+}

@@ -10,23 +10,54 @@ use lavina_core::{
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A room's log, as shown.
-type Log = Vec<Shown>;
+pub type Log = Vec<Shown>;
+
+/// What is stored at the end of a run.
+pub struct Stored {
+    /// Accounts by name.
+    pub accounts: BTreeMap<String, AccountId>,
+    /// The logs of all rooms that anybody saw or that there are.
+    pub logs: BTreeMap<u64, Log>,
+    /// The feeds of the accounts.
+    pub feeds: BTreeMap<String, Vec<(u64, Shown)>>,
+}
 
 /// All checks. Says how many entries there are.
 pub fn all(run: &Run) -> usize {
-    let accounts = accounts(run);
-    let logs = logs(run, &accounts);
-    for (room, log) in &logs {
+    let stored = Stored::read(run);
+    against(run, &stored);
+    stored.logs.values().map(Vec::len).sum()
+}
+
+/// Checks what people saw against what is stored.
+pub fn against(run: &Run, stored: &Stored) {
+    let Stored { accounts, logs, feeds } = stored;
+    for (room, log) in logs {
         chain(*room, log);
     }
-    once(&logs);
+    once(logs);
     for session in &run.sessions {
-        stored(session, &logs);
-        allowed(session, &logs);
+        is_stored(session, logs);
+        allowed(session, logs);
     }
-    complete(run, &logs);
-    feeds(run, &accounts, &logs);
-    logs.values().map(Vec::len).sum()
+    complete(run, logs);
+    for (name, account) in accounts {
+        in_feed(run, name, *account, stored);
+        let feed = feeds.get(name).map(Vec::as_slice).unwrap_or_default();
+        for session in run.sessions.iter().filter(|s| s.client.name == *name) {
+            shown_feed(run, session, feed);
+        }
+    }
+}
+
+impl Stored {
+    /// Reads everything.
+    pub fn read(run: &Run) -> Stored {
+        let accounts = accounts(run);
+        let logs = logs(run, &accounts);
+        let feeds = accounts.iter().map(|(name, id)| (name.clone(), feed(run, *id))).collect();
+        Stored { accounts, logs, feeds }
+    }
 }
 
 fn everything() -> Range {
@@ -94,7 +125,7 @@ fn once(logs: &BTreeMap<u64, Log>) {
 }
 
 /// Whatever was shown is stored, the same to everybody.
-fn stored(session: &Session, logs: &BTreeMap<u64, Log>) {
+fn is_stored(session: &Session, logs: &BTreeMap<u64, Log>) {
     let lasting = |s: &&Shown| !RoomId(s.room).is_transient();
     for shown in session.client.shown.iter().filter(lasting) {
         let log = &logs[&shown.room];
@@ -156,29 +187,29 @@ fn complete(run: &Run, logs: &BTreeMap<u64, Log>) {
     }
 }
 
-/// Each dialog entry is in both feeds, once, and was shown to whoever was there.
-fn feeds(run: &Run, accounts: &BTreeMap<String, AccountId>, logs: &BTreeMap<u64, Log>) {
+fn feed(run: &Run, account: AccountId) -> Vec<(u64, Shown)> {
+    let page = run.world.disk.view(&Read::Feed { account, with: None, range: everything() });
+    let Page::Feed(stretch) = page else { panic!("feed: {page:?}") };
+    stretch.entries.iter().map(|(pos, e)| (pos.0, Shown::of(&text_of(e)))).collect()
+}
+
+/// Each dialog entry is in the feeds of both, once.
+fn in_feed(run: &Run, name: &str, account: AccountId, stored: &Stored) {
+    let feed = stored.feeds.get(name).map(Vec::as_slice).unwrap_or_default();
+    let places: BTreeSet<(u64, u64)> = feed.iter().map(|(_, e)| (e.room, e.pos)).collect();
+    assert_eq!(places.len(), feed.len(), "an entry is twice in the feed of {name}");
     let shards = run.shards();
-    for (name, account) in accounts {
-        let page = run.world.disk.view(&Read::Feed { account: *account, with: None, range: everything() });
-        let Page::Feed(stretch) = page else { panic!("feed: {page:?}") };
-        let feed: Vec<(u64, Shown)> =
-            stretch.entries.iter().map(|(pos, e)| (pos.0, Shown::of(&text_of(e)))).collect();
-        let places: BTreeSet<(u64, u64)> = feed.iter().map(|(_, e)| (e.room, e.pos)).collect();
-        assert_eq!(places.len(), feed.len(), "an entry is twice in the feed of {name}");
-        let dialogs: BTreeSet<u64> =
-            accounts.values().map(|b| RoomId::dialog(*account, *b, shards).0).collect();
-        for room in dialogs {
-            for entry in logs[&room].iter().filter(|e| e.token().is_some()) {
-                assert!(places.contains(&(entry.room, entry.pos)), "{entry:?} is not in the feed of {name}");
-            }
-        }
-        for session in run.sessions.iter().filter(|s| s.client.name == *name) {
-            shown_feed(run, session, &feed);
-        }
+    let dialogs: BTreeSet<u64> =
+        stored.accounts.values().map(|b| RoomId::dialog(account, *b, shards).0).collect();
+    for entry in dialogs.iter().filter_map(|d| stored.logs.get(d)).flatten() {
+        assert!(
+            entry.token().is_none() || places.contains(&(entry.room, entry.pos)),
+            "{entry:?} is not in the feed of {name}"
+        );
     }
 }
 
+/// Whoever is there was shown its feed since, and nothing else.
 fn shown_feed(run: &Run, session: &Session, feed: &[(u64, Shown)]) {
     let name = &session.client.name;
     // A dialog with a guest is in memory only.
@@ -197,5 +228,113 @@ fn shown_feed(run: &Run, session: &Session, feed: &[(u64, Shown)]) {
             said <= hello || seen.contains(pos),
             "{name} is there since {hello} and was not shown {entry:?} of {said}"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! A checker that finds nothing proves nothing: each of these is a fault that it must see.
+
+    use super::*;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    fn finds(fault: &str, spoil: impl FnOnce(&mut Run, &mut Stored) -> bool) {
+        let mut run = Run::quiet(7);
+        let mut stored = Stored::read(&run);
+        against(&run, &stored);
+        assert!(spoil(&mut run, &mut stored), "{fault}: the run has nothing to spoil");
+        let found = catch_unwind(AssertUnwindSafe(|| against(&run, &stored))).is_err();
+        assert!(found, "not found: {fault}");
+    }
+
+    /// A session that is attached somewhere, with a room that has entries.
+    fn attached(run: &mut Run) -> Option<(&mut Session, u64)> {
+        let there = |s: &&mut Session| s.open && s.client.attached.values().any(|pos| *pos > 0);
+        let session = run.sessions.iter_mut().find(there)?;
+        let room = *session.client.attached.keys().next()?;
+        Some((session, room))
+    }
+
+    #[test]
+    fn what_people_saw_and_is_not_stored() {
+        finds("another text", |run, _| {
+            let shown = run.sessions.iter_mut().find_map(|s| s.client.shown.last_mut());
+            shown.map(|s| s.what.push('x')).is_some()
+        });
+        finds("an entry that is lost", |run, stored| {
+            let seen = run.sessions.iter().find_map(|s| s.client.live.last()).cloned();
+            let log = seen.as_ref().and_then(|seen| stored.logs.get_mut(&seen.room));
+            log.zip(seen).map(|(log, seen)| log.retain(|e| *e != seen)).is_some()
+        });
+        finds("a gap in a log", |_, stored| {
+            let log = stored.logs.values_mut().find(|log| log.len() > 2);
+            log.map(|log| log.remove(1)).is_some()
+        });
+        finds("a word stored twice", |_, stored| {
+            let log = stored.logs.values_mut().find(|log| log.last().is_some_and(|e| e.token().is_some()));
+            let Some(log) = log else { return false };
+            let last = log.last().cloned();
+            let twice = last.map(|l| Shown { pos: l.pos + 1, prev: l.pos, ..l });
+            log.extend(twice);
+            true
+        });
+    }
+
+    #[test]
+    fn what_people_must_not_see_and_what_they_missed() {
+        finds("an entry for somebody outside", |run, stored| {
+            let inside = |name: &str, log: &Log| {
+                log.iter().any(|e| e.member().is_some_and(|(who, how)| who == name && how == "joined"))
+            };
+            for session in &mut run.sessions {
+                let name = session.client.name.clone();
+                let entry = stored.logs.values().find(|log| !log.is_empty() && !inside(&name, log));
+                if let Some(entry) = entry.and_then(|log| log.last()) {
+                    session.client.live.push(entry.clone());
+                    return true;
+                }
+            }
+            false
+        });
+        finds("a missed entry", |run, _| {
+            let Some((session, room)) = attached(run) else { return false };
+            session.client.attached.entry(room).and_modify(|pos| *pos -= 1);
+            true
+        });
+        finds("a member who is not attached", |run, _| {
+            let Some((session, room)) = attached(run) else { return false };
+            session.client.attached.remove(&room).is_some()
+        });
+        finds("a request without an answer", |run, _| {
+            let Some((session, _)) = attached(run) else { return false };
+            session.client.open.insert(99, "say".to_owned()).is_none()
+        });
+    }
+
+    #[test]
+    fn what_is_wrong_with_feeds() {
+        finds("a dialog entry that is in no feed", |_, stored| {
+            stored.feeds.values_mut().find_map(Vec::pop).is_some()
+        });
+        finds("one that is there twice", |_, stored| {
+            let feed = stored.feeds.values_mut().find(|f| !f.is_empty());
+            let Some(feed) = feed else { return false };
+            let again = feed.last().map(|(pos, e)| (pos + 1, e.clone()));
+            feed.extend(again);
+            true
+        });
+        finds("one that was shown elsewhere", |run, _| {
+            let fed = run.sessions.iter_mut().find_map(|s| s.client.fed.last_mut());
+            fed.map(|f| f.1.what.push('x')).is_some()
+        });
+        finds("one that was not shown", |run, stored| {
+            let Some(session) = run.sessions.iter_mut().find(|s| s.open && !s.client.fed.is_empty()) else {
+                return false;
+            };
+            session.client.hello = Some(0);
+            let name = session.client.name.clone();
+            session.client.fed.clear();
+            stored.feeds.get(&name).is_some_and(|f| !f.is_empty())
+        });
     }
 }

@@ -125,6 +125,17 @@ impl Run {
         }
     }
 
+    /// A run without faults under roomy limits, at its end.
+    #[cfg(test)]
+    pub fn quiet(seed: u64) -> Run {
+        let mut dice = Dice::new(seed);
+        let swarm = Swarm::quiet(&mut dice);
+        let mut run = Run::new(swarm, dice);
+        run.act();
+        run.settle();
+        run
+    }
+
     fn act(&mut self) {
         while self.world.step < self.swarm.steps {
             let dice = &mut self.world.dice;

@@ -39,6 +39,14 @@ pub struct Swarm {
 }
 
 impl Swarm {
+    /// No faults, and limits that nobody reaches.
+    #[cfg(test)]
+    pub fn quiet(dice: &mut Dice) -> Swarm {
+        let mut swarm = Swarm::draw(dice, 2);
+        swarm.settings.limits = Limits { connections_per_address: 0, ..Limits::SMALL };
+        Swarm { cut: 0, stall: 0, crash: 0, fail: 0, steps: 1_500, people: 3, clients: 6, ..swarm }
+    }
+
     /// The settings that a seed draws.
     pub fn draw(dice: &mut Dice, workers: u8) -> Swarm {
         let big = Limits::SMALL;
