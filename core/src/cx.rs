@@ -256,7 +256,8 @@ impl<'a, P: Projection> Cx<'a, P> {
         self.effects.push(Effect::Presence(presence));
     }
 
-    /// The session's presence in one room, where it differs from the general one.
+    /// The session's presence in one room, where it differs from the general one. Before [`Cx::attach`] it
+    /// is what the session is shown with from the first moment.
     pub fn room_presence(&mut self, room: RoomId, presence: Presence) {
         self.effects.push(Effect::RoomPresence(room, presence));
     }

@@ -33,7 +33,7 @@ pub(super) fn bind(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
         };
         let label = Str::new(jid.resource().unwrap_or_default());
         let full = jid.to_string();
-        session.set_bound(jid, blocked);
+        session.set_bound(jid, &me, blocked);
         session.iq_result(&iq, cx, |w| {
             w.start_ns("bind", ns::BIND).leaf("jid", &full).end();
         });

@@ -2,7 +2,7 @@
 //! capabilities hash in the stream features (XEP-0115) and the tests derive.
 
 use crate::session::Cx;
-use crate::xmpp::address::Place;
+use crate::xmpp::address::{Place, ROOMS};
 use crate::xmpp::caps::{Identity, Info};
 use crate::xmpp::error::{StanzaCondition, StanzaError};
 use crate::xmpp::iq::Iq;
@@ -94,17 +94,23 @@ pub(super) fn info(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
     }
 }
 
-/// What else there is to discover at an address: nothing, as long as the server has no services.
+/// What else there is to discover at an address: at the server, the service of rooms.
 pub(super) fn items(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
     if iq.payload().attr("node").is_some() {
         return session.iq_error(&iq, &StanzaCondition::ItemNotFound.into(), cx);
     }
+    let rooms = (iq.place == Place::Server).then(|| format!("{ROOMS}{}", cx.core_settings().domain));
     session.iq_result(&iq, cx, |w| {
-        w.empty_ns("query", ns::DISCO_ITEMS);
+        w.start_ns("query", ns::DISCO_ITEMS);
+        if let Some(rooms) = &rooms {
+            w.start("item").attr("jid", rooms).attr("name", "Rooms").end();
+        }
+        w.end();
     });
 }
 
-fn answer_info(session: &mut Xmpp, iq: &Iq, info: &Info, cx: &mut Cx<'_>) {
+/// Answers with what an entity is.
+pub(super) fn answer_info(session: &mut Xmpp, iq: &Iq, info: &Info, cx: &mut Cx<'_>) {
     session.iq_result(iq, cx, |w| {
         w.start_ns("query", ns::DISCO_INFO).opt_attr("node", iq.payload().attr("node"));
         for identity in &info.identities {
@@ -113,6 +119,9 @@ fn answer_info(session: &mut Xmpp, iq: &Iq, info: &Info, cx: &mut Cx<'_>) {
         }
         for feature in &info.features {
             w.start("feature").attr("var", feature).end();
+        }
+        for form in &info.forms {
+            form.write(w);
         }
         w.end();
     });

@@ -44,6 +44,17 @@ impl Form {
         Form { kind: text(x, "type"), fields: fields.collect() }
     }
 
+    /// Writes it as an `<x/>`.
+    pub fn write(&self, out: &mut Writer<'_>) {
+        out.start_ns("x", ns::DATA_FORMS).attr("type", &self.kind);
+        let mut form = FormWriter { out };
+        for field in &self.fields {
+            let values: Vec<&str> = field.values.iter().map(String::as_str).collect();
+            form.field(&field.var, &field.kind, "", &values);
+        }
+        form.end();
+    }
+
     /// Whether it was filled in and sent.
     pub fn is_submit(&self) -> bool {
         self.kind == "submit"

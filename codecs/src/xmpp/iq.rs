@@ -8,7 +8,7 @@ use crate::xmpp::ns;
 use crate::xmpp::session::Xmpp;
 use crate::xmpp::writer::Writer;
 use crate::xmpp::xml::Element;
-use crate::xmpp::{bind, blocking, carbons, disco, private, query, register, roster, vcard};
+use crate::xmpp::{bind, blocking, carbons, disco, muc, private, query, register, roster, vcard};
 use lavina_core::outbox::Slot;
 
 /// A request that was received and has to be answered once.
@@ -72,7 +72,10 @@ pub(super) const HANDLERS: &[Handler] = &[
     row(ns::ROSTER, "query", OWN, roster::query),
     row(ns::DISCO_INFO, "query", OWN | OTHER | SERVER, disco::info),
     row(ns::DISCO_ITEMS, "query", OWN | SERVER, disco::items),
+    row(ns::DISCO_INFO, "query", ROOMS | ROOM, muc::info),
+    row(ns::DISCO_ITEMS, "query", ROOMS | ROOM, muc::items),
     row(ns::PING, "ping", OWN | SERVER | ROOMS, query::ping),
+    row(ns::PING, "ping", ROOM, muc::ping),
     row(ns::VERSION, "query", SERVER, query::version),
     row(ns::TIME, "time", SERVER, query::time),
     row(ns::LAST, "query", OWN | OTHER | SERVER, query::last),

@@ -15,7 +15,7 @@ use crate::xmpp::writer::Writer;
 use crate::xmpp::xml::Element;
 use lavina_core::command::{Act, Command, EntityId, Target};
 use lavina_core::event::{Event, Kind, Message, What};
-use lavina_core::ids::{Label, MsgId, Pos};
+use lavina_core::ids::{Label, MsgId, OnceKey, Pos};
 use lavina_core::name::{User, UserName};
 use lavina_core::outbox::Slot;
 use lavina_core::refusal::Refusal;
@@ -56,15 +56,14 @@ impl Xmpp {
         };
         let refused = match place {
             Place::User(name, resource) => return self.message_to(slot, stanza, name, resource, cx),
+            Place::Room(name, nick) => return self.message_to_room(slot, stanza, name, nick, cx),
             Place::Elsewhere => StanzaCondition::RemoteServerNotFound,
-            Place::Server | Place::Rooms | Place::Room(..) | Place::Nobody => {
-                StanzaCondition::ServiceUnavailable
-            }
+            Place::Server | Place::Rooms | Place::Nobody => StanzaCondition::ServiceUnavailable,
         };
         self.message_error(slot, &stanza, &refused.into(), cx);
     }
 
-    fn message_to(
+    pub(super) fn message_to(
         &mut self,
         slot: Slot,
         mut stanza: Element,
@@ -95,11 +94,7 @@ impl Xmpp {
             let error = StanzaError::new(StanzaCondition::PolicyViolation, "this message is too long");
             return self.message_error(slot, &stanza, &error, cx);
         }
-        let once = stanza
-            .child("origin-id", ns::STANZA_ID)
-            .and_then(|o| o.attr("id"))
-            .filter(|id| id.len() >= MIN_ORIGIN_ID)
-            .and_then(|id| cx.once_key(id, &bytes));
+        let once = once_of(&stanza, &bytes, cx);
         let message = Message {
             body,
             kind,
@@ -248,6 +243,12 @@ impl Xmpp {
             None => self.bare().to_owned(),
         }
     }
+}
+
+/// What makes a retry the same message: the client's own id of it, unless that is a counter, and the content.
+pub(super) fn once_of(stanza: &Element, fragment: &[u8], cx: &Cx<'_>) -> Option<OnceKey> {
+    let id = stanza.child("origin-id", ns::STANZA_ID)?.attr("id")?;
+    cx.once_key(id, fragment).filter(|_| id.len() >= MIN_ORIGIN_ID)
 }
 
 fn say(me: &User, with: &User, message: Message) -> Act {

@@ -19,6 +19,7 @@ mod iq;
 pub mod jid;
 mod login;
 mod message;
+mod muc;
 pub mod ns;
 mod offline;
 mod presence;

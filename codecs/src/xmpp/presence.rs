@@ -80,6 +80,7 @@ impl Xmpp {
 
     /// The session is no longer available, by its own word (`stanza`) or its end.
     pub(super) fn unavailable(&mut self, stanza: Option<&Element>, cx: &mut Cx<'_>) {
+        self.leave_rooms(cx);
         let Some(bound) = &mut self.bound else { return };
         let directed = std::mem::take(&mut bound.directed);
         if bound.available.take().is_none() && directed.is_empty() {
@@ -117,6 +118,7 @@ impl Xmpp {
         match (step, place(to, &domain)) {
             (Some(step), place) => self.subscription(stanza, step, &to.bare(), place, cx),
             (None, Place::User(name, resource)) => self.directed(stanza, name, resource, cx),
+            (None, Place::Room(name, nick)) => self.room_presence(stanza, name, nick, cx),
             (None, Place::Server) => {}
             (None, Place::Elsewhere) => {
                 self.presence_error(&stanza, &StanzaCondition::RemoteServerNotFound.into(), cx);
@@ -167,7 +169,7 @@ impl Xmpp {
         }
     }
 
-    fn presence_error(&mut self, stanza: &Element, error: &StanzaError, cx: &mut Cx<'_>) {
+    pub(super) fn presence_error(&mut self, stanza: &Element, error: &StanzaError, cx: &mut Cx<'_>) {
         if stanza.attr("type") == Some("error") {
             return;
         }

@@ -12,6 +12,7 @@ use crate::xmpp::error::{StanzaError, StreamCondition};
 use crate::xmpp::iq::Iq;
 use crate::xmpp::jid::Jid;
 use crate::xmpp::login::Login;
+use crate::xmpp::muc::{self, Rooms};
 use crate::xmpp::sm_session::Sm;
 use crate::xmpp::stream::Stream;
 use crate::xmpp::writer::{Writer, escape_attr};
@@ -30,6 +31,9 @@ use std::sync::Arc;
 
 /// The hole that takes the session's full address, escaped.
 pub const HOLE_TO: Hole = Hole(0);
+
+/// The hole that takes the account's nick in rooms, escaped.
+pub const HOLE_NICK: Hole = Hole(1);
 
 /// The timer that looks after idle connections.
 pub(super) const TIMER_IDLE: u8 = 0;
@@ -70,6 +74,12 @@ pub struct Bound {
     pub live_from: Option<Pos>,
     /// Accounts that got presence directed at them, to be told when it ends.
     pub directed: BTreeMap<UserName, AccountId>,
+    /// Where it sits in rooms.
+    pub(super) rooms: Rooms,
+    /// The account's nick in rooms, escaped for an attribute.
+    pub nick: Vec<u8>,
+    /// The client keeps its rooms as bookmarks: what it joins it stays a member of until it takes the bookmark away.
+    pub bookmarks: bool,
     /// Accounts looked up lately.
     known: Vec<User>,
     /// Bytes came in since the timer was set.
@@ -152,14 +162,16 @@ impl Xmpp {
                     self.outcome(req, Outcome::Event { event, attached: false }, cx);
                 }
             }
-            Seen::About { .. } | Seen::Room => {}
+            Seen::About { .. } => self.standing_changed(event, cx),
+            Seen::Room => {}
         }
     }
 
     /// A live signal for this session alone.
     pub fn seen_live(&mut self, live: &Arc<Live>, own: Option<ReqId>, cx: &mut Cx<'_>) {
-        if let Some(req) = own {
-            self.outcome(req, Outcome::Live(live), cx);
+        match own {
+            Some(req) => self.outcome(req, Outcome::Live(live), cx),
+            None => self.live_about(live, cx),
         }
     }
 
@@ -200,7 +212,8 @@ impl Xmpp {
                 let text = "you read too slowly; log in again, the archive has what you missed";
                 self.end(StreamCondition::PolicyViolation, text, Reason::Limit("output"), cx);
             }
-            Wake::Attached { .. } | Wake::Timer(_) | Wake::Secured | Wake::Settings => {}
+            Wake::Attached { room, replay } => self.attached(room, replay, cx),
+            Wake::Timer(_) | Wake::Secured | Wake::Settings => {}
         }
     }
 
@@ -214,18 +227,20 @@ impl Xmpp {
 
     /// Encodes what happened in a room.
     pub fn encode(
-        _class: WireClass,
-        _name: Option<&RoomName>,
-        _shown: Shown<'_>,
-        _settings: &Settings,
-        _out: &mut Pieces,
+        class: WireClass,
+        name: Option<&RoomName>,
+        shown: Shown<'_>,
+        settings: &Settings,
+        out: &mut Pieces,
     ) {
+        muc::encode(class, name, shown, settings, out);
     }
 
     /// What fills a hole.
     pub fn hole(&self, hole: Hole) -> &[u8] {
         match (&self.bound, hole) {
             (Some(bound), HOLE_TO) => &bound.attr,
+            (Some(bound), HOLE_NICK) => &bound.nick,
             _ => &[],
         }
     }
@@ -356,9 +371,10 @@ impl Xmpp {
     }
 
     /// Binds a resource.
-    pub(super) fn set_bound(&mut self, jid: Jid, blocked: Vec<Str>) {
-        let mut attr = Vec::new();
+    pub(super) fn set_bound(&mut self, jid: Jid, me: &User, blocked: Vec<Str>) {
+        let (mut attr, mut nick) = (Vec::new(), Vec::new());
         escape_attr(jid.as_str(), &mut attr);
+        escape_attr(&address::resource_of(me.name.as_str()), &mut nick);
         self.login = None;
         self.bound = Some(Box::new(Bound {
             jid,
@@ -372,6 +388,9 @@ impl Xmpp {
             fed: None,
             live_from: None,
             directed: BTreeMap::new(),
+            rooms: Rooms::default(),
+            nick,
+            bookmarks: false,
             known: Vec::new(),
             heard: false,
             asked: false,
@@ -420,11 +439,9 @@ impl Xmpp {
             Notice::Blocked { add, remove, all } => self.blocked(add, remove, *all, cx),
             Notice::Signal(signal) => self.signalled(signal, cx),
             Notice::Revoked(revoked) => self.revoked(*revoked, cx),
-            Notice::Attrs { .. }
-            | Notice::Membership { .. }
-            | Notice::Destroyed { .. }
-            | Notice::Read { .. }
-            | Notice::Respelled(_) => {}
+            Notice::Destroyed { room, .. } => self.drop_seat(*room),
+            Notice::Attrs { .. } | Notice::Membership { .. } | Notice::Read { .. } | Notice::Respelled(_) => {
+            }
         }
     }
 }

@@ -1,9 +1,6 @@
 //! Carrying out what projections want.
 
-use super::{
-    Edge,
-    session::{Attachment, Pending},
-};
+use super::{Edge, session::Pending};
 use crate::{
     command::{Act, Command, EntityId},
     cx::Effect,
@@ -49,9 +46,12 @@ impl<P: Projection> Edge<P> {
             Effect::Subscribe(label) => self.subscribe(slot, label, post),
             Effect::Presence(p) => self.set_presence(slot, p, post),
             Effect::RoomPresence(room, p) => {
-                if let Some(a) = self.sessions.get_mut(slot).and_then(|s| s.core.rooms.get_mut(&room)) {
-                    a.presence = Some(p);
-                    self.show_in_room(slot, room, 0, post);
+                if let Some(s) = self.sessions.get_mut(slot) {
+                    let attachment = s.core.rooms.entry(room).or_default();
+                    attachment.presence = Some(p);
+                    if attachment.place.is_some() {
+                        self.show_in_room(slot, room, 0, post);
+                    }
                 }
             }
             Effect::Attach { room, since } => self.ask_attach(slot, room, since, post),
@@ -118,11 +118,13 @@ impl<P: Projection> Edge<P> {
         if s.core.rooms.get(&room).is_some_and(|a| a.place.is_some()) {
             return;
         }
-        if s.core.rooms.len() >= limits.rooms_per_session {
+        let others = s.core.rooms.len() - usize::from(s.core.rooms.contains_key(&room));
+        if others >= limits.rooms_per_session {
+            s.core.rooms.remove(&room);
             self.call(slot, |p, cx| p.wake(Wake::Attached { room, replay: Err(Refusal::TooMany) }, cx));
             return;
         }
-        s.core.rooms.insert(room, Attachment::default());
+        s.core.rooms.entry(room).or_default();
         let who = Box::new(Attacher { session: s.core.me, user, presence: s.core.presence_in(room) });
         post.send_to_shard(room.shard(shards), Mail::Attach { room, since, who });
     }

@@ -144,3 +144,19 @@ impl Server {
 }
 
 pub const HEAD: &str = "<?xml version='1.0'?><stream:stream to='localhost' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>";
+
+impl Server {
+    /// A client that is registered and available.
+    pub fn online(&mut self, user: &str) -> ConnId {
+        self.register(user);
+        let c = self.login(user, "r");
+        self.send(c, "<presence/>");
+        self.read(c);
+        c
+    }
+
+    /// Joins a room under the account's own name.
+    pub fn join(&mut self, c: ConnId, room: &str, nick: &str) -> String {
+        self.send(c, &format!("<presence to='{room}@rooms.localhost/{nick}'><x xmlns='http://jabber.org/protocol/muc'/></presence>"))
+    }
+}

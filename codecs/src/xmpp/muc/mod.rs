@@ -1,0 +1,174 @@
+//! Rooms (XEP-0045): a session's seats in them, and what it is told of its own standing.
+//!
+//! A room belongs to the core; here is only how a session sits in it. One's nick is one's account, so nobody can sit
+//! under another's name. Coming in is one step: [`enter`] joins, reads what was said lately and attaches from there, so
+//! that occupants, the own presence, history and subject are written in one go and live stanzas follow without a gap.
+
+mod disco;
+mod enter;
+mod show;
+mod speak;
+
+pub(super) use disco::{info, items};
+pub(super) use show::encode;
+
+use crate::session::Cx;
+use crate::xmpp::error::StanzaCondition;
+use crate::xmpp::iq::Iq;
+use crate::xmpp::session::Xmpp;
+use enter::Entering;
+use lavina_core::command::{Act, Command, EntityId};
+use lavina_core::event::{Event, Live, LiveWhat, What};
+use lavina_core::ids::RoomId;
+use lavina_core::name::RoomName;
+use lavina_core::policy::{Levels, Membership, Standing};
+use lavina_core::presence::Presence;
+use lavina_core::projection::Pieces;
+use lavina_core::query::{Query, Value};
+use lavina_core::text::Str;
+use show::{Extra, Occupant, Show, nick_of};
+use std::collections::BTreeMap;
+
+/// The rooms that a session sits in, or is coming into.
+#[derive(Default)]
+pub struct Rooms {
+    seats: BTreeMap<RoomId, Seat>,
+    names: BTreeMap<RoomName, RoomId>,
+}
+
+/// A session's place in a room.
+pub(super) struct Seat {
+    /// The room.
+    pub name: RoomName,
+    /// The nick it asked for.
+    asked: Str,
+    /// Its presence there.
+    presence: Presence,
+    /// Its account's standing.
+    standing: Standing,
+    /// The room's levels when that was told.
+    levels: Levels,
+    /// Coming in is under way.
+    entering: Option<Box<Entering>>,
+    /// The core will tell of the arrival that was shown already.
+    arriving: bool,
+}
+
+impl Rooms {
+    pub(super) fn named(&self, name: &RoomName) -> Option<RoomId> {
+        self.names.get(name).copied()
+    }
+
+    fn put(&mut self, room: RoomId, seat: Seat) {
+        self.names.insert(seat.name.clone(), room);
+        self.seats.insert(room, seat);
+    }
+
+    fn take(&mut self, room: RoomId) -> Option<Seat> {
+        let seat = self.seats.remove(&room)?;
+        self.names.remove(&seat.name);
+        Some(seat)
+    }
+}
+
+impl Xmpp {
+    /// The room of that name in which the session sits.
+    pub(super) fn seat(&self, name: &RoomName) -> Option<RoomId> {
+        self.bound.as_ref().and_then(|b| b.rooms.named(name))
+    }
+
+    /// Writes a room's stanzas to this session alone.
+    pub(super) fn tell(
+        &mut self,
+        name: &RoomName,
+        cx: &mut Cx<'_>,
+        build: impl FnOnce(&Show<'_>, &mut Pieces),
+    ) {
+        let mut pieces = Pieces::default();
+        build(&Show::new(name, cx.settings()), &mut pieces);
+        if !pieces.is_empty() {
+            cx.outbox().write_pieces(&pieces, |hole| self.hole(hole));
+            self.ask_for_ack(cx);
+        }
+    }
+
+    /// An entry about the session's own account that another made, or another session of it.
+    pub(super) fn standing_changed(&mut self, event: &Event, cx: &mut Cx<'_>) {
+        let Some(seat) = self.bound.as_mut().and_then(|b| b.rooms.seats.get_mut(&event.room)) else { return };
+        let What::Member(change) = &event.what else { return };
+        (seat.standing, seat.levels) = (change.after, change.levels);
+        let (name, presence) = (seat.name.clone(), seat.presence.clone());
+        self.tell(&name, cx, |show, out| show.event(event, Some(&presence), true, out));
+        if change.after.membership != Membership::Joined {
+            self.drop_seat(event.room);
+        }
+    }
+
+    /// A live signal about the session's own account.
+    pub(super) fn live_about(&mut self, live: &Live, cx: &mut Cx<'_>) {
+        let Some(seat) = self.bound.as_mut().and_then(|b| b.rooms.seats.get_mut(&live.room)) else { return };
+        let LiveWhat::Here { standing, levels, .. } = &live.what else { return };
+        (seat.standing, seat.levels) = (*standing, *levels);
+        if std::mem::take(&mut seat.arriving) {
+            return;
+        }
+        let name = seat.name.clone();
+        self.tell(&name, cx, |show, out| show.live(live, true, out));
+    }
+
+    /// The room is no more, or the account no longer in it.
+    pub(super) fn drop_seat(&mut self, room: RoomId) {
+        if let Some(bound) = &mut self.bound {
+            bound.rooms.take(room);
+        }
+    }
+
+    /// The session leaves the room by its own word. The account stays a member, unless it has no bookmarks to say so:
+    /// then it leaves with its last session.
+    fn leave_room(&mut self, room: RoomId, cx: &mut Cx<'_>) {
+        let Some(me) = cx.user().cloned() else { return };
+        let Some(seat) = self.bound.as_mut().and_then(|b| b.rooms.take(room)) else { return };
+        let who = Occupant { room, user: &me, standing: seat.standing, levels: seat.levels };
+        self.tell(&seat.name, cx, |show, out| {
+            show.presence(who, None, Extra { codes: &[110], ..Extra::default() }, out);
+        });
+        cx.detach(room);
+        if self.bound.as_ref().is_some_and(|b| b.bookmarks) {
+            return;
+        }
+        self.ask(Query::Room(room), cx, move |session, reply, cx| {
+            let Ok(Value::Room(view)) = reply else { return };
+            let joined = |s: Standing| s.membership == Membership::Joined;
+            let member = view.members.get(&me.id).is_some_and(|m| joined(m.standing));
+            if member && !view.here.contains_key(&me.id) {
+                let act = Act::Leave { reason: None, quit: false, same: 0 };
+                let command = Command::by(&me, EntityId::Room(room), act);
+                session.command(command, false, cx, |_, _, _| {});
+            }
+        });
+    }
+
+    /// The session is no longer available: it sits in no room any more.
+    pub(super) fn leave_rooms(&mut self, cx: &mut Cx<'_>) {
+        let Some(bound) = &mut self.bound else { return };
+        for room in std::mem::take(&mut bound.rooms).seats.into_keys() {
+            cx.detach(room);
+        }
+    }
+}
+
+/// Am I still there (XEP-0410)? Answered without asking anybody.
+pub(super) fn ping(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
+    let crate::xmpp::address::Place::Room(name, nick) = iq.place.clone() else { return };
+    let seat = session.bound.as_ref().and_then(|b| b.rooms.seats.get(&b.rooms.named(&name)?));
+    let Some(seat) = seat else {
+        return session.iq_error(&iq, &StanzaCondition::NotAcceptable.into(), cx);
+    };
+    let own = cx.user().map(nick_of);
+    match nick {
+        Some(nick) if Some(nick.as_str()) != own.as_deref() && nick != seat.asked => {
+            session.iq_error(&iq, &StanzaCondition::ServiceUnavailable.into(), cx);
+        }
+        _ => session.iq_result(&iq, cx, |_| {}),
+    }
+}

@@ -1,0 +1,126 @@
+//! Rooms over XMPP, through a whole worker with the memory store.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod server;
+
+use lavina_core::drive::{Drive, Input};
+use server::Server;
+
+/// The places of the parts in the text, to see their order.
+fn in_order(text: &str, parts: &[&str]) {
+    let mut at = 0;
+    for part in parts {
+        let found = text[at..].find(part);
+        assert!(found.is_some(), "no {part} after byte {at} of {text}");
+        at += found.unwrap() + part.len();
+    }
+}
+
+#[test]
+fn coming_in_speaking_and_leaving() {
+    let mut s = Server::new();
+    let (a, b) = (s.online("alice"), s.online("bob"));
+    let got = s.join(a, "lobby", "alice");
+    in_order(
+        &got,
+        &[
+            "<presence from='lobby@rooms.localhost/alice' to='alice@localhost/r'>",
+            "affiliation='owner' role='moderator' jid='alice@localhost'",
+            "<status code='110'/><status code='201'/>",
+            "<occupant-id",
+            "type='groupchat'><subject></subject></message>",
+        ],
+    );
+    let said = "<message to='lobby@rooms.localhost' type='groupchat' id='m1'><body>hello</body></message>";
+    let got = s.send(a, said);
+    let from_alice =
+        "<message from='lobby@rooms.localhost/alice' to='alice@localhost/r' type='groupchat' id='m1'>";
+    assert!(got.starts_with(from_alice) && got.contains("<stanza-id xmlns='urn:xmpp:sid:0'"), "{got}");
+    // Another nick than the account is not to be had; the history comes before the subject.
+    let got = s.join(b, "lobby", "robert");
+    in_order(
+        &got,
+        &[
+            "<presence from='lobby@rooms.localhost/alice' to='bob@localhost/r'>",
+            "<presence from='lobby@rooms.localhost/bob' to='bob@localhost/r'>",
+            "affiliation='none' role='participant'",
+            "<status code='110'/><status code='210'/>",
+            "<body>hello</body>",
+            "<delay xmlns='urn:xmpp:delay' from='lobby@rooms.localhost'",
+            "<subject>",
+        ],
+    );
+    assert_eq!(got.matches("code='110'").count(), 1, "{got}");
+    let got = s.read(a);
+    assert!(got.starts_with("<presence from='lobby@rooms.localhost/bob' to='alice@localhost/r'>"), "{got}");
+    assert_eq!(got.matches("<presence").count(), 1, "{got}");
+    let got = s.send(
+        b,
+        "<message to='lobby@rooms.localhost' type='groupchat' id='s'><subject>Tea</subject></message>",
+    );
+
+    assert!(got.contains("type='error'") && got.contains("forbidden"), "{got}");
+    s.send(a, "<message to='lobby@rooms.localhost' type='groupchat' id='s'><subject>Tea &amp; more</subject></message>");
+    assert!(s.read(b).contains("<subject>Tea &amp; more</subject>"));
+    s.read(a);
+    // Private messages are the dialog's.
+    s.send(a, "<message to='lobby@rooms.localhost/bob' type='chat' id='p'><body>psst</body></message>");
+    let got = s.read(b);
+    assert!(got.contains("from='alice@localhost/r'") && got.contains("psst"), "{got}");
+    let got = s.send(b, "<presence to='lobby@rooms.localhost/robert'><show>away</show></presence>");
+    assert!(got.contains("<show>away</show>") && got.contains("code='110'"), "{got}");
+    assert!(
+        s.read(a)
+            .contains("<presence from='lobby@rooms.localhost/bob' to='alice@localhost/r'><show>away</show>")
+    );
+    let got =
+        s.send(b, "<iq type='get' id='p' to='lobby@rooms.localhost/bob'><ping xmlns='urn:xmpp:ping'/></iq>");
+    assert!(got.contains("type='result'"), "{got}");
+    let got = s.send(b, "<presence to='lobby@rooms.localhost/bob' type='unavailable'/>");
+    assert!(got.contains("type='unavailable'") && got.contains("code='110'"), "{got}");
+    assert!(
+        s.read(a).contains(
+            "<presence from='lobby@rooms.localhost/bob' to='alice@localhost/r' type='unavailable'>"
+        )
+    );
+    let got =
+        s.send(b, "<iq type='get' id='p' to='lobby@rooms.localhost/bob'><ping xmlns='urn:xmpp:ping'/></iq>");
+    assert!(got.contains("not-acceptable"), "{got}");
+    let got = s.send(b, said);
+    assert!(got.contains("not-acceptable"), "{got}");
+}
+
+#[test]
+fn a_lost_connection_leaves() {
+    let mut s = Server::new();
+    let (a, b) = (s.online("alice"), s.online("bob"));
+    s.join(a, "lobby", "alice");
+    s.join(b, "lobby", "bob");
+    s.read(a);
+    s.worker.handle(s.now, Input::Closed(b));
+    s.drain();
+    let got = s.read(a);
+    assert!(got.contains("from='lobby@rooms.localhost/bob'") && got.contains("type='unavailable'"), "{got}");
+}
+
+#[test]
+fn rooms_are_found() {
+    let mut s = Server::new();
+    let a = s.online("alice");
+    s.join(a, "lobby", "alice");
+    let disco = |to: &str, what: &str| {
+        format!(
+            "<iq type='get' id='d' to='{to}'><query xmlns='http://jabber.org/protocol/disco#{what}'/></iq>"
+        )
+    };
+    let got = s.send(a, &disco("localhost", "items"));
+    assert!(got.contains("<item jid='rooms.localhost'"), "{got}");
+    let got = s.send(a, &disco("rooms.localhost", "info"));
+    assert!(got.contains("category='conference' type='text'"), "{got}");
+    let got = s.send(a, &disco("lobby@rooms.localhost", "info"));
+    assert!(got.contains("muc_hidden") && got.contains("muc#roominfo_occupants"), "{got}");
+    let got = s.send(a, &disco("lobby@rooms.localhost", "items"));
+    assert!(got.contains("<item jid='lobby@rooms.localhost/alice'/>"), "{got}");
+    let got = s.send(a, &disco("nosuch@rooms.localhost", "info"));
+    assert!(got.contains("item-not-found"), "{got}");
+}
