@@ -156,7 +156,7 @@ impl View<'_> {
 
     /// A line about an entry up to and with its command.
     fn line<'b>(&self, sink: &'b mut impl Sink, event: &Event, command: &str) -> LineWriter<'b> {
-        let mut w = self.start(sink, Some(event.at), None, &event.by);
+        let mut w = self.start(sink, Some(event.at), Some(event.id()), &event.by);
         identity::source(&mut w, &event.by, self.settings.0);
         w.command(command);
         w
@@ -472,7 +472,7 @@ fn member(view: &View<'_>, event: &Event, change: &MemberChange, sink: &mut impl
             if change.before.membership != Membership::Joined {
                 return;
             }
-            let mut w = view.start(sink, Some(event.at), None, &subject);
+            let mut w = view.start(sink, Some(event.at), Some(event.id()), &subject);
             identity::source(&mut w, &subject, view.settings.0);
             if change.how == How::Quit {
                 w.command("QUIT").last(if reason.is_empty() { "quit" } else { reason });
@@ -520,7 +520,7 @@ fn member(view: &View<'_>, event: &Event, change: &MemberChange, sink: &mut impl
             sink.end();
         }
         How::Rename => {
-            let mut w = view.start(sink, Some(event.at), None, &subject);
+            let mut w = view.start(sink, Some(event.at), Some(event.id()), &subject);
             let old = if change.user.is_guest() { format!("~{reason}") } else { change.user.name.folded() };
             w.source_user(reason, &old, identity::host(view.settings.0)).command("NICK").last(nick);
             sink.end();
@@ -531,7 +531,7 @@ fn member(view: &View<'_>, event: &Event, change: &MemberChange, sink: &mut impl
 
 fn joined(view: &View<'_>, event: &Event, change: &MemberChange, sink: &mut impl Sink) {
     let subject = Actor::User(change.user.clone());
-    let mut w = view.start(sink, Some(event.at), None, &subject);
+    let mut w = view.start(sink, Some(event.at), Some(event.id()), &subject);
     identity::source(&mut w, &subject, view.settings.0);
     w.command("JOIN").param(view.target);
     if view.caps.has(Cap::ExtendedJoin) {

@@ -144,7 +144,7 @@ impl Irc {
         if batch {
             let open = one(|w| {
                 w.raw_tags(&label).source(server).command("BATCH").param(&format!("+{name}"));
-                w.param("chathistory").param(&page.shown).end();
+                w.param("chathistory").param(&page.target).end();
             });
             self.emit(&open, cx);
         }

@@ -116,6 +116,14 @@ impl Irc {
         }
     }
 
+    /// The client goes on without completing its exchange (906).
+    pub(super) fn abort_login(&mut self, cx: &mut Cx<'_>) {
+        let idle = |e: &Exchange| e.how == How::Sasl && matches!(e.waits, Waits::Client | Waits::Last(..));
+        if self.login.exchange.take_if(|e| idle(e)).is_some() {
+            self.numeric(cx, n::ERR_SASLABORTED, &[]);
+        }
+    }
+
     /// The client chooses a mechanism.
     fn choose(&mut self, name: &str, cx: &mut Cx<'_>) {
         let offered = self.mechanisms(cx);

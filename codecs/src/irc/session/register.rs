@@ -36,6 +36,7 @@ impl Irc {
             "END" => {
                 if self.stage == Stage::Registering {
                     self.negotiating = false;
+                    self.abort_login(cx);
                     self.try_register(cx);
                 }
             }
