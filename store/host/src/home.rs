@@ -1,6 +1,6 @@
 //! The data directory: secret, certificate, control socket, store. Its owner's alone.
 
-use crate::launch::Trouble;
+use crate::{launch::Trouble, places};
 use lavina_codecs::{cli::Exit, config::Config, settings::Settings};
 use std::{
     fs::{self, DirBuilder, OpenOptions},
@@ -9,15 +9,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Where a server lives when nothing is said: below the current directory.
-const DEFAULT: &str = "lavina-data";
-
 /// An open data directory.
 pub(crate) struct Home(PathBuf);
 
 impl Home {
     pub fn open(config: &Config) -> Result<Home, Trouble> {
-        Home::at(PathBuf::from(config.data_dir.as_deref().unwrap_or(DEFAULT)))
+        Home::at(config.data_dir.as_ref().map_or_else(places::data, PathBuf::from))
     }
 
     /// One that is thrown away.

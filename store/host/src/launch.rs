@@ -6,6 +6,7 @@ use crate::{
     jobs::Jobs,
     log::{Format, Logger},
     outside::{self, Outside, Storage},
+    places,
     post::{Post, PostOffice},
     runtime::{Running, Runtime},
     seats::Seats,
@@ -122,7 +123,7 @@ fn carry_out<R: Runtime>(invocation: Invocation, workers: u8) -> Result<u8, Trou
 /// Reads the configuration; what is wrong with it is told before anything starts.
 fn configuration(invocation: &Invocation) -> Result<Config, Trouble> {
     let mut config = Config::default();
-    if let Some(path) = &invocation.config {
+    if let Some(path) = &invocation.config.clone().or_else(places::configuration) {
         let text = std::fs::read_to_string(path).map_err(|e| {
             Trouble(
                 Exit::Config,

@@ -13,6 +13,7 @@ pub mod jobs;
 pub mod launch;
 pub mod log;
 pub mod outside;
+mod places;
 pub mod post;
 pub mod pump;
 pub mod runtime;
