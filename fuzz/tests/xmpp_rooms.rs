@@ -124,3 +124,135 @@ fn rooms_are_found() {
     let got = s.send(a, &disco("nosuch@rooms.localhost", "info"));
     assert!(got.contains("item-not-found"), "{got}");
 }
+
+const ROOM: &str = "lobby@rooms.localhost";
+
+/// A request of `ns` to the room.
+fn ask(kind: &str, ns: &str, content: &str) -> String {
+    format!(
+        "<iq type='{kind}' id='q' to='{ROOM}'><query xmlns='http://jabber.org/protocol/muc#{ns}'>{content}</query></iq>"
+    )
+}
+
+fn submitted(fields: &[(&str, &str)]) -> String {
+    let mut x = "<x xmlns='jabber:x:data' type='submit'>".to_owned();
+    for (var, value) in fields {
+        x.push_str(&format!("<field var='muc#roomconfig_{var}'><value>{value}</value></field>"));
+    }
+    x + "</x>"
+}
+
+#[test]
+fn configuration_and_destruction() {
+    let mut s = Server::new();
+    let (a, b) = (s.online("alice"), s.online("bob"));
+    s.join(a, "lobby", "alice");
+    s.join(b, "lobby", "bob");
+    s.read(a);
+    let got = s.send(a, &ask("get", "owner", ""));
+    assert!(got.contains("muc#roomconfig_membersonly") && got.contains("type='form'"), "{got}");
+    let got = s.send(b, &ask("get", "owner", ""));
+    assert!(got.contains("forbidden"), "{got}");
+    let got = s.send(a, &ask("set", "owner", &submitted(&[("roomname", "Tea"), ("moderatedroom", "1")])));
+    assert!(got.contains("<status code='104'/>") && got.contains("type='result'"), "{got}");
+    assert!(s.read(b).contains("<status code='104'/>"));
+    let got = s.send(a, &ask("set", "owner", &submitted(&[("publicroom", "perhaps")])));
+    assert!(got.contains("not-acceptable"), "{got}");
+    let info = format!(
+        "<iq type='get' id='d' to='{ROOM}'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>"
+    );
+    let got = s.send(b, &info);
+    assert!(
+        got.contains("name='Tea'") && got.contains("muc_moderated") && got.contains("muc_public"),
+        "{got}"
+    );
+    let got = s.send(b, &format!("<message to='{ROOM}' type='groupchat' id='m'><body>x</body></message>"));
+    assert!(got.contains("type='error'") && got.contains("forbidden"), "{got}");
+    let destroy = "<destroy jid='other@rooms.localhost'><reason>moved</reason></destroy>";
+    let got = s.send(b, &ask("set", "owner", destroy));
+    assert!(got.contains("forbidden"), "{got}");
+    let got = s.send(a, &ask("set", "owner", destroy));
+    in_order(
+        &got,
+        &["from='lobby@rooms.localhost/alice'", "<destroy jid='other@rooms.localhost'>", "type='result'"],
+    );
+    let got = s.read(b);
+    in_order(
+        &got,
+        &["from='lobby@rooms.localhost/bob'", "type='unavailable'", "<reason>moved</reason>", "code='110'"],
+    );
+    let got = s.join(a, "lobby", "alice");
+    assert!(got.contains("type='error'"), "{got}");
+}
+
+#[test]
+fn power_over_people() {
+    let mut s = Server::new();
+    let (a, b) = (s.online("alice"), s.online("bob"));
+    s.join(a, "lobby", "alice");
+    s.join(b, "lobby", "bob");
+    s.read(a);
+    let item = |what: &str| format!("<item {what}><reason>so</reason></item>");
+    let got = s.send(a, &ask("set", "admin", &item("jid='bob@localhost' affiliation='member'")));
+    in_order(
+        &got,
+        &["lobby@rooms.localhost/bob", "affiliation='member' role='participant'", "type='result'"],
+    );
+    let got = s.read(b);
+    in_order(&got, &["affiliation='member'", "<reason>so</reason>", "code='110'"]);
+    let got = s.send(a, &ask("get", "admin", "<item affiliation='member'/>"));
+    assert!(
+        got.contains("<item affiliation='member' jid='bob@localhost' nick='bob' role='participant'/>"),
+        "{got}"
+    );
+    for (payload, error) in [
+        ("nick='alice' role='none'", "forbidden"),
+        ("jid='alice@localhost' affiliation='none'", "forbidden"),
+        ("nick='carol' role='none'", "item-not-found"),
+        ("nick='alice'", "bad-request"),
+    ] {
+        let got = s.send(b, &ask("set", "admin", &item(payload)));
+        assert!(got.contains(error), "{payload}: {got}");
+    }
+    let got = s.send(a, &ask("set", "admin", &item("jid='alice@localhost' affiliation='member'")));
+    assert!(got.contains("conflict"), "the last owner stays: {got}");
+    let got = s.send(b, &format!("<message to='{ROOM}' type='groupchat' id='m'><body>bad</body></message>"));
+    let id = got
+        .split("stanza-id xmlns='urn:xmpp:sid:0' id='")
+        .nth(1)
+        .unwrap()
+        .split('\'')
+        .next()
+        .unwrap()
+        .to_owned();
+    let moderate = format!(
+        "<iq type='set' id='q' to='{ROOM}'><moderate xmlns='urn:xmpp:message-moderate:1' id='{id}'>\
+         <retract xmlns='urn:xmpp:message-retract:1'/><reason>no</reason></moderate></iq>"
+    );
+    s.read(a);
+    let got = s.send(a, &moderate);
+    assert!(got.contains("type='result'"), "{got}");
+    let got = s.read(b);
+    in_order(
+        &got,
+        &[
+            "from='lobby@rooms.localhost' ",
+            &format!("<retract xmlns='urn:xmpp:message-retract:1' id='{id}'>"),
+            "<moderated",
+        ],
+    );
+    let got = s.send(a, &ask("set", "admin", &item("nick='bob' role='none'")));
+    in_order(&got, &["type='unavailable'", "<actor nick='alice'", "<status code='307'/>", "type='result'"]);
+    let got = s.read(b);
+    in_order(&got, &["type='unavailable'", "code='110'", "code='307'"]);
+    s.join(b, "lobby", "bob");
+    s.send(a, &ask("set", "admin", &item("jid='bob@localhost' affiliation='outcast'")));
+    assert!(s.read(b).contains("<status code='301'/>"));
+    let got = s.join(b, "lobby", "bob");
+    assert!(got.contains("type='error'") && got.contains("forbidden"), "{got}");
+    let got = s.send(a, &ask("get", "admin", "<item affiliation='outcast'/>"));
+    assert!(got.contains("jid='bob@localhost'><reason>so</reason>"), "{got}");
+    s.send(a, &ask("set", "admin", &item("jid='bob@localhost' affiliation='none'")));
+    let got = s.join(b, "lobby", "bob");
+    assert!(got.contains("code='110'"), "{got}");
+}

@@ -21,7 +21,7 @@ impl From<&Refusal> for StanzaError {
             Refusal::Muted => (C::Forbidden, "you may not speak here"),
             Refusal::Power(_) => (C::Forbidden, "you may not do this here"),
             Refusal::Outranked => (C::NotAllowed, "they stand as high as you, or higher"),
-            Refusal::LastOwner => (C::NotAllowed, "the last owner has to stay"),
+            Refusal::LastOwner => (C::Conflict, "the last owner has to stay"),
             Refusal::Forbidden => (C::Forbidden, ""),
             Refusal::BadName(_) => (C::NotAcceptable, "this name cannot be used"),
             Refusal::NameTaken => (C::Conflict, "this name is taken"),

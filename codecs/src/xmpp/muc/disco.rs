@@ -24,6 +24,7 @@ const SERVICE_FEATURES: &[&str] =
 /// What every room offers.
 const ROOM_FEATURES: &[&str] = &[
     ns::DISCO_INFO,
+    ns::MODERATE,
     ns::MUC,
     ns::MUC_SELF_PING,
     ns::MUC_STABLE_ID,

@@ -141,6 +141,7 @@ impl Xmpp {
                 levels: Levels::default(),
                 entering: Some(Box::new(Entering { stanza, wanted, history: Vec::new(), joined })),
                 arriving: false,
+                fresh: false,
             };
             if let Some(bound) = &mut session.bound {
                 bound.rooms.put(room, seat);
@@ -259,11 +260,14 @@ impl Xmpp {
         let Some(seat) = self.bound.as_mut().and_then(|b| b.rooms.seats.get_mut(&room)) else { return };
         (seat.standing, seat.levels) = (standing, levels);
         seat.arriving = view.here.get(&me.id) != Some(&seat.presence);
-        let (name, presence) = (seat.name.clone(), seat.presence.clone());
         let mut codes = vec![100, 110];
         let creates = |at: UnixMillis| at.0 == view.head.created.0 + 1 && standing.power >= power::OWNER;
-        codes.extend(joined.is_some_and(creates).then_some(201));
+        if joined.is_some_and(creates) {
+            codes.push(201);
+            seat.fresh = true;
+        }
         codes.extend((*seat.asked != *nick_of(&me)).then_some(210));
+        let (name, presence) = (seat.name.clone(), seat.presence.clone());
         self.tell(&name, cx, |show, out| {
             others(show, view, me.id, out);
             let who = Occupant { room, user: &me, standing, levels };

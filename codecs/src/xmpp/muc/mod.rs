@@ -4,11 +4,15 @@
 //! under another's name. Coming in is one step: [`enter`] joins, reads what was said lately and attaches from there, so
 //! that occupants, the own presence, history and subject are written in one go and live stanzas follow without a gap.
 
+mod admin;
+mod config;
 mod disco;
 mod enter;
 mod show;
 mod speak;
 
+pub(super) use admin::{admin, moderate};
+pub(super) use config::owner;
 pub(super) use disco::{info, items};
 pub(super) use show::encode;
 
@@ -52,6 +56,8 @@ pub(super) struct Seat {
     entering: Option<Box<Entering>>,
     /// The core will tell of the arrival that was shown already.
     arriving: bool,
+    /// Made by this session and not configured yet.
+    fresh: bool,
 }
 
 impl Rooms {
