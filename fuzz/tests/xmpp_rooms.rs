@@ -256,3 +256,73 @@ fn power_over_people() {
     let got = s.join(b, "lobby", "bob");
     assert!(got.contains("code='110'"), "{got}");
 }
+
+/// A request for the archive.
+fn archive(to: Option<&str>, content: &str) -> String {
+    let to = to.map_or(String::new(), |to| format!(" to='{to}'"));
+    format!("<iq type='set' id='q'{to}><query xmlns='urn:xmpp:mam:2' queryid='f'>{content}</query></iq>")
+}
+
+fn page(rsm: &str) -> String {
+    format!("<set xmlns='http://jabber.org/protocol/rsm'>{rsm}</set>")
+}
+
+#[test]
+fn archives_of_rooms_and_accounts() {
+    let mut s = Server::new();
+    let (a, b) = (s.online("alice"), s.online("bob"));
+    s.join(a, "lobby", "alice");
+    for n in 0..4 {
+        s.send(a, &format!("<message to='{ROOM}' type='groupchat' id='g{n}'><body>g{n}</body></message>"));
+    }
+    let got = s.send(a, &archive(Some(ROOM), &page("<max>2</max>")));
+    in_order(
+        &got,
+        &[
+            "<message from='lobby@rooms.localhost' to='alice@localhost/r'><result xmlns='urn:xmpp:mam:2' queryid='f' id='",
+            "<delay xmlns='urn:xmpp:delay' stamp='",
+            "<message xmlns='jabber:client' from='lobby@rooms.localhost/alice' type='groupchat' id='g0'><body>g0</body>",
+            "<body>g1</body>",
+            "<fin xmlns='urn:xmpp:mam:2'><set",
+        ],
+    );
+    let last = got.split("<last>").nth(1).unwrap().split('<').next().unwrap().to_owned();
+    let got = s.send(a, &archive(Some(ROOM), &page(&format!("<after>{last}</after>"))));
+    in_order(&got, &["<body>g2</body>", "<body>g3</body>", "complete='true'"]);
+    let got = s.send(b, &archive(Some(ROOM), ""));
+    assert!(got.contains("forbidden"), "{got}");
+    let got = s.send(a, &archive(Some("nosuch@rooms.localhost"), ""));
+    assert!(got.contains("item-not-found"), "{got}");
+
+    s.send(a, "<message to='bob@localhost' type='chat' id='1'><body>one</body></message>");
+    s.send(b, "<message to='alice@localhost/r' type='chat' id='2'><body>two</body></message>");
+    s.read(a);
+    let got = s.send(a, &archive(None, ""));
+    in_order(
+        &got,
+        &[
+            "<message to='alice@localhost/r'><result",
+            "from='alice@localhost/r' to='bob@localhost' type='chat' id='1'>",
+            "from='bob@localhost/r' to='alice@localhost/r' type='chat' id='2'>",
+            "complete='true'",
+        ],
+    );
+    let ids: Vec<&str> =
+        got.split("queryid='f' id='").skip(1).map(|t| t.split('\'').next().unwrap()).collect();
+    let field = |var: &str, value: &str| {
+        format!(
+            "<x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'><value>urn:xmpp:mam:2</value></field>\
+             <field var='{var}'><value>{value}</value></field></x>"
+        )
+    };
+    let got = s.send(a, &archive(None, &field("with", "bob@localhost")));
+    assert_eq!(got.matches("<result").count(), 2, "{got}");
+    let got = s.send(a, &archive(None, &field("with", "nobody@localhost")));
+    assert!(got.contains("complete='true'") && !got.contains("<result"), "{got}");
+    let got = s.send(a, &archive(None, &field("ids", ids[1])));
+    assert!(got.contains("<body>two</body>") && !got.contains("<body>one</body>"), "{got}");
+    let got = s.send(a, "<iq type='get' id='m'><metadata xmlns='urn:xmpp:mam:2'/></iq>");
+    in_order(&got, &[&format!("<start id='{}'", ids[0]), &format!("<end id='{}'", ids[1])]);
+    let got = s.send(a, &archive(None, &page("<after>nonsense</after>")));
+    assert!(got.contains("item-not-found"), "{got}");
+}

@@ -32,8 +32,18 @@ const SERVER_FEATURES: &[&str] = &[
 ];
 
 /// What each account offers to its owner.
-const ACCOUNT_FEATURES: &[&str] =
-    &[ns::DISCO_INFO, ns::DISCO_ITEMS, ns::CARBONS, ns::LAST, ns::PING, ns::STANZA_ID, ns::VCARD];
+const ACCOUNT_FEATURES: &[&str] = &[
+    ns::DISCO_INFO,
+    ns::DISCO_ITEMS,
+    ns::CARBONS,
+    ns::LAST,
+    ns::MAM,
+    ns::MAM_EXTENDED,
+    ns::PING,
+    ns::RSM,
+    ns::STANZA_ID,
+    ns::VCARD,
+];
 
 fn server() -> Info {
     Info {

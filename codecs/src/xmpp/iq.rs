@@ -8,7 +8,7 @@ use crate::xmpp::ns;
 use crate::xmpp::session::Xmpp;
 use crate::xmpp::writer::Writer;
 use crate::xmpp::xml::Element;
-use crate::xmpp::{bind, blocking, carbons, disco, muc, private, query, register, roster, vcard};
+use crate::xmpp::{bind, blocking, carbons, disco, mam, muc, private, query, register, roster, vcard};
 use lavina_core::outbox::Slot;
 
 /// A request that was received and has to be answered once.
@@ -76,6 +76,8 @@ pub(super) const HANDLERS: &[Handler] = &[
     row(ns::DISCO_ITEMS, "query", ROOMS | ROOM, muc::items),
     row(ns::PING, "ping", OWN | SERVER | ROOMS, query::ping),
     row(ns::PING, "ping", ROOM, muc::ping),
+    row(ns::MAM, "query", OWN | ROOM, mam::query),
+    row(ns::MAM, "metadata", OWN | ROOM, mam::metadata),
     row(ns::MUC_ADMIN, "query", ROOM, muc::admin),
     row(ns::MUC_OWNER, "query", ROOM, muc::owner),
     row(ns::MODERATE, "moderate", ROOM, muc::moderate),

@@ -18,6 +18,7 @@ pub mod framer;
 mod iq;
 pub mod jid;
 mod login;
+mod mam;
 mod message;
 mod muc;
 pub mod ns;

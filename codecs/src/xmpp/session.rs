@@ -80,6 +80,8 @@ pub struct Bound {
     pub nick: Vec<u8>,
     /// The client keeps its rooms as bookmarks: what it joins it stays a member of until it takes the bookmark away.
     pub bookmarks: bool,
+    /// The other parties of dialogs, looked up for the archive.
+    pub(super) parties: BTreeMap<RoomId, User>,
     /// Accounts looked up lately.
     known: Vec<User>,
     /// Bytes came in since the timer was set.
@@ -391,6 +393,7 @@ impl Xmpp {
             rooms: Rooms::default(),
             nick,
             bookmarks: false,
+            parties: BTreeMap::new(),
             known: Vec::new(),
             heard: false,
             asked: false,

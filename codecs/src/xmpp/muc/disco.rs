@@ -24,6 +24,8 @@ const SERVICE_FEATURES: &[&str] =
 /// What every room offers.
 const ROOM_FEATURES: &[&str] = &[
     ns::DISCO_INFO,
+    ns::MAM,
+    ns::MAM_EXTENDED,
     ns::MODERATE,
     ns::MUC,
     ns::MUC_SELF_PING,

@@ -14,7 +14,7 @@ mod speak;
 pub(super) use admin::{admin, moderate};
 pub(super) use config::owner;
 pub(super) use disco::{info, items};
-pub(super) use show::encode;
+pub(super) use show::{Show, encode};
 
 use crate::session::Cx;
 use crate::xmpp::error::StanzaCondition;
@@ -30,7 +30,7 @@ use lavina_core::presence::Presence;
 use lavina_core::projection::Pieces;
 use lavina_core::query::{Query, Value};
 use lavina_core::text::Str;
-use show::{Extra, Occupant, Show, nick_of};
+use show::{Extra, Occupant, nick_of};
 use std::collections::BTreeMap;
 
 /// The rooms that a session sits in, or is coming into.

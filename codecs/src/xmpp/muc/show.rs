@@ -198,6 +198,35 @@ impl<'a> Show<'a> {
         w.end();
     }
 
+    /// An entry as it is forwarded from the archive; none if it shows nothing to XMPP.
+    pub(in crate::xmpp) fn inner(&self, event: &Event) -> Option<Vec<u8>> {
+        match &event.what {
+            What::Redacted { target, reason, author, .. } if *author != event.by => {
+                let fragment = self.moderated(event, *target, reason.as_deref());
+                Some(self.inner_stanza(&self.jid, event, &fragment))
+            }
+            _ => shown(event, "groupchat").map(|fragment| self.archived(event, &fragment)),
+        }
+    }
+
+    /// A fragment as it is forwarded from the archive, by who made the entry.
+    pub(in crate::xmpp) fn archived(&self, event: &Event, fragment: &[u8]) -> Vec<u8> {
+        self.inner_stanza(&self.by(&event.by), event, fragment)
+    }
+
+    fn inner_stanza(&self, from: &str, event: &Event, fragment: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(fragment.len() + 256);
+        out.extend_from_slice(b"<message xmlns='jabber:client' from='");
+        escape_attr(from, &mut out);
+        out.push(b'\'');
+        out.extend_from_slice(fragment);
+        if let Some(user) = event.by.user() {
+            self.occupant_id(&mut Writer::in_stream(&mut out), event.room, user.id);
+        }
+        out.extend_from_slice(b"</message>");
+        out
+    }
+
     /// The subject as it is, the last stanza of a join (XEP-0045 §7.2.15).
     pub(in crate::xmpp) fn subject(&self, topic: Option<&lavina_core::query::TopicSet>, out: &mut Pieces) {
         let from = topic.map_or_else(
