@@ -36,7 +36,7 @@ pub(crate) enum Effect<P: Projection> {
     RoomSignal { req: ReqId, room: RoomId, native: crate::event::Native },
     Display(Str),
     Login(User),
-    Guest(UserName),
+    Guest(UserName, Option<Str>),
     Subscribe(Label),
     Presence(Presence),
     RoomPresence(RoomId, Presence),
@@ -237,10 +237,10 @@ impl<'a, P: Projection> Cx<'a, P> {
     }
 
     /// Logs in as a guest of that name. [`crate::projection::Wake::Login`] or `LoginRefused` follows.
-    /// Called again by a guest, it changes the name. Holds reading until then.
-    pub fn guest(&mut self, name: UserName) {
+    /// `alias` is [`User::alias`]. Called again by a guest, it changes the name. Holds reading until then.
+    pub fn guest(&mut self, name: UserName, alias: Option<Str>) {
         self.core.held = true;
-        self.effects.push(Effect::Guest(name));
+        self.effects.push(Effect::Guest(name, alias));
     }
 
     /// From here on the session gets its account's feed and notices, under this label. Another session

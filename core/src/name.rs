@@ -142,6 +142,9 @@ pub struct User {
     /// Under which name, in the spelling of the moment.
     #[n(1)]
     pub name: UserName,
+    /// What a guest calls itself besides its name; shown, and decides nothing. Accounts have none.
+    #[n(2)]
+    pub alias: Option<Str>,
 }
 
 impl PartialEq for User {
@@ -153,6 +156,11 @@ impl PartialEq for User {
 impl Eq for User {}
 
 impl User {
+    /// Somebody without an alias.
+    pub fn new(id: AccountId, name: UserName) -> User {
+        User { id, name, alias: None }
+    }
+
     /// True for somebody without an account.
     pub fn is_guest(&self) -> bool {
         self.id.is_transient()

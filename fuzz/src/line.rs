@@ -105,7 +105,7 @@ impl Line {
             ("guest", None) => match UserName::new(first) {
                 Ok(name) => {
                     self.label = Str::new(second);
-                    cx.guest(name);
+                    cx.guest(name, None);
                 }
                 Err(_) => return self.bad(&tag, cx),
             },

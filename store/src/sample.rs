@@ -35,7 +35,7 @@ pub(crate) fn account(n: u64) -> AccountId {
 }
 
 pub(crate) fn user(n: u64) -> User {
-    User { id: account(n), name: UserName::new(&format!("Person{}", n % PEOPLE)).unwrap() }
+    User::new(account(n), UserName::new(&format!("Person{}", n % PEOPLE)).unwrap())
 }
 
 pub(crate) fn room(n: u64) -> RoomId {

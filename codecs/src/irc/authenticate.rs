@@ -22,9 +22,9 @@ pub enum Piece {
     Whole(Vec<u8>),
     /// `*`: the client gives up.
     Abort,
-    /// A piece, or all of them, are too long: 905.
+    /// A piece is too long: 905.
     TooLong,
-    /// Not base64: 904.
+    /// Not base64, or more pieces than any message takes: 904.
     Malformed,
 }
 
@@ -35,9 +35,13 @@ impl Pieces {
             self.base64.clear();
             return Piece::Abort;
         }
-        if piece.len() > PIECE || self.base64.len() > MAX_MESSAGE.div_ceil(3) * 4 {
+        if piece.len() > PIECE {
             self.base64.clear();
             return Piece::TooLong;
+        }
+        if self.base64.len() > MAX_MESSAGE.div_ceil(3) * 4 {
+            self.base64.clear();
+            return Piece::Malformed;
         }
         if piece != "+" {
             self.base64.push_str(piece);

@@ -9,11 +9,11 @@ use super::settings;
 use super::write::LineWriter;
 use crate::settings::Settings;
 
-/// The user part of a prefix: the account's name; a guest's begins with `~`.
+/// The user part of a prefix: the account's name; for a guest what it said in USER (or its nick) behind a `~`.
 #[must_use]
 pub fn user_part(user: &User) -> String {
-    let name = user.name.as_str();
-    if user.is_guest() { format!("~{name}") } else { user.name.folded() }
+    let guest = || format!("~{}", user.alias.as_deref().unwrap_or(user.name.as_str()));
+    if user.is_guest() { guest() } else { user.name.folded() }
 }
 
 /// The host part of a prefix: always a domain, never an address.
@@ -102,10 +102,10 @@ mod tests {
     fn people() {
         let settings = Settings::default();
         let id = |transient| AccountId::fresh(77, ShardId(0), 64, transient);
-        let alice = User { id: id(false), name: UserName::new("Alice").unwrap() };
+        let alice = User::new(id(false), UserName::new("Alice").unwrap());
         assert_eq!(prefix(&alice, &settings), "Alice!alice@localhost");
         assert_eq!(account(&alice), Some("Alice"));
-        let guest = User { id: id(true), name: UserName::new("Bob").unwrap() };
+        let guest = User::new(id(true), UserName::new("Bob").unwrap());
         assert_eq!(prefix(&guest, &settings), "Bob!~Bob@localhost");
         assert_eq!(account(&guest), None);
     }

@@ -2,7 +2,7 @@
 
 use lavina_core::event::{Actor, Event, Kind, Live, LiveWhat, MemberChange, Message, What};
 use lavina_core::ids::{MsgId, Pos};
-use lavina_core::name::User;
+use lavina_core::name::{User, UserName};
 use lavina_core::policy::{MaskEntry, MaskKind, Membership};
 use lavina_core::presence::Presence;
 use lavina_core::projection::{Hole, Pieces};
@@ -521,8 +521,12 @@ fn member(view: &View<'_>, event: &Event, change: &MemberChange, sink: &mut impl
         }
         How::Rename => {
             let mut w = view.start(sink, Some(event.at), Some(event.id()), &subject);
-            let old = if change.user.is_guest() { format!("~{reason}") } else { change.user.name.folded() };
-            w.source_user(reason, &old, identity::host(view.settings.0)).command("NICK").last(nick);
+            let before = User {
+                name: UserName::new(reason).unwrap_or(change.user.name.clone()),
+                ..change.user.clone()
+            };
+            let user = identity::user_part(&before);
+            w.source_user(reason, &user, identity::host(view.settings.0)).command("NICK").last(nick);
             sink.end();
         }
         How::Decline => {}

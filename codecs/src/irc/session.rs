@@ -19,6 +19,7 @@ mod services;
 mod speak;
 mod welcome;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -206,7 +207,8 @@ impl Irc {
             }
             Err(Unreadable::NotUtf8) => {
                 cx.charge(UNIT);
-                self.begin(None, cx);
+                let label = self.label_of(&String::from_utf8_lossy(bytes));
+                self.begin(label.as_deref(), cx);
                 self.fail(
                     cx,
                     "*",
@@ -222,7 +224,7 @@ impl Irc {
     fn command(&mut self, line: &Line<'_>, cx: &mut Cx<'_>) {
         let row = command::row(line.command);
         cx.charge(row.map_or(1, |row| row.cost) * UNIT);
-        let label = if self.caps.has(Cap::LabeledResponse) { line.tag("label") } else { None };
+        let label = line.tag("label").filter(|_| self.caps.has(Cap::LabeledResponse));
         self.begin(label.as_deref(), cx);
         match row {
             Some(row) if self.may(row, line, cx) => self.dispatch(row.verb, line, cx),
@@ -231,6 +233,12 @@ impl Irc {
             None => self.numeric(cx, n::ERR_UNKNOWNCOMMAND, &[line.command]),
         }
         self.settle(cx);
+    }
+
+    /// The label of a line that is refused as a whole.
+    fn label_of(&self, text: &str) -> Option<String> {
+        let line = Line::parse(text.as_bytes()).ok().filter(|_| self.caps.has(Cap::LabeledResponse))?;
+        line.tag("label").map(Cow::into_owned)
     }
 
     /// The checks that the table of commands asks for.

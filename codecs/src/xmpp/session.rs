@@ -323,7 +323,7 @@ impl Xmpp {
         self.ask(Query::Resolve(NameKey::User(name.clone())), cx, move |session, reply, cx| {
             session.hold(false, cx);
             let user = match reply {
-                Ok(Value::Id(id)) => Some(User { id: AccountId(id), name }),
+                Ok(Value::Id(id)) => Some(User::new(AccountId(id), name)),
                 _ => None,
             };
             if let (Some(user), Some(bound)) = (&user, &mut session.bound) {

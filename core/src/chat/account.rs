@@ -45,7 +45,7 @@ pub struct Account {
 impl Account {
     /// Who it is; `None` before it is made.
     pub fn user(&self) -> Option<User> {
-        self.head.as_ref().map(|h| User { id: self.id, name: h.name.clone() })
+        self.head.as_ref().map(|h| User::new(self.id, h.name.clone()))
     }
 
     /// True when the account hides itself from this address, and it from itself.
@@ -177,7 +177,7 @@ impl Account {
                 self.head = Some(head);
             }
         }
-        Ok(Verdict::Value(Value::User(User { id: self.id, name: name.clone() })))
+        Ok(Verdict::Value(Value::User(User::new(self.id, name.clone()))))
     }
 
     /// Everything goes but the head, which keeps the name from ever standing for somebody else.

@@ -60,13 +60,13 @@ impl Rig {
 
 /// An account's user number `n`.
 pub(super) fn user(n: u64) -> User {
-    User { id: AccountId(n << 6), name: UserName::new(&format!("user{n}")).unwrap() }
+    User::new(AccountId(n << 6), UserName::new(&format!("user{n}")).unwrap())
 }
 
 /// A guest.
 pub(super) fn guest(n: u64) -> User {
     let id = AccountId::fresh(n << 6, ShardId(0), 64, true);
-    User { id, name: UserName::new(&format!("guest-{n}")).unwrap() }
+    User::new(id, UserName::new(&format!("guest-{n}")).unwrap())
 }
 
 pub(super) fn room_name(s: &str) -> RoomName {

@@ -12,6 +12,7 @@ use crate::{
     projection::{Projection, Wake},
     query::{Reply, Value},
     refusal::Refusal,
+    text::Str,
 };
 use alloc::boxed::Box;
 
@@ -42,7 +43,7 @@ impl<P: Projection> Edge<P> {
             }
             Effect::Display(name) => self.display(slot, name, post),
             Effect::Login(user) => self.start_login(slot, user, post),
-            Effect::Guest(name) => self.claim_guest(slot, name, post),
+            Effect::Guest(name, alias) => self.claim_guest(slot, name, alias, post),
             Effect::Subscribe(label) => self.subscribe(slot, label, post),
             Effect::Presence(p) => self.set_presence(slot, p, post),
             Effect::RoomPresence(room, p) => {
@@ -98,7 +99,7 @@ impl<P: Projection> Edge<P> {
         post.send_to_shard(room.shard(shards), Mail::Signal { room, origin, by, what, same });
     }
 
-    fn display(&mut self, slot: u32, name: crate::text::Str, post: &mut Post) {
+    fn display(&mut self, slot: u32, name: Str, post: &mut Post) {
         let Some(s) = self.sessions.get_mut(slot) else { return };
         if s.core.display == name {
             return;
@@ -179,7 +180,7 @@ impl<P: Projection> Edge<P> {
     }
 
     /// Asks the registry for a guest's name. A guest who has one keeps the id.
-    fn claim_guest(&mut self, slot: u32, name: UserName, post: &mut Post) {
+    fn claim_guest(&mut self, slot: u32, name: UserName, alias: Option<Str>, post: &mut Post) {
         let (shards, workers) = (self.core_settings().shards, self.workers());
         let random = self.rng.next_u64();
         // A shard of this worker, so that a guest never moves.
@@ -191,7 +192,7 @@ impl<P: Projection> Edge<P> {
             None => AccountId::fresh(random, shard, shards, true),
         };
         let req = s.core.request(Pending::Guest);
-        let user = User { id, name: name.clone() };
+        let user = User { id, name: name.clone(), alias };
         s.claim = Some((req, user.clone()));
         let origin = Origin { session: s.core.me, req };
         let command = Command::by(&user, EntityId::Name(NameKey::User(name)), Act::Claim { id: id.0 });

@@ -76,7 +76,7 @@ impl Shards {
                 };
                 self.answer_name(desk, origin, query, target);
             }
-            (Some(Entity::Account(account)), EntityId::Account(account_id)) => {
+            (Some(Entity::Account(account)), EntityId::Account(_)) => {
                 let made = account.head.as_ref().filter(|h| !h.deleted);
                 match query {
                     Query::Account(_) if made.is_some() => {
@@ -85,7 +85,7 @@ impl Shards {
                     }
                     Query::WhoisOf(user) if made.is_some() || user.is_guest() => {
                         let admin = made.is_some_and(|h| h.admin);
-                        let user = account.user().unwrap_or(User { id: *account_id, name: user.name });
+                        let user = account.user().unwrap_or(user);
                         desk.ledger.emit(desk.post.me, Mail::Whois { origin, user, admin });
                     }
                     _ => self.refuse(desk, origin, Refusal::NoSuchUser),
@@ -107,7 +107,7 @@ impl Shards {
         let (shard, next) = match query {
             Query::AccountNamed(_) => (AccountId(target).shard(shards), Query::Account(AccountId(target))),
             Query::Whois(name) => {
-                let user = User { id: AccountId(target), name };
+                let user = User::new(AccountId(target), name);
                 (user.id.shard(shards), Query::WhoisOf(user))
             }
             Query::RoomNamed(_) => {

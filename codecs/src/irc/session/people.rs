@@ -238,6 +238,10 @@ impl Irc {
         } else if whois.sessions.is_empty() {
             self.numeric_text(cx, n::RPL_AWAY, &[&nick], super::super::render::OFFLINE);
         }
+        if let (true, Some(peer)) = (self.is_me(&whois.user), cx.peer()) {
+            // Nobody else is told where somebody comes from.
+            self.numeric(cx, n::RPL_WHOISACTUALLY, &[&nick, &peer.ip().to_canonical().to_string()]);
+        }
         if let Some(account) = identity::account(&whois.user) {
             self.numeric(cx, n::RPL_WHOISACCOUNT, &[&nick, account]);
         }
@@ -344,6 +348,10 @@ impl Irc {
             });
             self.emit(&line, cx);
         }
+    }
+
+    fn is_me(&self, user: &User) -> bool {
+        self.user.as_ref().is_some_and(|me| me.id == user.id)
     }
 
     /// Whether the session's user belongs to a room.

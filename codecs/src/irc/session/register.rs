@@ -127,13 +127,9 @@ impl Irc {
                 self.nick = Str::new(nick);
                 self.try_register(cx);
             }
-            (Some(user), Stage::Registering) => {
-                // Logged in during registration: the nick is the account's; another one is refused at its end.
-                let same = casemap::same(user.name.as_str(), nick);
+            (Some(_), Stage::Registering) => {
+                // Logged in during registration: the welcome tells the nick, which is the account's.
                 self.nick = Str::new(nick);
-                if !same && !user.is_guest() {
-                    return self.numeric(cx, n::ERR_NICKNAMEINUSE, &[nick]);
-                }
                 self.try_register(cx);
             }
             (Some(user), _) if user.is_guest() => self.guest_nick(nick, cx),
@@ -213,10 +209,6 @@ impl Irc {
             return;
         }
         match &self.user {
-            Some(user) if !user.is_guest() && !casemap::same(user.name.as_str(), &self.nick) => {
-                let nick = self.nick.clone();
-                self.numeric(cx, n::ERR_NICKNAMEINUSE, &[&nick]);
-            }
             Some(_) => self.welcome(cx),
             None => match cx.core_settings().guests {
                 Guests::Off => self.welcome(cx),
@@ -231,13 +223,20 @@ impl Irc {
         match UserName::new(&name) {
             Ok(name) if guests == Guests::Named || !name.is_reserved() => {
                 self.enter_later();
-                cx.guest(name);
+                cx.guest(name, self.alias());
             }
             _ => {
                 let nick = self.nick.clone();
                 self.numeric(cx, n::ERR_ERRONEUSNICKNAME, &[&nick]);
             }
         }
+    }
+
+    /// What a guest said in USER, as far as it can be part of a prefix.
+    fn alias(&self) -> Option<Str> {
+        let fine = |c: &char| c.is_ascii_alphanumeric() || "-_.".contains(*c);
+        let alias: String = self.user_name.chars().filter(fine).collect();
+        (!alias.is_empty()).then(|| Str::new(alias))
     }
 
     /// A guest wants another nick.
@@ -251,7 +250,7 @@ impl Irc {
             Ok(new) if new.as_str().starts_with("guest-") || !new.is_reserved() => {
                 self.enter_later();
                 self.nick = Str::new(nick);
-                cx.guest(new);
+                cx.guest(new, self.alias());
             }
             _ => self.numeric(cx, n::ERR_ERRONEUSNICKNAME, &[nick]),
         }
