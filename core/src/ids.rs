@@ -167,7 +167,7 @@ fn get_digits(digits: &[u8]) -> Option<u64> {
 pub struct ConnId {
     /// Index in the runtime's table.
     pub slot: u32,
-    /// How often the slot was used before.
+    /// How often the slot was used before, from a number on that each start of the server draws.
     pub generation: u32,
 }
 

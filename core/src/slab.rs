@@ -7,6 +7,8 @@ use alloc::vec::Vec;
 pub(crate) struct Slab<T> {
     slots: Vec<Entry<T>>,
     free: Vec<u32>,
+    /// The generation that a new slot begins with.
+    first: u32,
 }
 
 #[derive(Debug)]
@@ -15,17 +17,17 @@ struct Entry<T> {
     value: Option<T>,
 }
 
-impl<T> Default for Slab<T> {
-    fn default() -> Slab<T> {
-        Slab { slots: Vec::new(), free: Vec::new() }
-    }
-}
-
 impl<T> Slab<T> {
+    /// An empty table whose slots begin with this generation: where names outlive the process (a session that
+    /// is to be resumed), a random one, so that they name nothing else after a restart.
+    pub fn new(first: u32) -> Slab<T> {
+        Slab { slots: Vec::new(), free: Vec::new(), first }
+    }
+
     /// Puts in what `make` makes for the slot and generation it is given.
     pub fn insert_with(&mut self, make: impl FnOnce(u32, u32) -> T) -> u32 {
         let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Entry { generation: 0, value: None });
+            self.slots.push(Entry { generation: self.first, value: None });
             self.slots.len() as u32 - 1
         });
         let entry = &mut self.slots[slot as usize];
@@ -52,5 +54,25 @@ impl<T> Slab<T> {
     /// The slots in use, in order.
     pub fn keys(&self) -> impl Iterator<Item = u32> + '_ {
         self.slots.iter().enumerate().filter(|(_, e)| e.value.is_some()).map(|(i, _)| i as u32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_names_one_thing_only() {
+        let mut slab = Slab::new(7);
+        let mut names = Vec::new();
+        for _ in 0..3 {
+            let slot = slab.insert_with(|slot, generation| names.push((slot, generation)));
+            assert_eq!(slab.remove(slot), Some(()));
+            assert!(slab.get(slot).is_none() && slab.remove(slot).is_none());
+        }
+        assert_eq!(names, [(0, 7), (0, 8), (0, 9)]);
+        assert_eq!(slab.insert_with(|_, _| ()), 0);
+        assert_eq!(slab.insert_with(|_, _| ()), 1);
+        assert_eq!(slab.keys().collect::<Vec<_>>(), [0, 1]);
     }
 }

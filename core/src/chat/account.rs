@@ -279,6 +279,17 @@ impl Account {
         Ok(DONE)
     }
 
+    /// Whether an entry derived again may be in the feed already, farther back than is remembered.
+    pub fn may_have(&self, room: RoomId, pos: Pos) -> bool {
+        self.fed.len() >= FED && !self.fed.contains(&(room, pos))
+    }
+
+    /// The entry is in the feed, as its rows say.
+    pub fn remember(&mut self, room: RoomId, pos: Pos) {
+        self.fed.pop_front();
+        self.fed.push_back((room, pos));
+    }
+
     /// A dialog's entry goes into the feed once; that of a blocked sender never does. The account's own
     /// entries do too: its other sessions and its archive show them.
     fn feed(&mut self, room: RoomId, event: &Event, with: &User, draft: &mut Draft<'_>) -> Done {

@@ -84,14 +84,16 @@ const SLOWED: u8 = 253;
 
 impl<P: Projection> Edge<P> {
     pub fn new(me: WorkerId, workers: u8, settings: Arc<P::Settings>, seed: [u8; 32], now: Now) -> Edge<P> {
+        let mut rng = Rng::new(seed);
+        let sessions = Slab::new(rng.next_u64() as u32);
         Edge {
             now,
             settings,
             epoch: Epoch(0),
             me,
             worker_count: workers,
-            rng: Rng::new(seed),
-            sessions: Slab::default(),
+            rng,
+            sessions,
             conns: BTreeMap::new(),
             hubs: BTreeMap::new(),
             rooms: HashMap::with_hasher(FixedState::with_seed(u64::from(me.0))),

@@ -148,7 +148,11 @@ impl Shards {
     fn drop_reads(&mut self, desk: &mut Desk<'_>, why: &Refusal) {
         for (id, fetching) in core::mem::take(&mut self.fetches) {
             match fetching {
-                Fetching::Heads | Fetching::Entity(_) | Fetching::Older(_) | Fetching::CatchUp(_) => {}
+                Fetching::Heads
+                | Fetching::Entity(_)
+                | Fetching::Older(_)
+                | Fetching::Fed(..)
+                | Fetching::CatchUp(_) => {}
                 Fetching::Replay { room, who } => refuse_attach(desk, room, &who, why.clone()),
                 kept @ (Fetching::Answer(_)
                 | Fetching::Directory(..)

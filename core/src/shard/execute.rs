@@ -5,7 +5,7 @@ use crate::{
     chat::{Entity, Entry, Follow, Outcome, Verdict, room::Room},
     command::{Act, EntityId},
     event::{Event, What},
-    ids::{Origin, Pos, RoomId, ShardId},
+    ids::{MsgId, Origin, Pos, RoomId, ShardId},
     mail::{Attacher, Mail},
     name::User,
     policy::Membership,
@@ -75,19 +75,36 @@ impl Shards {
 
     /// True: an older entry is being read; the command waits for it.
     fn read_older(&mut self, desk: &mut Desk<'_>, id: &EntityId, order: &Order) -> bool {
-        let (EntityId::Room(room_id), false) = (id, order.read || id.is_transient()) else { return false };
+        if order.read || id.is_transient() {
+            return false;
+        }
         let Some(slot) = self.slots.get_mut(id) else { return false };
-        let Some(Entity::Room(room)) = &slot.entity else { return false };
-        let Some(pos) = room.needs(&order.command.act) else { return false };
-        slot.reading = true;
-        let range = Range {
-            after: Bound::Pos(pos.back()),
-            before: Bound::Pos(pos.next()),
-            only: Only::All,
-            ..Range::latest(1)
-        };
-        let read = Read::History { room: *room_id, floor: Pos::ZERO, range };
-        self.ask(desk, read, Fetching::Older(id.clone()));
+        match (id, &slot.entity, &order.command.act) {
+            (EntityId::Room(room_id), Some(Entity::Room(room)), act) => {
+                let Some(pos) = room.needs(act) else { return false };
+                slot.reading = true;
+                let range = Range {
+                    after: Bound::Pos(pos.back()),
+                    before: Bound::Pos(pos.next()),
+                    only: Only::All,
+                    ..Range::latest(1)
+                };
+                let read = Read::History { room: *room_id, floor: Pos::ZERO, range };
+                self.ask(desk, read, Fetching::Older(id.clone()));
+            }
+            (
+                EntityId::Account(account_id),
+                Some(Entity::Account(account)),
+                Act::Feed { room, event, .. },
+            ) if order.again && account.may_have(*room, event.pos) => {
+                slot.reading = true;
+                let after = Bound::Msg(MsgId { room: *room, pos: event.pos });
+                let range = Range { after, newest: false, only: Only::All, ..Range::latest(1) };
+                let read = Read::Feed { account: *account_id, with: None, range };
+                self.ask(desk, read, Fetching::Fed(id.clone(), *room, event.pos));
+            }
+            _ => return false,
+        }
         true
     }
 
@@ -291,7 +308,7 @@ impl Shards {
         let EntityId::Room(room) = id else {
             return self.reply(desk, origin, Ok(Value::Done));
         };
-        let reply = Ok(Value::Already(crate::ids::MsgId { room: *room, pos }));
+        let reply = Ok(Value::Already(MsgId { room: *room, pos }));
         let Some(who) = attach else { return self.reply(desk, origin, reply) };
         let replay = Replay { events: Vec::new(), gap: false, view: self.view(*room) };
         self.grant(desk, *room, &who, Ok(Arc::new(replay)), Some((origin.req, reply)));

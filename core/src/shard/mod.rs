@@ -175,6 +175,8 @@ enum Fetching {
     Entity(EntityId),
     /// An older entry that a command needs.
     Older(EntityId),
+    /// Whether an entry derived again is in the account's feed.
+    Fed(EntityId, RoomId, Pos),
     /// The entries an attach has missed.
     Replay {
         room: RoomId,
@@ -423,6 +425,16 @@ impl Shards {
                     }
                 } else if let Some(slot) = self.slots.get_mut(&id) {
                     slot.reading = false;
+                }
+                self.resume(desk, &id);
+            }
+            Fetching::Fed(id, room, pos) => {
+                if let Some(slot) = self.slots.get_mut(&id) {
+                    slot.reading = false;
+                    // Where it is not, there is no such item.
+                    if let (Some(Entity::Account(account)), Page::Feed(_)) = (&mut slot.entity, page) {
+                        Arc::make_mut(account).remember(room, pos);
+                    }
                 }
                 self.resume(desk, &id);
             }

@@ -1,3 +1,5 @@
 //! Small models of clients, independent of the codecs.
 
 pub mod line;
+pub mod xml;
+pub mod xmpp;

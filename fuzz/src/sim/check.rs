@@ -60,7 +60,7 @@ impl Stored {
     }
 }
 
-fn everything() -> Range {
+pub(super) fn everything() -> Range {
     Range {
         after: Bound::Open,
         before: Bound::Open,

@@ -10,6 +10,7 @@ pub mod dice;
 pub mod disk;
 pub mod run;
 pub mod swarm;
+pub mod talk;
 pub mod world;
 
 /// The seeds to run: one from `LAVINA_SEED`, or so many from `LAVINA_SEEDS`, or `default`.
@@ -42,6 +43,19 @@ mod tests {
         // A simulator that reaches nothing proves nothing.
         if std::env::var_os("LAVINA_SEED").is_none() {
             assert!(total.entries > 100 && total.answered > 1_000, "{total:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_acknowledged_is_lost() {
+        let mut total = talk::Report::default();
+        for seed in seeds(12) {
+            for workers in workers() {
+                total.add(&talk::run(seed, workers));
+            }
+        }
+        if std::env::var_os("LAVINA_SEED").is_none() {
+            assert!(total.taken > 100 && total.resumed > 10, "{total:?}");
         }
     }
 

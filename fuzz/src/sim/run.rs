@@ -79,7 +79,7 @@ pub struct Run {
 pub fn run(seed: u64, workers: u8) -> Report {
     let mut dice = Dice::new(seed);
     let swarm = Swarm::draw(&mut dice, workers);
-    let guard = Guard { seed, workers, swarm: format!("{swarm:?}") };
+    let guard = Guard::new(seed, &swarm);
     let mut run = Run::new(swarm, dice);
     run.act();
     run.settle();
@@ -97,10 +97,16 @@ pub fn run(seed: u64, workers: u8) -> Report {
 }
 
 /// Prints how to see a failure again.
-struct Guard {
+pub(super) struct Guard {
     seed: u64,
     workers: u8,
     swarm: String,
+}
+
+impl Guard {
+    pub(super) fn new(seed: u64, swarm: &Swarm) -> Guard {
+        Guard { seed, workers: swarm.workers, swarm: format!("{swarm:?}") }
+    }
 }
 
 impl Drop for Guard {

@@ -205,6 +205,7 @@ impl<P: Projection> World<P> {
 
     /// The network loses a connection, with all that is on its way.
     pub fn cut(&mut self, wire: WireId) {
+        self.tell(|| format!("wire {wire} is cut"));
         if let Some(w) = self.wires.get_mut(wire)
             && !matches!(w.place, Place::Gone)
         {
@@ -436,6 +437,7 @@ impl<P: Projection> World<P> {
     }
 
     fn gone(&mut self, id: WireId) {
+        self.tell(|| format!("  wire {id} is gone"));
         let wire = &mut self.wires[id];
         if let Place::At(worker, conn) = wire.place {
             self.places.remove(&(worker, conn));
