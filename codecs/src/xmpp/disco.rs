@@ -2,11 +2,13 @@
 //! capabilities hash in the stream features (XEP-0115) and the tests derive.
 
 use crate::session::Cx;
-use crate::xmpp::address::{Place, ROOMS};
+use crate::xmpp::address::{Place, ROOMS, bare_jid};
 use crate::xmpp::caps::{Identity, Info};
 use crate::xmpp::error::{StanzaCondition, StanzaError};
 use crate::xmpp::iq::Iq;
+use crate::xmpp::jid::Jid;
 use crate::xmpp::ns;
+use crate::xmpp::pep;
 use crate::xmpp::session::Xmpp;
 use crate::xmpp::writer::Writer;
 use lavina_core::query::{Query, Value};
@@ -54,9 +56,11 @@ fn server() -> Info {
 }
 
 fn account() -> Info {
+    let features = ACCOUNT_FEATURES.iter().map(|f| (*f).to_owned());
+    let pubsub = pep::FEATURES.iter().map(|f| format!("{}#{f}", ns::PUBSUB));
     Info {
-        identities: vec![Identity::new("account", "registered", "")],
-        features: ACCOUNT_FEATURES.iter().map(|f| (*f).to_owned()).collect(),
+        identities: vec![Identity::new("account", "registered", ""), Identity::new("pubsub", "pep", "")],
+        features: features.chain(pubsub).collect(),
         forms: Vec::new(),
     }
 }
@@ -104,18 +108,35 @@ pub(super) fn info(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
     }
 }
 
-/// What else there is to discover at an address: at the server, the service of rooms.
+/// What else there is to discover at an address: at the server, the service of rooms; at an account, its nodes.
 pub(super) fn items(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
     if iq.payload().attr("node").is_some() {
         return session.iq_error(&iq, &StanzaCondition::ItemNotFound.into(), cx);
     }
-    let rooms = (iq.place == Place::Server).then(|| format!("{ROOMS}{}", cx.core_settings().domain));
-    session.iq_result(&iq, cx, |w| {
-        w.start_ns("query", ns::DISCO_ITEMS);
-        if let Some(rooms) = &rooms {
-            w.start("item").attr("jid", rooms).attr("name", "Rooms").end();
+    let Place::User(name, _) = iq.place.clone() else {
+        let rooms = format!("{ROOMS}{}", cx.core_settings().domain);
+        return session.iq_result(&iq, cx, |w| {
+            w.start_ns("query", ns::DISCO_ITEMS);
+            w.start("item").attr("jid", &rooms).attr("name", "Rooms").end().end();
+        });
+    };
+    session.ask(Query::AccountNamed(name), cx, move |session, reply, cx| {
+        let (Ok(Value::Account(account)), Some(me)) = (reply, cx.user().cloned()) else {
+            return session.iq_error(&iq, &StanzaCondition::ServiceUnavailable.into(), cx);
+        };
+        let jid = account.user().map(|user| bare_jid(&user.name, &cx.core_settings().domain));
+        let readable = pep::nodes(&account.attrs).filter(|(_, c)| pep::may_read(&account, &me, c.access));
+        let readable: Vec<&str> = readable.map(|(node, _)| node).collect();
+        if readable.is_empty() && account.id != me.id {
+            return session.iq_error(&iq, &StanzaCondition::ServiceUnavailable.into(), cx);
         }
-        w.end();
+        session.iq_result(&iq, cx, |w| {
+            w.start_ns("query", ns::DISCO_ITEMS);
+            for node in readable {
+                w.start("item").opt_attr("jid", jid.as_ref().map(Jid::as_str)).attr("node", node).end();
+            }
+            w.end();
+        });
     });
 }
 

@@ -8,7 +8,7 @@ use crate::xmpp::ns;
 use crate::xmpp::session::Xmpp;
 use crate::xmpp::writer::Writer;
 use crate::xmpp::xml::Element;
-use crate::xmpp::{bind, blocking, carbons, disco, mam, muc, private, query, register, roster, vcard};
+use crate::xmpp::{bind, blocking, carbons, disco, mam, muc, pep, private, query, register, roster, vcard};
 use lavina_core::outbox::Slot;
 
 /// A request that was received and has to be answered once.
@@ -71,7 +71,7 @@ pub(super) const HANDLERS: &[Handler] = &[
     row(ns::PARS, "preauth", OWN | SERVER | UNBOUND, register::preauth),
     row(ns::ROSTER, "query", OWN, roster::query),
     row(ns::DISCO_INFO, "query", OWN | OTHER | SERVER, disco::info),
-    row(ns::DISCO_ITEMS, "query", OWN | SERVER, disco::items),
+    row(ns::DISCO_ITEMS, "query", OWN | OTHER | SERVER, disco::items),
     row(ns::DISCO_INFO, "query", ROOMS | ROOM, muc::info),
     row(ns::DISCO_ITEMS, "query", ROOMS | ROOM, muc::items),
     row(ns::PING, "ping", OWN | SERVER | ROOMS, query::ping),
@@ -89,6 +89,8 @@ pub(super) const HANDLERS: &[Handler] = &[
     row(ns::BLOCKING, "blocklist", OWN, blocking::list),
     row(ns::BLOCKING, "block", OWN, blocking::block),
     row(ns::BLOCKING, "unblock", OWN, blocking::unblock),
+    row(ns::PUBSUB, "pubsub", OWN | OTHER, pep::pubsub),
+    row(ns::PUBSUB_OWNER, "pubsub", OWN | OTHER, pep::pubsub),
     row(ns::PRIVATE, "query", OWN, private::query),
     row(ns::VCARD, "vCard", OWN | OTHER, vcard::vcard),
 ];
@@ -146,6 +148,9 @@ impl Xmpp {
 
     /// An answer of the client: to another client's request; those to the server's own need no more.
     fn iq_answer(&mut self, stanza: Element, cx: &mut Cx<'_>) {
+        if self.capabilities_told(&stanza, cx) {
+            return;
+        }
         let Some(Ok(to)) = stanza.attr("to").map(Jid::new) else { return };
         let Place::User(name, Some(resource)) = place(&to, &cx.core_settings().domain) else { return };
         if self.bound.is_some() {

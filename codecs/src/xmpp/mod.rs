@@ -23,6 +23,7 @@ mod message;
 mod muc;
 pub mod ns;
 mod offline;
+mod pep;
 mod presence;
 mod private;
 mod query;

@@ -49,6 +49,7 @@ impl Xmpp {
                 if first {
                     self.first_presence(cx);
                 }
+                self.capabilities(&stanza, first, cx);
             }
             Some("unavailable") => self.unavailable(Some(&stanza), cx),
             Some("error" | "probe") => {}
@@ -215,6 +216,9 @@ impl Xmpp {
     ) {
         // Requests are shown to available sessions, and again to the next that becomes available.
         let shown = self.bound.as_ref().is_some_and(|b| b.available.is_some() || b.interested);
+        if step == Step::Subscribed {
+            self.last_items_of(vec![from.id], cx);
+        }
         if shown {
             let from = bare_jid(&from.name, &cx.core_settings().domain);
             self.subscription_stanza(from.as_str(), step_name(step), native, cx);

@@ -13,6 +13,7 @@ use crate::xmpp::iq::Iq;
 use crate::xmpp::jid::Jid;
 use crate::xmpp::login::Login;
 use crate::xmpp::muc::{self, Rooms};
+use crate::xmpp::pep::Client;
 use crate::xmpp::sm_session::Sm;
 use crate::xmpp::stream::Stream;
 use crate::xmpp::writer::{Writer, escape_attr};
@@ -80,6 +81,8 @@ pub struct Bound {
     pub nick: Vec<u8>,
     /// The client keeps its rooms as bookmarks: what it joins it stays a member of until it takes the bookmark away.
     pub bookmarks: bool,
+    /// What is known of the client software.
+    pub(super) client: Client,
     /// The other parties of dialogs, looked up for the archive.
     pub(super) parties: BTreeMap<RoomId, User>,
     /// Accounts looked up lately.
@@ -393,6 +396,7 @@ impl Xmpp {
             rooms: Rooms::default(),
             nick,
             bookmarks: false,
+            client: Client::default(),
             parties: BTreeMap::new(),
             known: Vec::new(),
             heard: false,
@@ -443,6 +447,7 @@ impl Xmpp {
             Notice::Signal(signal) => self.signalled(signal, cx),
             Notice::Revoked(revoked) => self.revoked(*revoked, cx),
             Notice::Destroyed { room, .. } => self.drop_seat(*room),
+            Notice::Attrs { from, native: Some(native), .. } => self.pep_event(from, native, cx),
             Notice::Attrs { .. } | Notice::Membership { .. } | Notice::Read { .. } | Notice::Respelled(_) => {
             }
         }

@@ -83,6 +83,14 @@ pub(in crate::xmpp) fn moderate(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
     }
     session.room_of(iq, cx, |session, iq, name, view, cx| {
         let (id, me) = (iq.payload().attr("id").and_then(MsgId::parse), cx.user().cloned());
+        let own = me.as_ref().and_then(|me| view.members.get(&me.id)).map(|m| m.standing);
+        let levels = view.policy().levels;
+        // One's own words are taken back by retracting them (XEP-0424).
+        if own.is_none_or(|own| {
+            own.membership != Membership::Joined || own.power < levels.redact.max(levels.users + 1)
+        }) {
+            return session.iq_error(&iq, &StanzaCondition::Forbidden.into(), cx);
+        }
         let (Some(id), Some(me)) = (id.filter(|id| id.room == view.id), me) else {
             return session.iq_error(&iq, &StanzaCondition::ItemNotFound.into(), cx);
         };

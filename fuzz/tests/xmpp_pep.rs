@@ -1,0 +1,105 @@
+//! Personal eventing over XMPP, through a whole worker with the memory store.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod server;
+
+use lavina_core::ids::ConnId;
+use server::Server;
+
+fn request(kind: &str, to: Option<&str>, content: &str) -> String {
+    let to = to.map_or(String::new(), |to| format!(" to='{to}'"));
+    format!(
+        "<iq type='{kind}' id='q'{to}><pubsub xmlns='http://jabber.org/protocol/pubsub'>{content}</pubsub></iq>"
+    )
+}
+
+fn publish(node: &str, id: &str, payload: &str) -> String {
+    request("set", None, &format!("<publish node='{node}'><item id='{id}'>{payload}</item></publish>"))
+}
+
+fn fetch(to: Option<&str>, node: &str) -> String {
+    request("get", to, &format!("<items node='{node}'/>"))
+}
+
+/// Makes the client say that it wants to hear of these nodes.
+fn wants(s: &mut Server, c: ConnId, nodes: &[&str]) -> String {
+    let got = s.send(c, &format!("<presence><c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='urn:c' ver='{}'/></presence>", nodes.join("")));
+    let id = got.split("<iq type='get' id='").nth(1).unwrap().split('\'').next().unwrap();
+    let features: String = nodes.iter().map(|n| format!("<feature var='{n}+notify'/>")).collect();
+    s.send(c, &format!("<iq type='result' id='{id}' to='localhost'><query xmlns='http://jabber.org/protocol/disco#info'>{features}</query></iq>"))
+}
+
+fn befriend(s: &mut Server, a: ConnId, b: ConnId) {
+    s.send(a, "<presence to='bob@localhost' type='subscribe'/>");
+    s.send(b, "<presence to='alice@localhost' type='subscribed'/>");
+    s.send(b, "<presence to='alice@localhost' type='subscribe'/>");
+    s.send(a, "<presence to='bob@localhost' type='subscribed'/>");
+    s.read(a);
+    s.read(b);
+}
+
+#[test]
+fn items_are_published_read_and_taken_back() {
+    let mut s = Server::new();
+    let (a, b) = (s.online("alice"), s.online("bob"));
+    let got = s.send(a, &publish("urn:n", "1", "<x xmlns='urn:x'>one</x>"));
+    assert!(got.contains("<publish node='urn:n'><item id='1'/></publish>"), "{got}");
+    s.send(a, &publish("urn:n", "2", "<x xmlns='urn:x'>two</x>"));
+    let got = s.send(a, &fetch(None, "urn:n"));
+    assert!(
+        got.contains("<items node='urn:n'><item id='2'><x xmlns='urn:x'>two</x></item></items>"),
+        "{got}"
+    );
+    // Strangers read only what is open, and nobody writes for another.
+    let got = s.send(b, &fetch(Some("alice@localhost"), "urn:n"));
+    assert!(got.contains("<not-authorized") && got.contains("presence-subscription-required"), "{got}");
+    let got = s.send(
+        b,
+        &publish("urn:n", "3", "<x xmlns='urn:x'/>").replace("id='q'", "id='q' to='alice@localhost'"),
+    );
+    assert!(got.contains("forbidden"), "{got}");
+    let options = "<publish node='urn:o'><item id='1'><x xmlns='urn:x'/></item></publish><publish-options>\
+        <x xmlns='jabber:x:data' type='submit'><field var='pubsub#access_model'><value>open</value></field></x></publish-options>";
+    assert!(s.send(a, &request("set", None, options)).contains("type='result'"));
+    let got = s.send(b, &fetch(Some("alice@localhost"), "urn:o"));
+    assert!(got.contains("<item id='1'>"), "{got}");
+    let got = s.send(a, &request("set", None, &options.replace("open", "whitelist")));
+    assert!(got.contains("precondition-not-met"), "{got}");
+    let got = s.send(a, &request("set", None, "<retract node='urn:n'><item id='2'/></retract>"));
+    assert!(got.contains("type='result'"), "{got}");
+    let got = s.send(a, &fetch(None, "urn:n"));
+    assert!(got.contains("<items node='urn:n'/>"), "{got}");
+    let owner = |content: &str| {
+        format!(
+            "<iq type='set' id='q'><pubsub xmlns='http://jabber.org/protocol/pubsub#owner'>{content}</pubsub></iq>"
+        )
+    };
+    assert!(s.send(a, &owner("<delete node='urn:n'/>")).contains("type='result'"));
+    assert!(s.send(a, &fetch(None, "urn:n")).contains("item-not-found"));
+    assert!(s.send(a, &owner("<delete node='urn:n'/>")).contains("item-not-found"));
+}
+
+#[test]
+fn those_who_want_to_know_are_told() {
+    let mut s = Server::new();
+    let (a, b) = (s.online("alice"), s.online("bob"));
+    befriend(&mut s, a, b);
+    assert_eq!(wants(&mut s, b, &["urn:n"]), "");
+    s.send(a, &publish("urn:n", "1", "<x xmlns='urn:x'/>"));
+    let event = "<event xmlns='http://jabber.org/protocol/pubsub#event'><items node='urn:n'><item id='1'><x xmlns='urn:x'/></item></items></event>";
+    let got = s.read(b);
+    assert!(
+        got.contains("from='alice@localhost' to='bob@localhost/r' type='headline'") && got.contains(event),
+        "{got}"
+    );
+    s.send(a, &publish("urn:other", "1", "<x xmlns='urn:x'/>"));
+    assert_eq!(s.read(b), "");
+    assert_eq!(s.read(a), "");
+    // Who comes later gets the last item.
+    let b2 = s.login("bob", "late");
+    let got = wants(&mut s, b2, &["urn:n", "urn:other"]);
+    assert!(got.contains(event) && got.contains("urn:other"), "{got}");
+    s.send(a, &request("set", None, "<retract node='urn:n'><item id='1'/></retract>"));
+    let got = s.read(b);
+    assert!(got.contains("<items node='urn:n'><retract id='1'/></items>"), "{got}");
+}
