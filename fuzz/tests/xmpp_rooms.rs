@@ -326,3 +326,45 @@ fn archives_of_rooms_and_accounts() {
     let got = s.send(a, &archive(None, &page("<after>nonsense</after>")));
     assert!(got.contains("item-not-found"), "{got}");
 }
+
+#[test]
+fn invitations() {
+    let mut s = Server::new();
+    let (a, b) = (s.online("alice"), s.online("bob"));
+    s.join(a, "lobby", "alice");
+    s.send(a, &ask("set", "owner", &submitted(&[("membersonly", "1")])));
+    let got = s.join(b, "lobby", "bob");
+    assert!(got.contains("registration-required"), "{got}");
+    let invite = format!(
+        "<message to='{ROOM}' id='i'><x xmlns='http://jabber.org/protocol/muc#user'>\
+         <invite to='bob@localhost'><reason>tea</reason></invite></x></message>"
+    );
+    assert_eq!(s.send(a, &invite), "");
+    let told = "<invite from='alice@localhost'><reason>tea</reason></invite></x>\
+        <x xmlns='jabber:x:conference' jid='lobby@rooms.localhost' reason='tea'/></message>";
+    let got = s.read(b);
+    assert!(
+        got.contains("<message from='lobby@rooms.localhost' to='bob@localhost'") && got.contains(told),
+        "{got}"
+    );
+    // Told again to whoever comes, until it is answered.
+    let b2 = s.login("bob", "late");
+    let got = s.send(b2, "<presence/>");
+    assert!(got.contains(told), "{got}");
+    let decline = format!(
+        "<message to='{ROOM}' id='i'><x xmlns='http://jabber.org/protocol/muc#user'><decline to='alice@localhost'/></x></message>"
+    );
+    s.read(b);
+    assert_eq!(s.send(b, &decline), "");
+    let got = s.join(b, "lobby", "bob");
+    assert!(got.contains("registration-required"), "{got}");
+    s.send(a, &invite);
+    s.read(b);
+    let got = s.join(b, "lobby", "bob");
+    assert!(got.contains("code='110'"), "{got}");
+    let c = s.online("carol");
+    let got = s.send(c, &invite);
+    assert!(got.contains("type='error'"), "{got}");
+    let got = s.send(a, &invite.replace("bob@", "nobody@"));
+    assert!(got.contains("item-not-found"), "{got}");
+}

@@ -76,6 +76,7 @@ impl Xmpp {
                 }
             }
             session.missed(&account, cx);
+            session.pending_invitations(account.id, cx);
         });
     }
 

@@ -448,8 +448,8 @@ impl Xmpp {
             Notice::Revoked(revoked) => self.revoked(*revoked, cx),
             Notice::Destroyed { room, .. } => self.drop_seat(*room),
             Notice::Attrs { from, native: Some(native), .. } => self.pep_event(from, native, cx),
-            Notice::Attrs { .. } | Notice::Membership { .. } | Notice::Read { .. } | Notice::Respelled(_) => {
-            }
+            Notice::Membership { name, event, .. } => self.membership_of(name.as_ref(), event, cx),
+            Notice::Attrs { .. } | Notice::Read { .. } | Notice::Respelled(_) => {}
         }
     }
 }

@@ -8,6 +8,7 @@ mod admin;
 mod config;
 mod disco;
 mod enter;
+mod invite;
 mod show;
 mod speak;
 

@@ -65,7 +65,7 @@ impl Xmpp {
                 Some(user) => self.message_to(slot, stanza, user, None, cx),
                 None => self.message_error(slot, &stanza, &StanzaCondition::ItemNotFound.into(), cx),
             },
-            (None, _) => self.message_error(slot, &stanza, &StanzaCondition::ServiceUnavailable.into(), cx),
+            (None, _) => self.message_to_service(slot, stanza, name, cx),
         }
     }
 

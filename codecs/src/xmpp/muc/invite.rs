@@ -1,0 +1,163 @@
+//! Invitations through a room (XEP-0045 §7.8), shown with what clients of XEP-0249 look for.
+
+use crate::session::Cx;
+use crate::xmpp::address::{Place, bare_jid, place};
+use crate::xmpp::error::{StanzaCondition, StanzaError};
+use crate::xmpp::jid::Jid;
+use crate::xmpp::muc::Show;
+use crate::xmpp::ns;
+use crate::xmpp::session::Xmpp;
+use crate::xmpp::xml::Element;
+use lavina_core::command::{Act, Command, EntityId};
+use lavina_core::event::{Event, How, What};
+use lavina_core::ids::{AccountId, MsgId, RoomId};
+use lavina_core::name::{NameKey, RoomName, User, UserName};
+use lavina_core::outbox::Slot;
+use lavina_core::policy::Membership;
+use lavina_core::query::{Query, Value};
+use lavina_core::refusal::Refusal;
+use lavina_core::text::Str;
+
+/// People invited with one stanza at most.
+const MAX_INVITED: usize = 32;
+
+impl Xmpp {
+    /// Takes a message to the room itself: invitations, or the word that one is declined.
+    pub(super) fn message_to_service(
+        &mut self,
+        slot: Slot,
+        stanza: Element,
+        name: RoomName,
+        cx: &mut Cx<'_>,
+    ) {
+        let x = stanza.child("x", ns::MUC_USER);
+        let reason = |el: &Element| el.child_text("reason").filter(|r| !r.is_empty()).map(|r| Str::new(&*r));
+        let domain = cx.core_settings().domain.clone();
+        let invited = x.map(|x| {
+            x.children_named("invite", ns::MUC_USER).take(MAX_INVITED + 1).map(|invite| {
+                let jid = invite.attr("to").and_then(|to| Jid::new(to).ok());
+                let jid = jid.ok_or(StanzaCondition::JidMalformed)?;
+                match place(&jid, &domain) {
+                    Place::User(name, _) => Ok((name, reason(invite))),
+                    Place::Elsewhere => Err(StanzaCondition::RemoteServerNotFound),
+                    _ => Err(StanzaCondition::ItemNotFound),
+                }
+            })
+        });
+        let invited: Result<Vec<_>, _> = invited.into_iter().flatten().collect();
+        let declined = x.and_then(|x| x.child("decline", ns::MUC_USER)).map(reason);
+        match (invited, declined) {
+            (Err(condition), _) => self.message_error(slot, &stanza, &condition.into(), cx),
+            (Ok(invited), _) if invited.len() > MAX_INVITED => {
+                self.message_error(slot, &stanza, &StanzaCondition::PolicyViolation.into(), cx);
+            }
+            (Ok(invited), None) if invited.is_empty() => {
+                self.message_error(slot, &stanza, &StanzaCondition::ServiceUnavailable.into(), cx);
+            }
+            (Ok(invited), declined) => {
+                self.ask(Query::Resolve(NameKey::Room(name)), cx, move |session, reply, cx| match reply {
+                    Ok(Value::Id(id)) => match declined {
+                        Some(reason) => session.decline(slot, stanza, RoomId(id), reason, cx),
+                        None => session.invite(slot, stanza, RoomId(id), invited, cx),
+                    },
+                    Ok(_) => session.message_error(slot, &stanza, &StanzaCondition::ItemNotFound.into(), cx),
+                    Err(refusal) => session.message_error(slot, &stanza, &StanzaError::from(&refusal), cx),
+                });
+            }
+        }
+    }
+
+    fn decline(&mut self, slot: Slot, stanza: Element, room: RoomId, reason: Option<Str>, cx: &mut Cx<'_>) {
+        let Some(me) = cx.user().cloned() else { return cx.done(slot) };
+        // One who sits in the room has no invitation to decline.
+        if cx.is_attached(room) {
+            return self.message_error(slot, &stanza, &StanzaCondition::NotAcceptable.into(), cx);
+        }
+        let act = Act::Leave { reason, quit: false, same: 0 };
+        let command = Command::by(&me, EntityId::Room(room), act);
+        self.command(command, false, cx, move |session, outcome, cx| match outcome.refusal() {
+            Some(refusal) => session.message_error(slot, &stanza, &StanzaError::from(refusal), cx),
+            None => cx.done(slot),
+        });
+    }
+
+    fn invite(
+        &mut self,
+        slot: Slot,
+        stanza: Element,
+        room: RoomId,
+        mut invited: Vec<(UserName, Option<Str>)>,
+        cx: &mut Cx<'_>,
+    ) {
+        let Some((name, reason)) = invited.pop() else { return cx.done(slot) };
+        self.with_user(name, cx, move |session, user, cx| {
+            let (Some(user), Some(me)) = (user, cx.user().cloned()) else {
+                return session.message_error(slot, &stanza, &StanzaCondition::ItemNotFound.into(), cx);
+            };
+            let act = Act::Invite { user, reason };
+            let command = Command::by(&me, EntityId::Room(room), act);
+            session.command(command, false, cx, move |session, outcome, cx| match outcome.refusal() {
+                // Whoever is in the room already needs no invitation.
+                Some(Refusal::AlreadyMember) | None => session.invite(slot, stanza, room, invited, cx),
+                Some(refusal) => session.message_error(slot, &stanza, &StanzaError::from(refusal), cx),
+            });
+        });
+    }
+
+    /// The account's membership of a room changed.
+    pub(in crate::xmpp) fn membership_of(&mut self, name: Option<&RoomName>, event: &Event, cx: &mut Cx<'_>) {
+        let (Some(name), What::Member(change)) = (name, &event.what) else { return };
+        let wanted = self.bound.as_ref().is_some_and(|b| b.available.is_some_and(|priority| priority >= 0));
+        if change.how == How::Invite && wanted {
+            self.show_invitation(name, event.by.user(), change.reason.as_ref(), &event.id(), cx);
+        }
+    }
+
+    /// Shows the invitations that wait for an answer.
+    pub(in crate::xmpp) fn pending_invitations(&mut self, me: AccountId, cx: &mut Cx<'_>) {
+        self.ask(Query::Memberships(me), cx, |session, reply, cx| {
+            let Ok(Value::Memberships(rooms)) = reply else { return };
+            for room in rooms.iter().filter(|r| r.member.standing.membership == Membership::Invited) {
+                if let (Some(name), None) = (&room.head.name, &room.head.parties) {
+                    let id = MsgId { room: room.room, pos: room.member.since };
+                    session.show_invitation(
+                        name,
+                        room.member.by.as_ref(),
+                        room.member.reason.as_ref(),
+                        &id,
+                        cx,
+                    );
+                }
+            }
+        });
+    }
+
+    fn show_invitation(
+        &mut self,
+        name: &RoomName,
+        by: Option<&User>,
+        reason: Option<&Str>,
+        id: &MsgId,
+        cx: &mut Cx<'_>,
+    ) {
+        let domain = &cx.core_settings().domain;
+        let from = by.map(|by| bare_jid(&by.name, domain));
+        if from.as_ref().is_some_and(|from| self.blocks(from, domain)) {
+            return;
+        }
+        let (room, to) = (Show::new(name, cx.settings()).jid, self.bare().to_owned());
+        self.write(cx, |w| {
+            w.start("message").attr("from", &room).attr("to", &to).attr("id", &id.text());
+            w.start_ns("x", ns::MUC_USER).start("invite").opt_attr("from", from.as_ref().map(Jid::as_str));
+            if let Some(reason) = reason {
+                w.leaf("reason", reason);
+            }
+            w.end().end();
+            w.start_ns("x", ns::CONFERENCE)
+                .attr("jid", &room)
+                .opt_attr("reason", reason.map(Str::as_str))
+                .end();
+            w.end();
+        });
+    }
+}
