@@ -103,3 +103,64 @@ fn those_who_want_to_know_are_told() {
     let got = s.read(b);
     assert!(got.contains("<items node='urn:n'><retract id='1'/></items>"), "{got}");
 }
+
+#[test]
+fn avatars_and_bookmarks_are_seen_both_ways() {
+    let mut s = Server::new();
+    let (a, b) = (s.online("alice"), s.online("bob"));
+    befriend(&mut s, a, b);
+    let vcard = "<iq type='set' id='v'><vCard xmlns='vcard-temp'><FN>Al</FN><PHOTO><TYPE>image/png</TYPE><BINVAL>QUJD</BINVAL></PHOTO></vCard></iq>";
+    assert!(s.send(a, vcard).contains("type='result'"));
+    let hash = "3c01bdbb26f358bab27f267924aa2c9a03fcfdb8";
+    let got = s.send(b, &fetch(Some("alice@localhost"), "urn:xmpp:avatar:metadata"));
+    assert!(got.contains(&format!("<info bytes='3' id='{hash}' type='image/png'/>")), "{got}");
+    s.send(a, "<presence/>");
+    let got = s.read(b);
+    assert!(got.contains(&format!("<photo>{hash}</photo>")), "{got}");
+    s.send(a, &publish("urn:xmpp:avatar:data", "n", "<data xmlns='urn:xmpp:avatar:data'>TkVX</data>"));
+    let metadata =
+        "<metadata xmlns='urn:xmpp:avatar:metadata'><info bytes='3' id='n' type='image/gif'/></metadata>";
+    s.send(a, &publish("urn:xmpp:avatar:metadata", "n", metadata));
+    let got = s.send(b, "<iq type='get' id='v' to='alice@localhost'><vCard xmlns='vcard-temp'/></iq>");
+    assert!(
+        got.contains("<FN>Al</FN>") && got.contains("<TYPE>image/gif</TYPE><BINVAL>TkVX</BINVAL>"),
+        "{got}"
+    );
+    let got = s.send(a, "<presence/>");
+    assert!(got.contains("<photo>n</photo>"), "{got}");
+
+    let private = |kind: &str, content: &str| {
+        format!(
+            "<iq type='{kind}' id='p'><query xmlns='jabber:iq:private'><storage xmlns='storage:bookmarks'>{content}</storage></query></iq>"
+        )
+    };
+    let bookmark = "<conference jid='lobby@rooms.localhost' autojoin='true'><nick>alice</nick></conference>";
+    assert!(s.send(a, &private("set", bookmark)).contains("type='result'"));
+    let got = s.send(a, &fetch(None, "urn:xmpp:bookmarks:1"));
+    assert!(
+        got.contains(
+            "<item id='lobby@rooms.localhost'><conference xmlns='urn:xmpp:bookmarks:1' autojoin='true'>"
+        ),
+        "{got}"
+    );
+    // What is bookmarked stays joined when no session sits there; without the bookmark the account leaves.
+    s.join(a, "lobby", "alice");
+    s.join(b, "lobby", "bob");
+    let leave = |who: &str| format!("<presence to='lobby@rooms.localhost/{who}' type='unavailable'/>");
+    let archive = "<iq type='set' id='m' to='lobby@rooms.localhost'><query xmlns='urn:xmpp:mam:2'/></iq>";
+    s.send(a, &leave("alice"));
+    s.send(b, &leave("bob"));
+    assert!(s.send(a, archive).contains("type='result'"));
+    assert!(s.send(b, archive).contains("forbidden"));
+    s.send(
+        a,
+        &request(
+            "set",
+            None,
+            "<retract node='urn:xmpp:bookmarks:1'><item id='lobby@rooms.localhost'/></retract>",
+        ),
+    );
+    assert!(s.send(a, archive).contains("forbidden"));
+    let got = s.send(a, &private("get", ""));
+    assert!(!got.contains("lobby"), "{got}");
+}

@@ -2,6 +2,7 @@
 
 use crate::session::Cx;
 use crate::xmpp::address::bare_jid;
+use crate::xmpp::avatar;
 use crate::xmpp::error::{StanzaCondition, StanzaError};
 use crate::xmpp::iq::Iq;
 use crate::xmpp::ns;
@@ -24,16 +25,20 @@ pub(super) fn bind(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
     session.hold(true, cx);
     session.ask(Query::Account(me.id), cx, move |session, reply, cx| {
         session.hold(false, cx);
-        let blocked = match reply {
+        let (blocked, avatar) = match reply {
             Ok(Value::Account(account)) => {
-                account.head.as_ref().map(|h| h.blocked.clone()).unwrap_or_default()
+                let blocked = account.head.as_ref().map(|h| h.blocked.clone()).unwrap_or_default();
+                (blocked, avatar::current(&account.attrs))
             }
-            Ok(_) => Vec::new(),
+            Ok(_) => (Vec::new(), None),
             Err(refusal) => return session.iq_error(&iq, &StanzaError::from(&refusal), cx),
         };
         let label = Str::new(jid.resource().unwrap_or_default());
         let full = jid.to_string();
         session.set_bound(jid, &me, blocked);
+        if let Some(bound) = &mut session.bound {
+            bound.avatar = avatar;
+        }
         session.iq_result(&iq, cx, |w| {
             w.start_ns("bind", ns::BIND).leaf("jid", &full).end();
         });

@@ -37,10 +37,12 @@ const SERVER_FEATURES: &[&str] = &[
 const ACCOUNT_FEATURES: &[&str] = &[
     ns::DISCO_INFO,
     ns::DISCO_ITEMS,
+    ns::BOOKMARKS_COMPAT,
     ns::CARBONS,
     ns::LAST,
     ns::MAM,
     ns::MAM_EXTENDED,
+    ns::PEP_VCARD,
     ns::PING,
     ns::RSM,
     ns::STANZA_ID,

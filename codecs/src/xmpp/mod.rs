@@ -5,8 +5,10 @@
 //! `impl Xmpp`: [`stream`] reads units and routes them, [`iq`] has the table of requests that are answered.
 
 mod address;
+mod avatar;
 mod bind;
 mod blocking;
+mod bookmarks;
 pub mod caps;
 mod carbons;
 pub mod content;

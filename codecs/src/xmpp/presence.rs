@@ -35,9 +35,10 @@ impl Xmpp {
     }
 
     /// The session's own presence, for all who may see it.
-    fn own_presence(&mut self, stanza: Element, cx: &mut Cx<'_>) {
+    fn own_presence(&mut self, mut stanza: Element, cx: &mut Cx<'_>) {
         match stanza.attr("type") {
             None => {
+                self.add_avatar(&mut stanza);
                 let presence = read(&stanza);
                 let first = match &mut self.bound {
                     Some(bound) => bound.available.replace(presence.priority).is_none(),

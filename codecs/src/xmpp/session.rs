@@ -79,8 +79,8 @@ pub struct Bound {
     pub(super) rooms: Rooms,
     /// The account's nick in rooms, escaped for an attribute.
     pub nick: Vec<u8>,
-    /// The client keeps its rooms as bookmarks: what it joins it stays a member of until it takes the bookmark away.
-    pub bookmarks: bool,
+    /// The hash of the account's avatar.
+    pub avatar: Option<SmolStr>,
     /// What is known of the client software.
     pub(super) client: Client,
     /// The other parties of dialogs, looked up for the archive.
@@ -395,7 +395,7 @@ impl Xmpp {
             directed: BTreeMap::new(),
             rooms: Rooms::default(),
             nick,
-            bookmarks: false,
+            avatar: None,
             client: Client::default(),
             parties: BTreeMap::new(),
             known: Vec::new(),
@@ -437,6 +437,7 @@ impl Xmpp {
     }
 
     fn notice(&mut self, notice: &Notice, cx: &mut Cx<'_>) {
+        self.avatar_noted(notice, cx);
         match notice {
             Notice::Presence { from, label, presence } => self.presence_of(from, label, presence, cx),
             Notice::Subscription { from, step, native } => {

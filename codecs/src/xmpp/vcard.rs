@@ -2,9 +2,11 @@
 
 use crate::session::Cx;
 use crate::xmpp::address::Place;
+use crate::xmpp::avatar;
 use crate::xmpp::error::{StanzaCondition, StanzaError};
 use crate::xmpp::iq::Iq;
 use crate::xmpp::ns;
+use crate::xmpp::pep;
 use crate::xmpp::session::Xmpp;
 use lavina_core::command::{Act, Audience};
 use lavina_core::query::{Query, Value};
@@ -23,16 +25,34 @@ pub(super) fn vcard(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
         }
         let values = vec![(Str::new(KEY), Octets::from(iq.payload().to_xml(ns::CLIENT)))];
         let act = Act::SetAttrs { values, tell: Audience::Nobody, native: None };
-        return session.own(act, cx, move |session, outcome, cx| session.finish(&iq, &outcome, cx));
+        return session.own(act, cx, move |session, outcome, cx| {
+            if outcome.refusal().is_none() {
+                session.ask(Query::AccountNamed(name), cx, move |session, reply, cx| {
+                    if let Ok(Value::Account(account)) = reply {
+                        session.vcard_stored(&account, iq.payload(), cx);
+                    }
+                    session.iq_result(&iq, cx, |_| {});
+                });
+            } else {
+                session.finish(&iq, &outcome, cx);
+            }
+        });
     }
     session.ask(Query::AccountNamed(name), cx, move |session, reply, cx| {
-        let stored = match &reply {
-            Ok(Value::Account(account)) => account.attrs.get(KEY),
+        let shown = match &reply {
+            Ok(Value::Account(account)) => {
+                let stored = account.attrs.get(KEY).map(|xml| &**xml);
+                let access = pep::config(&account.attrs, ns::AVATAR_METADATA).map(|c| c.access);
+                match access.zip(cx.user()) {
+                    Some((access, me)) if !pep::may_read(account, me, access) => avatar::stored(stored),
+                    _ => avatar::into_vcard(&account.attrs, stored),
+                }
+            }
             _ => None,
         };
-        match stored {
-            Some(stored) => session.iq_result(&iq, cx, |w| {
-                w.raw(stored);
+        match shown {
+            Some(shown) => session.iq_result(&iq, cx, |w| {
+                w.element(&shown);
             }),
             None if own => session.iq_result(&iq, cx, |w| {
                 w.empty_ns("vCard", ns::VCARD);

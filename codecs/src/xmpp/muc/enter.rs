@@ -69,11 +69,12 @@ impl Xmpp {
     /// Takes a presence to a room.
     pub(in crate::xmpp) fn room_presence(
         &mut self,
-        stanza: Element,
+        mut stanza: Element,
         name: RoomName,
         nick: Option<Str>,
         cx: &mut Cx<'_>,
     ) {
+        self.add_avatar(&mut stanza);
         let seated = self.seat(&name);
         let joins = stanza.has("x", ns::MUC);
         match (stanza.attr("type").is_some(), seated, nick) {

@@ -22,14 +22,12 @@ use crate::xmpp::error::StanzaCondition;
 use crate::xmpp::iq::Iq;
 use crate::xmpp::session::Xmpp;
 use enter::Entering;
-use lavina_core::command::{Act, Command, EntityId};
 use lavina_core::event::{Event, Live, LiveWhat, What};
 use lavina_core::ids::RoomId;
 use lavina_core::name::RoomName;
 use lavina_core::policy::{Levels, Membership, Standing};
 use lavina_core::presence::Presence;
 use lavina_core::projection::Pieces;
-use lavina_core::query::{Query, Value};
 use lavina_core::text::Str;
 use show::{Extra, Occupant, nick_of};
 use std::collections::BTreeMap;
@@ -130,8 +128,8 @@ impl Xmpp {
         }
     }
 
-    /// The session leaves the room by its own word. The account stays a member, unless it has no bookmarks to say so:
-    /// then it leaves with its last session.
+    /// The session leaves the room by its own word. The account leaves with its last session,
+    /// unless a bookmark says that it stays a member.
     fn leave_room(&mut self, room: RoomId, cx: &mut Cx<'_>) {
         let Some(me) = cx.user().cloned() else { return };
         let Some(seat) = self.bound.as_mut().and_then(|b| b.rooms.take(room)) else { return };
@@ -140,19 +138,8 @@ impl Xmpp {
             show.presence(who, None, Extra { codes: &[110], ..Extra::default() }, out);
         });
         cx.detach(room);
-        if self.bound.as_ref().is_some_and(|b| b.bookmarks) {
-            return;
-        }
-        self.ask(Query::Room(room), cx, move |session, reply, cx| {
-            let Ok(Value::Room(view)) = reply else { return };
-            let joined = |s: Standing| s.membership == Membership::Joined;
-            let member = view.members.get(&me.id).is_some_and(|m| joined(m.standing));
-            if member && !view.here.contains_key(&me.id) {
-                let act = Act::Leave { reason: None, quit: false, same: 0 };
-                let command = Command::by(&me, EntityId::Room(room), act);
-                session.command(command, false, cx, |_, _, _| {});
-            }
-        });
+        let jid = Show::new(&seat.name, cx.settings()).jid;
+        self.leave_unless_kept(seat.name, jid, cx);
     }
 
     /// The session is no longer available: it sits in no room any more.

@@ -6,7 +6,7 @@
 mod node;
 mod notify;
 
-pub(super) use node::{Attrs, item, nodes};
+pub(super) use node::{Attrs, config, item, item_key, items, last_item, nodes};
 pub use notify::Client;
 
 use crate::session::{Cx, XMPP_NATIVE};
@@ -24,7 +24,7 @@ use lavina_core::event::Native;
 use lavina_core::name::User;
 use lavina_core::query::{Query, Value};
 use lavina_core::text::{Octets, Str};
-use node::{Access, Config, config, config_key, is_name, item_key, item_value, items};
+use node::{Access, Config, config_key, is_name, item_value};
 use std::sync::Arc;
 
 /// What of publish-subscribe is offered (XEP-0060 §10), without the namespace in front.
@@ -208,6 +208,9 @@ impl Xmpp {
         };
         self.pep_change(change, cx, move |session, outcome, cx| {
             if outcome.refusal().is_none() {
+                if node == ns::BOOKMARKS {
+                    session.bookmarks_changed(vec![id.clone()], cx);
+                }
                 session.iq_result(&iq, cx, |w| {
                     w.start_ns("pubsub", ns::PUBSUB).start("publish").attr("node", &node);
                     w.start("item").attr("id", &id).end().end().end();
@@ -232,7 +235,12 @@ impl Xmpp {
             return self.iq_error(&iq, &no_node(), cx);
         }
         let change = retracting(node, &config, &ids);
-        self.pep_change(change, cx, move |session, outcome, cx| session.finish(&iq, &outcome, cx));
+        let rooms =
+            if node == ns::BOOKMARKS { ids.iter().map(|id| (*id).to_owned()).collect() } else { Vec::new() };
+        self.pep_change(change, cx, move |session, outcome, cx| {
+            session.finish(&iq, &outcome, cx);
+            session.bookmarks_changed(rooms, cx);
+        });
     }
 
     fn create_node(

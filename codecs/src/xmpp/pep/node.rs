@@ -214,6 +214,11 @@ pub(in crate::xmpp) fn items<'a>(attrs: &'a Attrs, node: &str) -> Vec<Item<'a>> 
     items
 }
 
+/// The item published last.
+pub(in crate::xmpp) fn last_item<'a>(attrs: &'a Attrs, node: &str) -> Option<Item<'a>> {
+    items(attrs, node).pop()
+}
+
 /// One item.
 pub(in crate::xmpp) fn item<'a>(attrs: &'a Attrs, node: &str, id: &str) -> Option<&'a [u8]> {
     attrs.get(item_key(node, id).as_str())?.get(8..)
