@@ -42,7 +42,7 @@ pub(crate) enum Effect<P: Projection> {
     RoomPresence(RoomId, Presence),
     Attach { room: RoomId, since: Option<Pos> },
     Detach(RoomId),
-    Resume { session: SessionRef, handled: u32 },
+    Resume { session: SessionRef, key: u128, handled: u32 },
     Secure(NoDebug<P::Layer>),
     Job { req: ReqId, job: NoDebug<P::Job> },
     Timer(u8, Option<Mono>),
@@ -273,12 +273,18 @@ impl<'a, P: Projection> Cx<'a, P> {
         self.effects.push(Effect::Detach(room));
     }
 
-    /// Takes over a parked or still connected session of the same account, of which the client has
-    /// taken `handled` counted units. This session ends when it succeeds; the old one goes on here
-    /// with [`crate::projection::Wake::Resumed`], else this gets `NotResumed`.
-    pub fn resume(&mut self, session: SessionRef, handled: u32) {
+    /// Who knows this key (random, told to the client alone) may take the session over.
+    pub fn resumable(&mut self, key: u128) {
+        self.core.resume_key = Some(key);
+    }
+
+    /// Takes over a parked or still connected session of the same account that is [`Cx::resumable`] with `key`, of
+    /// which the client has taken `handled` counted units. The old session's requests in flight are answered first. This
+    /// session ends when it succeeds; the old one goes on here with [`crate::projection::Wake::Resumed`], else this gets
+    /// `NotResumed`.
+    pub fn resume(&mut self, session: SessionRef, key: u128, handled: u32) {
         self.core.held = true;
-        self.effects.push(Effect::Resume { session, handled });
+        self.effects.push(Effect::Resume { session, key, handled });
     }
 
     /// In [`crate::projection::Wake::Lost`]: the session stays for so many milliseconds without a connection.

@@ -51,7 +51,8 @@ pub trait Projection: Sized + Send + 'static {
     /// or one of its account's dialogs.
     fn seen(&mut self, event: &Arc<Event>, how: Seen, cx: &mut Cx<'_, Self>);
 
-    /// A live signal of its own ([`Live::origin`] is this session), or about its account.
+    /// A live signal of its own ([`Live::origin`] is this session), or about its account, or any for a session in
+    /// [`Mode::Each`].
     fn seen_live(&mut self, live: &Arc<Live>, own: Option<ReqId>, cx: &mut Cx<'_, Self>);
 
     /// The answer to a request made through [`Cx`].
@@ -139,7 +140,10 @@ pub enum Seen {
         own: Option<ReqId>,
     },
     /// A room event for a session in [`Mode::Each`].
-    Room,
+    Room {
+        /// How present its subject is, as for [`Shown::Event`].
+        here: Option<Presence>,
+    },
 }
 
 /// Why a session is woken.
@@ -221,6 +225,8 @@ pub enum Notice {
         contact: Contact,
         /// True: it was removed.
         removed: bool,
+        /// The list's version with this change.
+        version: Pos,
     },
     /// Named values of the account itself or of a contact changed.
     Attrs {
@@ -312,7 +318,7 @@ pub enum SignalWhat {
 pub enum Mode {
     /// Encoded once for all sessions of the class.
     Push(WireClass),
-    /// Each through [`Projection::seen`] with [`Seen::Room`].
+    /// Each through [`Projection::seen`] with [`Seen::Room`] and [`Projection::seen_live`].
     Each,
     /// None.
     Quiet,

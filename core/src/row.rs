@@ -121,6 +121,10 @@ pub struct AccountHead {
     /// Blocked addresses.
     #[n(6)]
     pub blocked: Vec<Str>,
+    /// The entry that changed the contact list last: the list's version.
+    #[n(7)]
+    #[cbor(default)]
+    pub listed: Pos,
 }
 
 /// The head of a room.

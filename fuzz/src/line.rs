@@ -331,7 +331,7 @@ impl Projection for Line {
                     None => cx.write(format!("fed {} {with} {text}\n", pos.0).as_bytes(), true),
                 }
             }
-            Seen::About { .. } | Seen::Room => cx.write(format!("ev {text}\n").as_bytes(), true),
+            Seen::About { .. } | Seen::Room { .. } => cx.write(format!("ev {text}\n").as_bytes(), true),
         }
     }
 

@@ -63,11 +63,8 @@ fn subscriptions_and_presence() {
     let got = s.send(b, "<presence to='alice@localhost' type='subscribed'/>");
     assert!(got.contains("<item jid='alice@localhost' subscription='from'/>"), "{got}");
     let got = s.read(a);
-    assert!(
-        got.contains("<item jid='bob@localhost' subscription='to'/>")
-            && got.contains("from='bob@localhost/b'"),
-        "{got}"
-    );
+    assert!(got.contains("<item jid='bob@localhost' subscription='to'/>"), "{got}");
+    assert_eq!(got.matches("from='bob@localhost/b'").count(), 1, "{got}");
     s.send(b, "<presence to='alice@localhost' type='subscribe'/>");
     s.send(a, "<presence to='bob@localhost' type='subscribed'/>");
     s.read(b);
@@ -106,8 +103,14 @@ fn lists_blocks_and_small_questions() {
     );
     let got = s.send(a, "<message to='bob@localhost' type='chat' id='m'><body>x</body></message>");
     assert!(got.contains("<blocked xmlns='urn:xmpp:blocking:errors'/>"), "{got}");
-    s.send(b, "<message to='alice@localhost' type='chat' id='m'><body>x</body></message>");
+    // one who is blocked learns no more than one who writes to nobody, and nothing of it is kept
+    let got = s.send(b, "<message to='alice@localhost' type='chat' id='m'><body>x</body></message>");
+    let nobody = s.send(b, "<message to='nobody@localhost' type='chat' id='m'><body>x</body></message>");
+    assert!(got.contains("type='error'") && got.contains("service-unavailable"), "{got}");
+    assert_eq!(got, nobody.replace("nobody@", "alice@"));
     assert_eq!(s.read(a), "");
+    let got = s.send(b, "<iq type='set' id='m'><query xmlns='urn:xmpp:mam:2'/></iq>");
+    assert!(got.contains("complete='true'") && !got.contains("<body>"), "{got}");
     let set = "<iq type='set' id='2'><query xmlns='jabber:iq:private'><p xmlns='urn:p'><q/></p></query></iq>";
     let got = s.send(a, set);
     assert!(got.contains("type='result'"), "{got}");
@@ -132,6 +135,39 @@ fn lists_blocks_and_small_questions() {
 }
 
 #[test]
+fn a_contact_list_that_the_client_has_is_not_sent_again() {
+    let mut s = Server::new();
+    let a = s.online("alice");
+    let get = |ver: &str| format!("<iq type='get' id='r'><query xmlns='jabber:iq:roster' ver='{ver}'/></iq>");
+    let version = |got: &str| got.split("ver='").nth(1).unwrap().split('\'').next().unwrap().to_owned();
+    let empty = version(&s.send(a, &get("")));
+    assert_eq!(s.send(a, &get(&empty)), "<iq type='result' id='r' to='alice@localhost/r'/>");
+    let add = "<iq type='set' id='s'><query xmlns='jabber:iq:roster'><item jid='x@localhost'/></query></iq>";
+    let push = s.send(a, add);
+    let with_x = version(&push);
+    assert_ne!(empty, with_x);
+    assert_eq!(s.send(a, &get(&with_x)), "<iq type='result' id='r' to='alice@localhost/r'/>");
+    let got = s.send(a, &get(&empty));
+    assert!(got.contains("<item jid='x@localhost'") && version(&got) == with_x, "{got}");
+    // the version is the same for the account's next session
+    s.cut(a);
+    let a = s.login("alice", "r2");
+    assert_eq!(s.send(a, &get(&with_x)), "<iq type='result' id='r' to='alice@localhost/r2'/>");
+}
+
+/// Enables stream management; the session's name for a resumption.
+fn enable(s: &mut Server, c: lavina_core::ids::ConnId) -> String {
+    let got = s.send(c, "<enable xmlns='urn:xmpp:sm:3' resume='true'/>");
+    got.split("id='").nth(1).unwrap().split('\'').next().unwrap().to_owned()
+}
+
+fn resume(s: &mut Server, user: &str, id: &str, h: u32) -> (lavina_core::ids::ConnId, String) {
+    let c = s.auth(user);
+    let got = s.send(c, &format!("<resume xmlns='urn:xmpp:sm:3' previd='{id}' h='{h}'/>"));
+    (c, got)
+}
+
+#[test]
 fn resumption() {
     let mut s = Server::new();
     s.register("alice");
@@ -140,20 +176,106 @@ fn resumption() {
     s.send(a, "<presence/>");
     let b = s.login("bob", "b");
     s.send(b, "<presence/>");
-    let got = s.send(b, "<enable xmlns='urn:xmpp:sm:3' resume='true'/>");
-    let id = got.split("id='").nth(1).unwrap().split('\'').next().unwrap().to_owned();
+    let id = enable(&mut s, b);
     s.send(b, "<r xmlns='urn:xmpp:sm:3'/><iq type='get' id='p'><ping xmlns='urn:xmpp:ping'/></iq><r xmlns='urn:xmpp:sm:3'/>");
-    s.worker.handle(s.now, Input::Closed(b));
-    s.drain();
+    s.cut(b);
     s.send(a, "<message to='bob@localhost' type='chat' id='m1'><body>one</body></message>");
     s.read(a);
-    let c = s.auth("bob");
-    let got = s.send(c, &format!("<resume xmlns='urn:xmpp:sm:3' previd='{id}' h='1'/>"));
+    let (c, got) = resume(&mut s, "bob", &id, 1);
     assert!(got.contains("<resumed") && got.contains("<body>one</body>"), "{got}");
     s.send(a, "<message to='bob@localhost' type='chat' id='m2'><body>two</body></message>");
     let got = s.read(c);
     assert!(got.contains("two"), "{got}");
-    let d = s.auth("bob");
-    let got = s.send(d, "<resume xmlns='urn:xmpp:sm:3' previd='0-77-0' h='1'/>");
+    // a name that differs in its last bits is nobody's, neither is another account's
+    let last = if id.ends_with('A') { 'E' } else { 'A' };
+    let (_, got) = resume(&mut s, "bob", &format!("{}{last}", &id[..id.len() - 1]), 1);
     assert!(got.contains("<failed"), "{got}");
+    let (_, got) = resume(&mut s, "alice", &id, 1);
+    assert!(got.contains("<failed"), "{got}");
+}
+
+#[test]
+fn a_resumption_counts_only_what_is_stored() {
+    let mut s = Server::new();
+    s.register("bob");
+    let a = s.online("alice");
+    let id = enable(&mut s, a);
+    let resume = |h: u32| format!("<resume xmlns='urn:xmpp:sm:3' previd='{id}' h='{h}'/>");
+    let [c, d, e, f] = [(); 4].map(|()| s.auth("alice"));
+    s.stalled = true;
+    s.send(a, "<message to='bob@localhost' type='chat' id='m1'><body>one</body></message>");
+    s.cut(a);
+    assert_eq!(s.send(c, &resume(0)), "", "an answer before the message is stored");
+    // the newest connection gets the session
+    assert_eq!(s.send(d, &resume(0)), "");
+    let got = s.read(c);
+    assert!(got.contains("<failed"), "{got}");
+    s.unstall();
+    let got = s.read(d);
+    assert!(got.contains("<resumed xmlns='urn:xmpp:sm:3' h='1'"), "{got}");
+    let got = s.send(d, "<iq type='get' id='p'><ping xmlns='urn:xmpp:ping'/></iq>");
+    assert!(got.contains("type='result' id='p'"), "{got}");
+    // one that goes away while it waits leaves the session as it was
+    s.stalled = true;
+    s.send(d, "<message to='bob@localhost' type='chat' id='m2'><body>two</body></message>");
+    s.cut(d);
+    assert_eq!(s.send(e, &resume(1)), "");
+    s.cut(e);
+    s.unstall();
+    let got = s.send(f, &resume(1));
+    assert!(got.contains("<resumed xmlns='urn:xmpp:sm:3' h='3'"), "{got}");
+}
+
+#[test]
+fn what_can_wait_waits_while_nobody_looks() {
+    let mut s = Server::new();
+    let [a, b] = ["alice", "bob"].map(|user| s.online(user));
+    s.join(a, "lobby", "alice");
+    s.join(b, "lobby", "bob");
+    s.send(a, "<iq type='set' id='o' to='lobby@rooms.localhost'><query xmlns='http://jabber.org/protocol/muc#owner'><x xmlns='jabber:x:data' type='submit'/></query></iq>");
+    s.join(b, "lobby", "bob");
+    s.send(b, "<presence to='alice@localhost' type='subscribe'/>");
+    s.send(a, "<presence to='bob@localhost' type='subscribed'/>");
+    s.read(b);
+    assert_eq!(s.send(b, "<inactive xmlns='urn:xmpp:csi:0'/>"), "");
+    s.send(a, "<presence><show>away</show></presence>");
+    s.send(a, "<presence><show>dnd</show></presence>");
+    s.send(a, "<message to='bob@localhost' type='chat'><composing xmlns='http://jabber.org/protocol/chatstates'/></message>");
+    s.send(a, "<message to='lobby@rooms.localhost' type='groupchat'><composing xmlns='http://jabber.org/protocol/chatstates'/></message>");
+    assert_eq!(s.read(b), "");
+    // what is said brings what waited before it, each presence once
+    s.send(a, "<message to='lobby@rooms.localhost' type='groupchat' id='g'><body>hi</body></message>");
+    let got = s.read(b);
+    let (before, said) = got.split_once("<message").unwrap();
+    assert!(said.contains("<body>hi</body>") && !got.contains("composing"), "{got}");
+    assert!(!got.contains("away") && before.matches("<show>dnd</show>").count() == 1, "{got}");
+    s.send(a, "<presence><show>chat</show></presence>");
+    assert_eq!(s.read(b), "");
+    let got =
+        s.send(b, "<active xmlns='urn:xmpp:csi:0'/><iq type='get' id='p'><ping xmlns='urn:xmpp:ping'/></iq>");
+    assert!(got.find("<show>chat</show>").unwrap() < got.find("id='p'").unwrap(), "{got}");
+    s.send(a, "<presence/>");
+    let got = s.read(b);
+    assert!(got.contains("<presence from='alice@localhost/r'"), "{got}");
+}
+
+#[test]
+fn a_resumed_stream_is_active() {
+    let mut s = Server::new();
+    let [a, b] = ["alice", "bob"].map(|user| s.online(user));
+    s.send(b, "<presence to='alice@localhost' type='subscribe'/>");
+    s.send(a, "<presence to='bob@localhost' type='subscribed'/>");
+    let id = enable(&mut s, b);
+    s.send(b, "<inactive xmlns='urn:xmpp:csi:0'/>");
+    s.send(a, "<presence><show>away</show></presence>");
+    // the old connection still lives: what waited comes over the new one
+    let (c, mut got) = resume(&mut s, "bob", &id, 0);
+    s.now.mono = lavina_core::time::Mono(s.now.mono.0 + 1);
+    s.worker.handle(s.now, Input::Tick);
+    s.drain();
+    got += &s.read(c);
+    assert!(got.contains("<resumed") && got.contains("<show>away</show>"), "{got}");
+    s.send(a, "<presence><show>dnd</show></presence>");
+    let got = s.read(c);
+    assert!(got.contains("<show>dnd</show>"), "{got}");
 }

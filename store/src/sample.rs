@@ -51,6 +51,7 @@ pub(crate) fn account_head(n: u64, bits: u64) -> AccountHead {
         disabled: bits & 2 != 0,
         deleted: bits & 12 == 12,
         created: UnixMillis(bits >> 8),
+        listed: Pos(bits >> 3),
         blocked: vec![Str::new("x@y")],
     }
 }

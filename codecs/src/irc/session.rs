@@ -312,7 +312,7 @@ impl Irc {
             }
             Seen::About { .. } => self.about_me(event, cx),
             Seen::Feed { with, own, .. } => self.fed(event, &with, own, cx),
-            Seen::Room => self.show(event, "", cx),
+            Seen::Room { .. } => self.show(event, "", cx),
         }
     }
 

@@ -7,6 +7,7 @@ use crate::xmpp::iq::Iq;
 use crate::xmpp::jid::Jid;
 use crate::xmpp::ns;
 use crate::xmpp::session::{Xmpp, random_name};
+use lavina_core::chat::account::Account;
 use lavina_core::command::Act;
 use lavina_core::text::Str;
 
@@ -91,6 +92,14 @@ impl Xmpp {
             }
             w.end().end();
         });
+    }
+
+    /// Whether `account` has blocked this session's account, this session of it, or its whole domain.
+    pub(super) fn blocked_by(&self, account: &Account, cx: &Cx<'_>) -> bool {
+        let Some(bound) = &self.bound else { return false };
+        let domain = &cx.core_settings().domain;
+        let (bare, whole) = (bound.jid.bare(), Jid::prepared(None, domain, None));
+        [&bound.jid, &bare, &whole].into_iter().any(|jid| account.blocks(&to_core(jid, domain)))
     }
 
     /// The error for a stanza to somebody one has blocked.

@@ -18,6 +18,7 @@ use lavina_core::event::{Event, Kind, Message, What};
 use lavina_core::ids::{Label, MsgId, OnceKey, Pos};
 use lavina_core::name::{User, UserName};
 use lavina_core::outbox::Slot;
+use lavina_core::query::{Query, Value};
 use lavina_core::refusal::Refusal;
 use lavina_core::text::Str;
 use std::sync::Arc;
@@ -77,8 +78,29 @@ impl Xmpp {
         clean(&mut stanza, &cx.core_settings().domain);
         self.with_user(name, cx, move |session, user, cx| match user {
             None => session.message_error(slot, &stanza, &StanzaCondition::ServiceUnavailable.into(), cx),
-            Some(user) if is_kept(&stanza) => session.say(slot, stanza, &user, resource, cx),
+            Some(user) if is_kept(&stanza) && cx.user().is_some_and(|me| me.id == user.id) => {
+                session.say(slot, stanza, &user, resource, cx);
+            }
+            Some(user) if is_kept(&stanza) => session.say_unless_blocked(slot, stanza, user, resource, cx),
             Some(user) => session.pass(slot, stanza, &user, cx),
+        });
+    }
+
+    /// A message to one who has blocked its sender is refused like one to nobody (XEP-0191 §3.6), and kept nowhere.
+    fn say_unless_blocked(
+        &mut self,
+        slot: Slot,
+        stanza: Element,
+        with: User,
+        resource: Option<Str>,
+        cx: &mut Cx<'_>,
+    ) {
+        self.ask(Query::Account(with.id), cx, move |session, reply, cx| match reply {
+            Ok(Value::Account(account)) if !session.blocked_by(&account, cx) => {
+                session.say(slot, stanza, &with, resource, cx);
+            }
+            Ok(_) => session.message_error(slot, &stanza, &StanzaCondition::ServiceUnavailable.into(), cx),
+            Err(refusal) => session.message_error(slot, &stanza, &StanzaError::from(&refusal), cx),
         });
     }
 
@@ -223,6 +245,7 @@ impl Xmpp {
 
     /// Writes an arriving message. `late`: when it had come, in milliseconds, if that was before.
     pub(super) fn show(&mut self, message: &Arriving<'_>, late: Option<u64>, cx: &mut Cx<'_>) {
+        self.flush_deferred(cx);
         let (to, bare) = (self.address(message.target), self.bare().to_owned());
         let domain = cx.core_settings().domain.clone();
         let mut out = Vec::with_capacity(message.fragment.len() + 256);

@@ -12,6 +12,7 @@ mod bookmarks;
 pub mod caps;
 mod carbons;
 pub mod content;
+mod csi;
 pub mod datetime;
 mod disco;
 pub mod error;

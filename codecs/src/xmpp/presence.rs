@@ -205,7 +205,11 @@ impl Xmpp {
         }
         let from = full_jid(from, label, &cx.core_settings().domain);
         let to = self.full().to_owned();
-        self.write(cx, |w| write(w, from.as_str(), &to, presence));
+        let stanza = |w: &mut Writer<'_>| write(w, from.as_str(), &to, presence);
+        match self.is_inactive() {
+            true => self.defer_stanza(from.as_str(), cx, stanza),
+            false => self.write(cx, stanza),
+        }
     }
 
     /// A contact took a step of the subscription.

@@ -9,6 +9,7 @@ use crate::xmpp::ns;
 use crate::xmpp::session::{Xmpp, random_name};
 use crate::xmpp::writer::Writer;
 use lavina_core::command::Act;
+use lavina_core::ids::Pos;
 use lavina_core::presence::Contact;
 use lavina_core::query::{Query, Value};
 use lavina_core::text::Str;
@@ -32,8 +33,13 @@ fn get(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
     session.ask(Query::Account(me), cx, move |session, reply, cx| match reply {
         Ok(Value::Account(account)) => {
             let domain = &cx.core_settings().domain;
+            let version = version_of(account.head.as_ref().map_or(Pos::ZERO, |head| head.listed));
+            // The client has this very list (RFC 6121 §2.6.2).
+            if iq.payload().attr("ver") == Some(version.as_str()) {
+                return session.iq_result(&iq, cx, |_| {});
+            }
             session.iq_result(&iq, cx, |w| {
-                w.start_ns("query", ns::ROSTER);
+                w.start_ns("query", ns::ROSTER).attr("ver", &version);
                 for contact in account.contacts.values().filter(|c| c.listed) {
                     item(w, contact, domain);
                 }
@@ -89,7 +95,7 @@ fn set(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
 
 impl Xmpp {
     /// An entry of the list changed: tells the client, if it has asked for the list.
-    pub(super) fn roster_push(&mut self, contact: &Contact, removed: bool, cx: &mut Cx<'_>) {
+    pub(super) fn roster_push(&mut self, contact: &Contact, removed: bool, version: Pos, cx: &mut Cx<'_>) {
         let wanted = self.bound.as_ref().is_some_and(|b| b.interested);
         if !wanted || !(contact.listed || removed) {
             return;
@@ -98,6 +104,7 @@ impl Xmpp {
         let (id, to) = (random_name(cx), self.full().to_owned());
         self.write(cx, |w| {
             w.start("iq").attr("type", "set").attr("id", &id).attr("to", &to).start_ns("query", ns::ROSTER);
+            w.attr("ver", &version_of(version));
             if removed {
                 if let Some(jid) = from_core(&contact.address, &domain) {
                     w.start("item").attr("jid", jid.as_str()).attr("subscription", "remove").end();
@@ -108,6 +115,11 @@ impl Xmpp {
             w.end().end();
         });
     }
+}
+
+/// A version as it is told; opaque to clients.
+fn version_of(version: Pos) -> String {
+    format!("{:x}", version.0)
 }
 
 fn item(w: &mut Writer<'_>, contact: &Contact, domain: &str) {

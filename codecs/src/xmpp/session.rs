@@ -8,6 +8,7 @@ use crate::job::{Done, Job};
 use crate::session::{CLASS_BITS, Cx, XMPP_CLASS};
 use crate::settings::{Listener, Settings};
 use crate::xmpp::address;
+use crate::xmpp::csi::Deferred;
 use crate::xmpp::error::{StanzaError, StreamCondition};
 use crate::xmpp::iq::Iq;
 use crate::xmpp::jid::Jid;
@@ -38,6 +39,9 @@ pub const HOLE_NICK: Hole = Hole(1);
 
 /// The timer that looks after idle connections.
 pub(super) const TIMER_IDLE: u8 = 0;
+
+/// The timer that makes a resumed session active again.
+pub(super) const TIMER_ACTIVE: u8 = 1;
 
 /// An XMPP session, from the first byte on.
 pub struct Xmpp {
@@ -81,6 +85,8 @@ pub struct Bound {
     pub nick: Vec<u8>,
     /// The hash of the account's avatar.
     pub avatar: Option<SmolStr>,
+    /// What waits while nobody looks at the client; none: somebody does.
+    pub(super) deferred: Option<Deferred>,
     /// What is known of the client software.
     pub(super) client: Client,
     /// The other parties of dialogs, looked up for the archive.
@@ -168,7 +174,7 @@ impl Xmpp {
                 }
             }
             Seen::About { .. } => self.standing_changed(event, cx),
-            Seen::Room => {}
+            Seen::Room { here } => self.seen_inactive(event, here.as_ref(), cx),
         }
     }
 
@@ -176,7 +182,8 @@ impl Xmpp {
     pub fn seen_live(&mut self, live: &Arc<Live>, own: Option<ReqId>, cx: &mut Cx<'_>) {
         match own {
             Some(req) => self.outcome(req, Outcome::Live(live), cx),
-            None => self.live_about(live, cx),
+            None if cx.user().is_some_and(|me| me.id == live.by.id) => self.live_about(live, cx),
+            None => self.live_inactive(live, cx),
         }
     }
 
@@ -208,6 +215,7 @@ impl Xmpp {
             Wake::Replaced => self.end(StreamCondition::Conflict, "", Reason::Replaced, cx),
             Wake::Notice(notice) => self.notice(&notice, cx),
             Wake::Timer(TIMER_IDLE) => self.idle(cx),
+            Wake::Timer(TIMER_ACTIVE) => self.set_active(true, cx),
             Wake::LoginTimeout => {
                 let text = "logging in took too long";
                 self.end(StreamCondition::ConnectionTimeout, text, Reason::Timeout("login"), cx);
@@ -225,6 +233,7 @@ impl Xmpp {
     /// Bound sessions get room events encoded once for all of their class.
     pub fn mode(&self) -> Mode {
         match &self.bound {
+            Some(bound) if bound.deferred.is_some() => Mode::Each,
             Some(bound) => Mode::Push(WireClass(XMPP_CLASS << CLASS_BITS | u32::from(bound.sm.is_some()))),
             None => Mode::Quiet,
         }
@@ -350,8 +359,14 @@ impl Xmpp {
         cx.hold(self.holds > 0);
     }
 
+    /// Whether reading has stopped.
+    pub(super) fn is_held(&self) -> bool {
+        self.holds > 0
+    }
+
     /// Writes a stanza that answers nothing, with a request for acknowledgement now and then.
     pub(super) fn write(&mut self, cx: &mut Cx<'_>, build: impl FnOnce(&mut Writer<'_>)) {
+        self.flush_deferred(cx);
         let mut out = Vec::with_capacity(256);
         build(&mut Writer::in_stream(&mut out));
         cx.write(&out, true);
@@ -396,6 +411,7 @@ impl Xmpp {
             rooms: Rooms::default(),
             nick,
             avatar: None,
+            deferred: None,
             client: Client::default(),
             parties: BTreeMap::new(),
             known: Vec::new(),
@@ -443,7 +459,9 @@ impl Xmpp {
             Notice::Subscription { from, step, native } => {
                 self.subscription_of(from, *step, native.as_ref(), cx)
             }
-            Notice::Contact { contact, removed } => self.roster_push(contact, *removed, cx),
+            Notice::Contact { contact, removed, version } => {
+                self.roster_push(contact, *removed, *version, cx)
+            }
             Notice::Blocked { add, remove, all } => self.blocked(add, remove, *all, cx),
             Notice::Signal(signal) => self.signalled(signal, cx),
             Notice::Revoked(revoked) => self.revoked(*revoked, cx),

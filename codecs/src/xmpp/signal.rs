@@ -9,6 +9,7 @@ use crate::xmpp::content::{build, fragment};
 use crate::xmpp::framer::XmlLimits;
 use crate::xmpp::jid::Jid;
 use crate::xmpp::message::Arriving;
+use crate::xmpp::muc::typing;
 use crate::xmpp::ns;
 use crate::xmpp::session::{Outcome, Xmpp, random_name};
 use crate::xmpp::xml::{Element, Scope};
@@ -94,6 +95,9 @@ impl Xmpp {
         cx: &mut Cx<'_>,
     ) {
         let Some(me) = cx.user().cloned() else { return };
+        if self.is_inactive() && typing(stanza).is_some() {
+            return;
+        }
         let to = stanza.attr("to").and_then(|to| Jid::new(to).ok());
         let to = to.unwrap_or_else(|| bare_jid(&me.name, domain));
         let fragment = fragment(stanza);
@@ -115,6 +119,9 @@ impl Xmpp {
 
     /// Somebody who has no chat states of his own types, or no more.
     fn typing_of(&mut self, from: &User, on: bool, cx: &mut Cx<'_>) {
+        if self.is_inactive() {
+            return;
+        }
         let id = random_name(cx);
         let fragment = build("chat", &id, |w| {
             w.empty_ns(if on { "composing" } else { "paused" }, ns::CHAT_STATES);

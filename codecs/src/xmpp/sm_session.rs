@@ -3,10 +3,11 @@
 use crate::session::Cx;
 use crate::xmpp::error::StreamCondition;
 use crate::xmpp::ns;
-use crate::xmpp::session::Xmpp;
+use crate::xmpp::session::{TIMER_ACTIVE, TIMER_IDLE, Xmpp};
 use crate::xmpp::sm::Count;
 use crate::xmpp::writer::Writer;
 use crate::xmpp::xml::Element;
+use data_encoding::BASE64URL_NOPAD;
 use lavina_core::ids::{SessionRef, WorkerId};
 use lavina_core::projection::Reason;
 
@@ -18,8 +19,8 @@ const ASK_AFTER: u32 = 8;
 pub struct Sm {
     /// Stanzas taken from the client.
     pub handled: Count,
-    /// The session may be resumed.
-    resumable: bool,
+    /// What a client must know to resume the session; none: it may not be resumed.
+    key: Option<u128>,
     /// Stanzas written since the client was last asked.
     unasked: u32,
 }
@@ -43,12 +44,16 @@ impl Xmpp {
             return sm_failed("unexpected-request", None, cx);
         };
         let resumable = matches!(element.attr("resume"), Some("true" | "1"));
-        bound.sm = Some(Sm { handled: Count::default(), resumable, unasked: 0 });
+        let key = resumable.then(|| random_key(cx));
+        bound.sm = Some(Sm { handled: Count::default(), key, unasked: 0 });
+        if let Some(key) = key {
+            cx.resumable(key);
+        }
         let mut out = Vec::new();
         let mut w = Writer::in_stream(&mut out);
         w.start_ns("enabled", ns::SM);
-        if resumable {
-            w.attr("id", &name_of(cx.session())).attr("resume", "true");
+        if let Some(key) = key {
+            w.attr("id", &name_of(cx.session(), key)).attr("resume", "true");
             w.attr_num("max", cx.core_settings().limits.resume_time / 1000);
         }
         w.end();
@@ -65,7 +70,7 @@ impl Xmpp {
         let old = element.attr("previd").and_then(session_of);
         let handled = element.attr("h").and_then(Count::parse);
         match (old, handled) {
-            (Some(old), Some(handled)) => cx.resume(old, handled.0),
+            (Some((old, key)), Some(handled)) => cx.resume(old, key, handled.0),
             _ => sm_failed("item-not-found", None, cx),
         }
     }
@@ -73,15 +78,16 @@ impl Xmpp {
     /// A new connection goes on with this session.
     pub(super) fn resumed(&mut self, cx: &mut Cx<'_>) {
         self.stream.taken_over();
-        let Some(handled) = self.bound.as_mut().and_then(|b| b.sm.as_mut()).map(|sm| sm.handled) else {
-            return;
-        };
+        cx.hold(self.is_held());
+        let Some(sm) = self.bound.as_ref().and_then(|b| b.sm) else { return };
         let mut out = Vec::new();
         let mut w = Writer::in_stream(&mut out);
-        w.start_ns("resumed", ns::SM).attr_num("h", u64::from(handled.0));
-        w.attr("previd", &name_of(cx.session())).end();
+        w.start_ns("resumed", ns::SM).attr_num("h", u64::from(sm.handled.0));
+        w.attr("previd", &name_of(cx.session(), sm.key.unwrap_or_default())).end();
         drop(w);
         cx.write(&out, false);
+        // A stream begins active; what waited is written behind what is sent again.
+        cx.timer(TIMER_ACTIVE, Some(cx.now().mono));
         self.watch(cx);
     }
 
@@ -93,9 +99,10 @@ impl Xmpp {
 
     /// The connection is gone: the session waits if it may, or ends.
     pub(super) fn lost(&mut self, cx: &mut Cx<'_>) {
-        let resumable = self.bound.as_ref().and_then(|b| b.sm).is_some_and(|sm| sm.resumable);
+        self.set_active(true, cx);
+        let resumable = self.bound.as_ref().and_then(|b| b.sm).is_some_and(|sm| sm.key.is_some());
         if resumable && !self.stream.is_closed() {
-            cx.timer(crate::xmpp::session::TIMER_IDLE, None);
+            cx.timer(TIMER_IDLE, None);
             let time = cx.core_settings().limits.resume_time;
             cx.park(time);
         } else {
@@ -166,16 +173,30 @@ fn sm_failed(condition: &str, handled: Option<u32>, cx: &mut Cx<'_>) {
     cx.write(&out, false);
 }
 
-/// A session's name for a resumption.
-fn name_of(session: SessionRef) -> String {
-    format!("{}-{}-{}", session.worker.0, session.slot, session.generation)
+fn random_key(cx: &mut Cx<'_>) -> u128 {
+    u128::from(cx.random()) << 64 | u128::from(cx.random())
 }
 
-fn session_of(name: &str) -> Option<SessionRef> {
-    let mut parts = name.split('-');
-    let worker = WorkerId(parts.next()?.parse().ok()?);
-    let (slot, generation) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
-    parts.next().is_none().then_some(SessionRef { worker, slot, generation })
+/// A session's name for a resumption: where it is, and a key that nobody can guess.
+fn name_of(session: SessionRef, key: u128) -> String {
+    let mut bytes = vec![session.worker.0];
+    bytes.extend_from_slice(&session.slot.to_be_bytes());
+    bytes.extend_from_slice(&session.generation.to_be_bytes());
+    bytes.extend_from_slice(&key.to_be_bytes());
+    BASE64URL_NOPAD.encode(&bytes)
+}
+
+fn session_of(name: &str) -> Option<(SessionRef, u128)> {
+    let bytes = BASE64URL_NOPAD.decode(name.as_bytes()).ok()?;
+    let (worker, rest) = bytes.split_first()?;
+    let (slot, rest) = rest.split_first_chunk()?;
+    let (generation, key) = rest.split_first_chunk()?;
+    let session = SessionRef {
+        worker: WorkerId(*worker),
+        slot: u32::from_be_bytes(*slot),
+        generation: u32::from_be_bytes(*generation),
+    };
+    Some((session, u128::from_be_bytes(key.try_into().ok()?)))
 }
 
 #[cfg(test)]
@@ -185,8 +206,9 @@ mod tests {
     #[test]
     fn session_names_read_back() {
         let session = SessionRef { worker: WorkerId(3), slot: 70_000, generation: 9 };
-        assert_eq!(session_of(&name_of(session)), Some(session));
-        for bad in ["", "1-2", "1-2-3-4", "a-b-c", "999-1-1"] {
+        let name = name_of(session, u128::MAX - 7);
+        assert_eq!(session_of(&name), Some((session, u128::MAX - 7)));
+        for bad in ["", "1-2-3", "AAAA", &name[1..], &format!("{name}AAAA")] {
             assert_eq!(session_of(bad), None);
         }
     }

@@ -117,6 +117,7 @@ impl Xmpp {
             (ns::TLS, "starttls") => self.starttls(cx),
             (ns::SASL, _) => self.sasl(&element, cx),
             (ns::SM, _) => self.sm(&element, cx),
+            (ns::CSI, _) if self.bound.is_some() => self.client_state(&element, cx),
             (ns::CLIENT, "iq") if self.may_speak(cx) => self.stanza(element, Xmpp::iq, cx),
             (ns::CLIENT, "message") if self.bound.is_some() => self.stanza(element, Xmpp::message, cx),
             (ns::CLIENT, "presence") if self.bound.is_some() => self.stanza(element, Xmpp::presence, cx),
@@ -217,7 +218,9 @@ impl Xmpp {
             w.empty_ns("bind", ns::BIND);
             w.start_ns("session", ns::SESSION).start("optional").end().end();
             w.empty_ns("sm", ns::SM);
+            w.empty_ns("csi", ns::CSI);
             w.empty_ns("sub", ns::PRE_APPROVAL);
+            w.empty_ns("ver", ns::ROSTER_VER);
             disco::write_caps(&mut w);
             w.start_ns("limits", ns::STREAM_LIMITS);
             w.leaf("max-bytes", &self.stream.limits.bytes.to_string());

@@ -146,7 +146,7 @@ impl Account {
     }
 
     /// Changes the head, if that makes a difference.
-    fn edit_head(&mut self, draft: &mut Draft<'_>, edit: impl FnOnce(&mut AccountHead)) -> bool {
+    pub(super) fn edit_head(&mut self, draft: &mut Draft<'_>, edit: impl FnOnce(&mut AccountHead)) -> bool {
         let Some(head) = &mut self.head else { return false };
         let before = head.clone();
         edit(head);
@@ -172,6 +172,7 @@ impl Account {
                     deleted: false,
                     created: draft.entry.at,
                     blocked: Vec::new(),
+                    listed: Pos::ZERO,
                 };
                 draft.change(Change::Account(self.id, Some(head.clone())));
                 self.head = Some(head);

@@ -8,7 +8,7 @@ use super::{DONE, Done, Draft, KEY_MAX, Verdict, account::Account, at_most};
 use crate::{
     command::Step,
     event::Native,
-    ids::AccountId,
+    ids::{AccountId, Pos},
     name::User,
     presence::Contact,
     projection::Notice,
@@ -132,8 +132,13 @@ impl Account {
             self.contacts.insert(address.clone(), contact.clone());
             draft.change(Change::Contact(self.id, address, Some(contact.clone())));
         }
+        if seen_before != seen_after {
+            let version = draft.entry.first;
+            self.edit_head(draft, |head| head.listed = version);
+        }
         if shown {
-            draft.tell(self.id, Notice::Contact { removed: empty, contact });
+            let version = self.head.as_ref().map_or(Pos::ZERO, |h| h.listed);
+            draft.tell(self.id, Notice::Contact { removed: empty, contact, version });
         }
     }
 
@@ -278,8 +283,9 @@ impl Account {
     /// What the step means for presence.
     fn shown(&self, contact: &Contact, before: State, after: State, draft: &mut Draft<'_>) {
         let Some(account) = contact.account else { return };
-        if before.from != after.from && !self.blocks(&contact.address) {
-            draft.out.show.push((account, after.from));
+        // One who may see it from now on asks for it himself, once his own side knows (`probe`).
+        if before.from && !after.from && !self.blocks(&contact.address) {
+            draft.out.show.push((account, false));
         }
         if !before.to && after.to {
             draft.out.probe.push(account);

@@ -5,7 +5,7 @@ use crate::{
     command::{Act, Command, EntityId},
     cx::Effect,
     drive::Output,
-    ids::{AccountId, Origin, ReqId, RoomId, SessionRef},
+    ids::{AccountId, Origin, ReqId, RoomId},
     mail::{Attacher, Mail, RoomSignal},
     name::{NameKey, User, UserName},
     post::Post,
@@ -57,7 +57,7 @@ impl<P: Projection> Edge<P> {
             }
             Effect::Attach { room, since } => self.ask_attach(slot, room, since, post),
             Effect::Detach(room) => self.leave_room(slot, room, 0, post),
-            Effect::Resume { session, handled } => self.resume(slot, session, handled, post),
+            Effect::Resume { session, key, handled } => self.resume(slot, session, (key, handled), post),
             Effect::Secure(layer) => self.secure(slot, layer.0),
             Effect::Job { req, job } => self.job(me, req, job),
             Effect::Timer(id, at) => self.timer(slot, id, at),
@@ -255,69 +255,5 @@ impl<P: Projection> Edge<P> {
             command: Box::new(command),
         };
         post.send_to_shard(shard, mail);
-    }
-
-    /// Takes over another session of the account.
-    fn resume(&mut self, slot: u32, session: SessionRef, handled: u32, post: &mut Post) {
-        let old = self.find(session).filter(|old| *old != slot);
-        let user = self.sessions.get(slot).and_then(|s| s.core.user.clone());
-        let fits = |s: &super::Session<P>| {
-            !s.ended
-                && s.core.user.as_ref().map(|u| u.id) == user.as_ref().map(|u| u.id)
-                && s.core.out.retains()
-        };
-        let good = old.filter(|old| self.sessions.get(*old).is_some_and(fits));
-        let acked =
-            good.is_some_and(|old| self.sessions.get_mut(old).is_some_and(|s| s.core.out.acked(handled)));
-        let (Some(old), true, Some(_)) = (good, acked, &user) else {
-            if let Some(s) = self.sessions.get_mut(slot) {
-                s.core.held = false;
-            }
-            self.call(slot, |p, cx| p.wake(Wake::NotResumed(None), cx));
-            return;
-        };
-        self.take_over(slot, old, post);
-    }
-
-    /// The old session goes on over the new one's connection; the new one is no more. If the old one
-    /// still has a connection, that one is closed.
-    fn take_over(&mut self, slot: u32, old: u32, post: &mut Post) {
-        let Some(new) = self.sessions.get_mut(slot) else { return };
-        let (Some(conn), layer) = (new.conn.take(), new.layer.take()) else { return };
-        let (wire, secured, inbox, flow, peer) = (
-            new.wire.split_off(new.wire_sent),
-            new.secured,
-            core::mem::take(&mut new.inbox),
-            new.flow,
-            new.core.peer,
-        );
-        let plain = new.core.out.pending().to_vec();
-        new.core.peer = None;
-        self.finish(slot);
-        let Some(s) = self.sessions.get_mut(old) else { return };
-        let lost = s.conn.replace(conn);
-        self.conns.insert(conn, old);
-        let old_peer = core::mem::replace(&mut s.core.peer, peer);
-        (s.layer, s.wire, s.wire_sent, s.secured, s.inbox, s.flow) = (layer, wire, 0, secured, inbox, flow);
-        (s.seen, s.core.held, s.paused, s.closing, s.dirty) = (0, false, false, None, false);
-        let again = s.core.out.rewind();
-        self.timers_clear(old);
-        if let Some(lost) = lost {
-            self.conns.remove(&lost);
-            self.abandon(lost, old_peer);
-        } else if let Some(p) = old_peer {
-            self.forget_ip(p);
-        }
-        // What the new session wrote goes first, then the word that the old one goes on, then the units.
-        if let Some(s) = self.sessions.get_mut(old) {
-            s.core.out.write(&plain, false);
-        }
-        self.call(old, |p, cx| p.wake(Wake::Resumed, cx));
-        if let Some(s) = self.sessions.get_mut(old) {
-            s.core.out.again(again);
-        }
-        self.mark(old);
-        self.settle(post);
-        self.make_ready(old);
     }
 }

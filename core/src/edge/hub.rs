@@ -221,6 +221,9 @@ impl<P: Projection> Edge<P> {
 
     fn end_session(&mut self, slot: u32, post: &mut Post) {
         self.withdraw(slot, post);
+        if let Some(heir) = self.sessions.get_mut(slot).and_then(|s| s.heir.take()) {
+            self.not_resumed(heir, post);
+        }
     }
 
     /// A guest logs in: what it was as a guest ends, its rooms included; the session goes on.

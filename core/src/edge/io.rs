@@ -98,8 +98,11 @@ impl<P: Projection> Edge<P> {
         loop {
             let rest = if inbox.is_empty() { fresh.get(at..).unwrap_or_default() } else { &inbox[at..] };
             let Some(s) = self.sessions.get(slot) else { return };
-            let blocked =
-                s.core.held || s.closing.is_some() || s.moving || s.core.out.open() >= limits.window;
+            let blocked = s.core.held
+                || s.heir.is_some()
+                || s.closing.is_some()
+                || s.moving
+                || s.core.out.open() >= limits.window;
             let slow = s.timers.iter().any(|t| t.0 == SLOWED);
             if rest.is_empty() || blocked || slow || rest.len() <= s.seen {
                 break;
@@ -186,7 +189,11 @@ impl<P: Projection> Edge<P> {
         let Some(slot) = self.ready.pop_front() else { return false };
         if let Some(s) = self.sessions.get_mut(slot) {
             (s.ready, s.seen) = (false, 0);
-            self.advance(slot, &[], post);
+            if s.heir.is_some() {
+                self.inherit(slot, post);
+            } else {
+                self.advance(slot, &[], post);
+            }
         }
         true
     }

@@ -4,6 +4,7 @@ mod effects;
 mod hub;
 mod io;
 pub mod moving;
+mod resume;
 mod rooms;
 pub(crate) mod session;
 

@@ -38,7 +38,7 @@ impl<P: Projection> Edge<P> {
         let subject = event.subject().map(|u| u.id);
         let skip = own.map(|o| o.0);
         self.fan_out(event.room, name, Shown::Event(event, here), skip, subject, same);
-        self.each(event, skip, subject);
+        self.each(event, here, skip, subject);
         if let Some((slot, req)) = own {
             self.seen_own(slot, req, event, grant.is_some());
         }
@@ -81,15 +81,28 @@ impl<P: Projection> Edge<P> {
     }
 
     /// Sessions that want each entry by itself.
-    fn each(&mut self, event: &Arc<Event>, skip: Option<u32>, subject: Option<AccountId>) {
-        let Some(room) = self.rooms.get(&event.room) else { return };
-        let Some((_, members)) = room.groups.iter().find(|g| g.0 == Group::Each) else { return };
-        for slot in members.clone() {
-            let about = self.sessions.get(slot).and_then(|s| s.core.user.as_ref()).map(|u| u.id) == subject;
-            if Some(slot) != skip && !(about && subject.is_some()) {
-                self.call(slot, |p, cx| p.seen(event, Seen::Room, cx));
-            }
+    fn each(
+        &mut self,
+        event: &Arc<Event>,
+        here: Option<&Presence>,
+        skip: Option<u32>,
+        subject: Option<AccountId>,
+    ) {
+        for slot in self.each_of(event.room, skip, subject) {
+            self.call(slot, |p, cx| p.seen(event, Seen::Room { here: here.cloned() }, cx));
         }
+    }
+
+    /// The sessions of a room in [`crate::projection::Mode::Each`], without the one that sees it as its own and those
+    /// that see it as about their account.
+    fn each_of(&self, room: RoomId, skip: Option<u32>, subject: Option<AccountId>) -> Vec<u32> {
+        let groups = self.rooms.get(&room).map(|r| r.groups.as_slice()).unwrap_or_default();
+        let each = groups.iter().find(|g| g.0 == Group::Each);
+        let other = |slot: &u32| {
+            let account = self.sessions.get(*slot).and_then(|s| s.core.user.as_ref()).map(|u| u.id);
+            Some(*slot) != skip && (subject.is_none() || account != subject)
+        };
+        each.map(|g| g.1.iter().copied().filter(other).collect()).unwrap_or_default()
     }
 
     /// One encoding for each wire class, copied to each of its sessions.
@@ -149,6 +162,9 @@ impl<P: Projection> Edge<P> {
             LiveWhat::Signal(_) => None,
         };
         self.fan_out(live.room, name, Shown::Live(live), own.map(|o| o.0), about, live.same);
+        for slot in self.each_of(live.room, own.map(|o| o.0), about) {
+            self.call(slot, |p, cx| p.seen_live(live, None, cx));
+        }
         if let Some((slot, req)) = own {
             if let Some(s) = self.sessions.get_mut(slot)
                 && s.core.pending.remove(&req).is_some()

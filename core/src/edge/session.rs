@@ -36,6 +36,8 @@ pub(crate) struct Core {
     pub active: UnixMillis,
     pub subscribed: bool,
     pub farewell: Option<Str>,
+    /// What a new session must know to take this one over; `None`: nobody can.
+    pub resume_key: Option<u128>,
 }
 
 /// A request in flight.
@@ -120,6 +122,8 @@ pub(crate) struct Session<P: Projection> {
     /// The name a guest has asked for, with the request.
     pub claim: Option<(ReqId, User)>,
     pub moving: bool,
+    /// The session that takes this one over once its requests in flight are answered.
+    pub heir: Option<SessionRef>,
 }
 
 impl<P: Projection> Session<P> {
@@ -149,6 +153,7 @@ impl<P: Projection> Session<P> {
             login: None,
             claim: None,
             moving: false,
+            heir: None,
         }
     }
 
@@ -207,6 +212,7 @@ impl Core {
             active: now,
             subscribed: false,
             farewell: None,
+            resume_key: None,
         }
     }
 

@@ -6,7 +6,7 @@ use lavina_codecs::session::Session;
 use lavina_codecs::settings::{Listener, Protocol, Security, Settings};
 use lavina_core::Worker;
 use lavina_core::drive::{Drive, Due, Input, Output};
-use lavina_core::ids::{ConnId, WorkerId};
+use lavina_core::ids::{ConnId, Epoch, Ticket, WorkerId};
 use lavina_core::time::{Mono, Now, UnixMillis};
 use lavina_store::{Memory, Reader, Store};
 use std::collections::BTreeMap;
@@ -18,6 +18,9 @@ pub struct Server {
     pub now: Now,
     pub out: BTreeMap<ConnId, String>,
     pub closed: BTreeMap<ConnId, String>,
+    /// While true, the store does not say that anything is stored.
+    pub stalled: bool,
+    stored: Vec<(Epoch, Ticket)>,
     next: u32,
 }
 
@@ -35,6 +38,8 @@ impl Server {
             now,
             out: BTreeMap::new(),
             closed: BTreeMap::new(),
+            stalled: false,
+            stored: Vec::new(),
             next: 0,
         };
         s.drain();
@@ -49,7 +54,8 @@ impl Server {
                     Output::Append(epoch, ticket, changes) => {
                         self.store.append(&changes).unwrap();
                         self.store.commit().unwrap();
-                        self.worker.handle(now, Input::Stored(epoch, ticket));
+                        self.stored.push((epoch, ticket));
+                        self.tell_stored();
                     }
                     Output::Fetch(asked) => {
                         let page = self.store.page(&asked.read);
@@ -82,6 +88,27 @@ impl Server {
                 _ => break,
             }
         }
+    }
+
+    fn tell_stored(&mut self) {
+        if !self.stalled {
+            for (epoch, ticket) in std::mem::take(&mut self.stored) {
+                self.worker.handle(self.now, Input::Stored(epoch, ticket));
+            }
+        }
+    }
+
+    /// The store says what it has stored meanwhile.
+    pub fn unstall(&mut self) {
+        self.stalled = false;
+        self.tell_stored();
+        self.drain();
+    }
+
+    /// The connection is gone.
+    pub fn cut(&mut self, conn: ConnId) {
+        self.worker.handle(self.now, Input::Closed(conn));
+        self.drain();
     }
 
     pub fn open(&mut self) -> ConnId {

@@ -16,6 +16,7 @@ pub(super) use admin::{admin, moderate};
 pub(super) use config::owner;
 pub(super) use disco::{info, items};
 pub(super) use show::{Show, encode};
+pub(super) use speak::typing;
 
 use crate::session::Cx;
 use crate::xmpp::error::StanzaCondition;
@@ -82,6 +83,11 @@ impl Xmpp {
         self.bound.as_ref().and_then(|b| b.rooms.named(name))
     }
 
+    /// The name of a room in which the session sits.
+    pub(super) fn room_name(&self, room: RoomId) -> Option<RoomName> {
+        self.bound.as_ref()?.rooms.seats.get(&room).map(|seat| seat.name.clone())
+    }
+
     /// Writes a room's stanzas to this session alone.
     pub(super) fn tell(
         &mut self,
@@ -92,6 +98,7 @@ impl Xmpp {
         let mut pieces = Pieces::default();
         build(&Show::new(name, cx.settings()), &mut pieces);
         if !pieces.is_empty() {
+            self.flush_deferred(cx);
             cx.outbox().write_pieces(&pieces, |hole| self.hole(hole));
             self.ask_for_ack(cx);
         }

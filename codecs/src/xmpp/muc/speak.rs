@@ -178,13 +178,13 @@ impl Xmpp {
 }
 
 /// Whether a message says nothing but that its sender types, or no longer (XEP-0085).
-fn typing(stanza: &Element) -> Option<bool> {
+pub(in crate::xmpp) fn typing(stanza: &Element) -> Option<bool> {
     let mut state = None;
     for el in stanza.elements() {
         match (el.ns.as_str(), el.name.as_str()) {
             (ns::CHAT_STATES, "composing") => state = Some(true),
             (ns::CHAT_STATES, _) => state = Some(false),
-            (ns::HINTS, _) => {}
+            (ns::HINTS, _) | (ns::CLIENT, "thread") => {}
             _ => return None,
         }
     }
