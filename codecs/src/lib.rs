@@ -4,6 +4,8 @@ pub mod account;
 pub mod cli;
 pub mod config;
 pub mod control;
+#[cfg(feature = "http")]
+pub mod http;
 #[cfg(feature = "irc")]
 pub mod irc;
 pub mod job;

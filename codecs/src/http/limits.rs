@@ -1,0 +1,26 @@
+//! All limits of HTTP, in one place. Each says what happens when it is reached.
+//!
+//! Sizes of bodies are not here: whoever serves a path says how large its bodies may be (413 above).
+
+/// Bytes of a request's first line; above: 414. RFC 9112 §3 asks for 8,000 at least.
+pub const REQUEST_LINE: usize = 8_192;
+/// Bytes of a request's head, the first line included; above: 431. It fits the smallest inbox.
+pub const HEAD: usize = 16 * 1024;
+/// Header fields of a request; above: 431.
+pub const FIELDS: usize = 100;
+/// Empty lines before a request; above: 400. RFC 9112 §2.2 asks for one at least.
+pub const BLANK_LINES: u8 = 8;
+/// Bytes of the line before a chunk, with its extensions; above: 400.
+pub const CHUNK_LINE: usize = 256;
+/// Bytes that the lines of the chunks of one body may take beyond what sensible chunks need; above: 400.
+pub const CHUNK_EXCESS: u64 = 16 * 1024;
+/// Bytes of the trailer section after a chunked body, which is read and dropped; above: 431.
+pub const TRAILERS: usize = 4 * 1024;
+/// Parameters read of a query; the rest is not seen.
+pub const QUERY_PARAMETERS: usize = 256;
+
+const _: () = {
+    assert!(REQUEST_LINE < HEAD);
+    assert!(HEAD <= lavina_core::limits::Limits::SMALL.inbox / 2);
+    assert!(TRAILERS + CHUNK_LINE < HEAD);
+};
