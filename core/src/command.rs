@@ -7,6 +7,7 @@ use crate::{
     policy::{MaskEntry, MaskKind, Policy, Power},
     presence::Contact,
     text::{Octets, Rich, Str},
+    time::UnixMillis,
 };
 use alloc::{boxed::Box, vec::Vec};
 use minicbor::{Decode, Encode};
@@ -308,9 +309,12 @@ pub enum Act {
         /// The room or dialog.
         #[n(0)]
         room: RoomId,
-        /// The last entry seen.
+        /// The last entry seen; zero: none.
         #[n(1)]
         pos: Pos,
+        /// The time the reader's client named; zero: none.
+        #[n(2)]
+        at: UnixMillis,
     },
 
     // --- rooms ---

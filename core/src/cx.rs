@@ -3,9 +3,11 @@
 use crate::{
     command::Command,
     edge::session::{Core, Pending},
+    event::Native,
     ids::{Label, OnceKey, Origin, Pos, ReqId, RoomId, SessionRef},
     name::{User, UserName},
     outbox::{Outbox, Slot},
+    policy::Power,
     presence::Presence,
     projection::{Channel, Projection, Reason, Signal, SignalWhat},
     query::Query,
@@ -33,7 +35,7 @@ pub(crate) enum Effect<P: Projection> {
     Query { req: ReqId, query: Query },
     Signal { req: ReqId, signal: Box<Signal> },
     Typing { room: RoomId, on: bool },
-    RoomSignal { req: ReqId, room: RoomId, native: crate::event::Native },
+    RoomSignal { req: ReqId, room: RoomId, native: Native, least: Option<Power> },
     Display(Str),
     Login(User),
     Guest(UserName, Option<Str>),
@@ -49,7 +51,10 @@ pub(crate) enum Effect<P: Projection> {
     Mode,
     Close(Reason),
     Log(crate::log::Log),
+    Watch(UserName, bool),
+    Announce(Native),
     Shutdown,
+    Reload,
 }
 
 /// A value that is left out of debug output.
@@ -216,11 +221,12 @@ impl<'a, P: Projection> Cx<'a, P> {
         self.effects.push(Effect::Typing { room, on });
     }
 
-    /// Shows a payload to the sessions attached to a room, without storing it. Answered by
-    /// [`Projection::seen_live`], or refused by [`Projection::reply`].
-    pub fn room_signal(&mut self, room: RoomId, native: crate::event::Native) -> ReqId {
+    /// Shows a payload to the sessions attached to a room (`least`: of members with at least that power,
+    /// and its own account's), without storing it. Answered by [`Projection::seen_live`], or refused by
+    /// [`Projection::reply`].
+    pub fn room_signal(&mut self, room: RoomId, native: Native, least: Option<Power>) -> ReqId {
         let req = self.core.request(Pending::Signal);
-        self.effects.push(Effect::RoomSignal { req, room, native });
+        self.effects.push(Effect::RoomSignal { req, room, native, least });
         req
     }
 
@@ -330,9 +336,37 @@ impl<'a, P: Projection> Cx<'a, P> {
         self.effects.push(Effect::Log(log));
     }
 
-    /// Asks the server to stop, or to read its configuration again (an administrator's act).
+    /// Asks the server to stop (an administrator's act).
     pub fn shutdown(&mut self) {
         self.effects.push(Effect::Shutdown);
+    }
+
+    /// Asks the server to read its configuration again (an administrator's act).
+    pub fn reload(&mut self) {
+        self.effects.push(Effect::Reload);
+    }
+
+    /// Watches a name, or no longer, whoever has it now or later: [`crate::projection::Notice::Watched`]
+    /// follows, at once and whenever what strangers see of its holder changes. False: the session
+    /// watches too many names already (`Limits::watches`).
+    pub fn watch(&mut self, name: UserName, on: bool) -> bool {
+        if on {
+            if self.core.watches.len() >= self.core_settings().limits.watches
+                && !self.core.watches.contains(&name)
+            {
+                return false;
+            }
+            self.core.watches.insert(name.clone());
+        } else if !self.core.watches.remove(&name) {
+            return true;
+        }
+        self.effects.push(Effect::Watch(name, on));
+        true
+    }
+
+    /// Shows a payload to all sessions of the server (an administrator's act).
+    pub fn announce(&mut self, native: Native) {
+        self.effects.push(Effect::Announce(native));
     }
 
     /// The origin of a request of this session.

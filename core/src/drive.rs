@@ -74,6 +74,8 @@ pub enum Output<P: Projection> {
     Log(Log),
     /// Stop the whole server, as at SIGTERM.
     Shutdown,
+    /// Read the configuration again, as at SIGHUP.
+    Reload,
 }
 
 /// A job to be done with [`Projection::run`].

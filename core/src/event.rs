@@ -8,7 +8,7 @@ use crate::{
     text::{Octets, Rich, Str},
     time::UnixMillis,
 };
-use alloc::{boxed::Box, vec::Vec};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use minicbor::{Decode, Encode};
 
 /// One entry of a room's log: log and history at once.
@@ -325,6 +325,8 @@ pub struct Live {
     pub by: User,
     /// What.
     pub what: LiveWhat,
+    /// Only for these; `None`: for all that are there.
+    pub only: Option<Arc<[AccountId]>>,
 }
 
 /// What a live signal says.

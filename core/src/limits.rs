@@ -59,6 +59,8 @@ pub struct Limits {
     pub flood_burst: u32,
     /// Flood: what a session earns in a second.
     pub flood_rate: u32,
+    /// Names one session watches; above: refused.
+    pub watches: usize,
     /// Jobs (password derivations) waiting a worker; above: refused as busy.
     pub jobs: usize,
     /// Failed logins of one connection; above: closed with a reason.
@@ -98,6 +100,7 @@ impl Limits {
         once_time: 600_000,
         flood_burst: 20_000,
         flood_rate: 2_000,
+        watches: 128,
         jobs: 64,
         login_tries: 5,
         idle_time: 180_000,

@@ -4,8 +4,9 @@ use crate::{
     command::Command,
     event::{Event, Live, Native},
     ids::{AccountId, Epoch, Label, Origin, Pos, ReqId, RoomId, SessionRef, ShardId, WorkerId},
-    name::{RoomName, User},
-    presence::Presence,
+    name::{RoomName, User, UserName},
+    policy::Power,
+    presence::{Presence, Sighting},
     projection::{Notice, Replay, Signal},
     query::{Counts, Listed, Query, Reply},
     refusal::Refusal,
@@ -151,9 +152,50 @@ pub enum Mail {
         label: Label,
         /// The presence; `None`: the session ended.
         presence: Option<Box<Presence>>,
+        /// Its display name.
+        display: Str,
         /// True: it just subscribed and has said nothing of its presence.
         silent: bool,
+        /// Equal for one change in several rooms: shown once. Zero: always.
+        same: u64,
     },
+    /// To a shard: a subscribed session has another display name.
+    Displayed {
+        /// Whose.
+        account: AccountId,
+        /// Which session.
+        session: SessionRef,
+        /// The name.
+        display: Str,
+        /// Equal for one change in several rooms: shown once. Zero: always.
+        same: u64,
+    },
+    /// To a shard: the holder of a name is seen by strangers now, or no more, or in another way.
+    Sighted {
+        /// The name.
+        name: UserName,
+        /// Its holder.
+        of: AccountId,
+        /// How.
+        now: Option<Box<Sighting>>,
+        /// Addresses that must not know.
+        hidden_from: Vec<Str>,
+        /// Equal for one change in several rooms: shown once. Zero: always.
+        same: u64,
+    },
+    /// To a shard: a session watches a name, or no longer.
+    Watch {
+        /// The name.
+        name: UserName,
+        /// Which session.
+        session: SessionRef,
+        /// Whose.
+        by: UserName,
+        /// True: from now on.
+        on: bool,
+    },
+    /// To an edge: something for all its sessions.
+    Announce(Arc<Notice>),
     /// To a shard: `by` (a contact's account) came online and asks for the presence of the account.
     Probe {
         /// Whose presence is asked.
@@ -179,8 +221,8 @@ pub enum Mail {
 pub enum RoomSignal {
     /// Typing.
     Typing(bool),
-    /// A payload.
-    Native(Native),
+    /// A payload, for those of at least this power only (and its sender).
+    Native(Native, Option<Power>),
     /// A display name changed.
     Display(Str),
 }

@@ -1,6 +1,6 @@
 //! How reachable somebody is, and who may know.
 
-use crate::{event::Native, text::Str};
+use crate::{event::Native, name::User, text::Str, time::UnixMillis};
 use minicbor::{Decode, Encode};
 
 /// How reachable a session is, from the least to the most.
@@ -39,6 +39,74 @@ pub struct Presence {
     pub priority: i8,
     /// The sender's own wire form.
     pub native: Option<Native>,
+    /// What the session is, besides how reachable.
+    pub marks: Marks,
+}
+
+impl Presence {
+    /// What several sessions of one account come to: the most reachable, with the marks of all.
+    pub fn best(all: impl Iterator<Item = Presence>) -> Option<Presence> {
+        all.reduce(|a, b| {
+            let marks = a.marks.and(b.marks);
+            let best = if (b.show, b.priority) >= (a.show, a.priority) { b } else { a };
+            Presence { marks, ..best }
+        })
+    }
+}
+
+/// What a session says of itself that is no matter of being reachable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// Strangers may know that it is there.
+    pub open: bool,
+    /// It is left out of what strangers search and count.
+    pub hidden: bool,
+    /// A program uses it.
+    pub bot: bool,
+    /// It acts with an administrator's rights.
+    pub admin: bool,
+}
+
+impl Marks {
+    /// The marks of two sessions together.
+    pub fn and(self, other: Marks) -> Marks {
+        Marks {
+            open: self.open || other.open,
+            hidden: self.hidden && other.hidden,
+            bot: self.bot || other.bot,
+            admin: self.admin || other.admin,
+        }
+    }
+}
+
+/// Somebody as strangers see them: an account or guest with a session that is [`Marks::open`].
+#[derive(Clone, Debug)]
+pub struct Sighting {
+    /// Who.
+    pub user: User,
+    /// The best presence of those sessions.
+    pub presence: Presence,
+    /// Display name.
+    pub display: Str,
+}
+
+impl Sighting {
+    /// True when nobody sees a difference.
+    pub fn same(&self, other: &Sighting) -> bool {
+        self.user.name.same_spelling(&other.user.name)
+            && self.user == other.user
+            && self.presence == other.presence
+            && self.display == other.display
+    }
+}
+
+/// Somebody who was here under a name.
+#[derive(Clone, Debug)]
+pub struct Gone {
+    /// As last seen.
+    pub last: Sighting,
+    /// Until when.
+    pub until: UnixMillis,
 }
 
 /// Somebody on an account's contact list, with the state of the mutual subscriptions

@@ -10,13 +10,14 @@ use crate::{
     event::{Event, Live, Native},
     ids::{AccountId, Label, Origin, Pos, ReqId, RoomId},
     name::{RoomName, User, UserName},
-    presence::{Contact, Presence},
+    presence::{Contact, Presence, Sighting},
     query::Reply,
     refusal::Refusal,
+    row::ReadMark,
     settings::Settings,
     text::{Octets, Str},
 };
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::net::SocketAddr;
 
 /// One protocol session. The codecs have one enum that implements it.
@@ -267,8 +268,8 @@ pub enum Notice {
     Read {
         /// The room or dialog.
         room: RoomId,
-        /// The last entry seen.
-        pos: Pos,
+        /// How far.
+        mark: ReadMark,
     },
     /// The account is spelled so now.
     Respelled(UserName),
@@ -276,6 +277,26 @@ pub enum Notice {
     Revoked(Revoked),
     /// A signal from a session of somebody.
     Signal(Signal),
+    /// A name watched with [`Cx::watch`] is seen, or no more, or in another way.
+    Watched {
+        /// The name asked for.
+        name: UserName,
+        /// Before; `None` too when this answers the wish to watch.
+        before: Option<Box<Sighting>>,
+        /// Now.
+        now: Option<Box<Sighting>>,
+        /// True: this answers the wish to watch.
+        first: bool,
+        /// Equal for the same change shown in a room (see [`crate::event::Live::same`]).
+        same: u64,
+    },
+    /// Somebody with the right to do so speaks to all sessions of the server.
+    Announced {
+        /// Who.
+        from: User,
+        /// What.
+        native: Native,
+    },
 }
 
 /// Why sessions end.
@@ -311,6 +332,8 @@ pub enum SignalWhat {
     Typing(bool),
     /// A payload for speakers of the same protocol.
     Native(Native),
+    /// An administrator ends the account's sessions, in these words. No block stops it.
+    End(Str),
 }
 
 /// How a session wants room events.

@@ -6,7 +6,7 @@ use crate::{
     ids::{AccountId, Label, MsgId, Pos, RoomId},
     name::{NameKey, RoomName, User},
     policy::{MaskEntry, Member, Policy},
-    presence::Presence,
+    presence::{Gone, Presence},
     refusal::Refusal,
     row::{AccountHead, RoomHead},
     text::{Octets, Rich, Str},
@@ -27,6 +27,9 @@ pub enum Query {
     Whois(crate::name::UserName),
     /// The same for an account that is known.
     WhoisOf(User),
+    /// Who was there under that name and is gone, the latest first; kept while there is room.
+    /// → [`Value::Gone`].
+    Gone(crate::name::UserName),
     /// The room of that name. → [`Value::Room`].
     RoomNamed(RoomName),
     /// A room. → [`Value::Room`].
@@ -165,6 +168,8 @@ pub enum Value {
     Account(Arc<Account>),
     /// Who somebody is and where.
     Whois(Arc<Whois>),
+    /// Who was there.
+    Gone(Arc<Vec<Gone>>),
     /// A room.
     Room(Arc<RoomView>),
     /// Rooms of an account.
@@ -305,6 +310,10 @@ pub struct SessionView {
 pub struct Counts {
     /// Sessions logged in or guests.
     pub sessions: u64,
+    /// Those of them that are hidden.
+    pub hidden: u64,
+    /// Those that act with an administrator's rights.
+    pub admins: u64,
     /// Connections not logged in.
     pub unknown: u64,
     /// Most sessions at once since the start.

@@ -43,7 +43,7 @@ pub enum Change {
         at: UnixMillis,
     },
     /// The last entry seen.
-    Read(AccountId, RoomId, Pos),
+    Read(AccountId, RoomId, ReadMark),
     /// The head of a room; `None`: erase the room with members, values and log.
     Room(RoomId, Option<RoomHead>),
     /// The topic of a room.
@@ -64,6 +64,15 @@ pub enum Change {
     Follow(ShardId, Pos, u16, Box<Command>),
     /// All follow-ups up to and including this position are carried out.
     Followed(ShardId, Pos),
+}
+
+/// How far an account has read in a room or dialog.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ReadMark {
+    /// The last entry seen; zero: none.
+    pub pos: Pos,
+    /// The time the reader's client named, at or after that entry's; zero: it named none.
+    pub at: UnixMillis,
 }
 
 /// What a name stands for.
@@ -274,7 +283,7 @@ pub struct AccountRows {
     /// Contacts.
     pub contacts: Vec<Contact>,
     /// The last entries seen, by room.
-    pub read: Vec<(RoomId, Pos)>,
+    pub read: Vec<(RoomId, ReadMark)>,
     /// The latest messages of the feed (64), oldest first.
     pub fed: Vec<(RoomId, Pos)>,
 }

@@ -77,10 +77,7 @@ impl<P: Projection> Worker<P> {
         if let Mail::Round(_, round) = &mut mail
             && let Round::Counts(counts) = &mut **round
         {
-            let (conns, logged_in, most) = self.edge.counts();
-            counts.sessions += logged_in;
-            counts.unknown += conns.saturating_sub(logged_in);
-            counts.max_sessions += most;
+            self.edge.count(counts);
         }
         if let Some(mail) = self.with_shards(|shards, desk| shards.mail(desk, mail)) {
             self.edge.mail(mail, &mut self.post);

@@ -40,7 +40,7 @@ def build_config(w):
 
 
 ISUPPORT = {
-    name: value for name, value in ISUPPORT.items() if name not in ("ACCOUNTEXTBAN", "BOT", "MONITOR", "STATUSMSG")
+    name: value for name, value in ISUPPORT.items() if name not in ("ACCOUNTEXTBAN", "STATUSMSG")
 }
 
-REHASH_VERB = None
+REHASH_VERB = "REHASH"

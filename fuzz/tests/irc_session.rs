@@ -142,3 +142,114 @@ fn one_room_for_both() {
     let got = s.read(b);
     assert!(got.contains("type='unavailable'") && got.contains("code='307'"), "{got}");
 }
+
+#[test]
+fn watched_nicks_come_and_go() {
+    let mut s = Server::new();
+    for name in ["alice", "bob", "eve"] {
+        s.register(name);
+    }
+    let a = irc(&mut s, "alice", "extended-monitor away-notify setname labeled-response batch");
+    let got = s.send(a, "@label=m MONITOR + bob,eve,*!x@y\r\n");
+    assert!(got.contains(" 432 alice *!x@y ") && got.contains(" 731 alice :bob,eve\r\n"), "{got}");
+    assert!(got.contains("label=m"), "{got}");
+    let b = irc(&mut s, "bob", "setname");
+    assert_eq!(s.read(a), ":localhost 730 alice :bob!bob@localhost\r\n");
+    s.send(b, "AWAY :tea\r\n");
+    assert_eq!(s.read(a), ":bob!bob@localhost AWAY :tea\r\n");
+    s.send(b, "SETNAME :Robert\r\n");
+    assert_eq!(s.read(a), ":bob!bob@localhost SETNAME :Robert\r\n");
+    // In a common channel it is told once.
+    s.send(a, "JOIN #c\r\n");
+    s.send(b, "JOIN #c\r\n");
+    s.read(a);
+    s.send(b, "AWAY\r\n");
+    assert_eq!(s.read(a), ":bob!bob@localhost AWAY\r\n");
+    assert!(s.send(a, "MONITOR S\r\n").contains(" 730 alice :bob!bob@localhost\r\n"));
+    assert!(s.send(a, "MONITOR L\r\n").contains(" 732 alice :bob,eve\r\n"));
+    // A second session changes nothing; the end of the last one does.
+    let b2 = irc(&mut s, "bob", "setname");
+    s.send(b, "QUIT\r\n");
+    assert!(!s.read(a).contains(" 731 "));
+    s.send(b2, "QUIT\r\n");
+    assert!(s.read(a).ends_with(" 731 alice :bob\r\n"));
+    // XMPP sessions are nobody's business.
+    let x = s.login("eve", "x");
+    s.send(x, "<presence/>");
+    assert_eq!(s.read(a), "");
+    assert_eq!(s.send(a, "MONITOR C\r\n"), "");
+    irc(&mut s, "bob", "setname");
+    assert!(!s.read(a).contains(" 730 "));
+    let got = s.send(a, "WHOWAS bob 1\r\n");
+    assert!(got.contains(" 314 alice bob bob localhost * :Real") && got.contains(" 369 "), "{got}");
+    assert!(s.send(a, "WHOWAS eve\r\n").contains(" 406 alice eve "));
+}
+
+#[test]
+fn who_is_blocked_watches_in_vain() {
+    let mut s = Server::new();
+    s.register("alice");
+    s.register("bob");
+    let x = s.login("bob", "x");
+    s.send(x, "<presence/>");
+    s.send(
+        x,
+        "<iq type='set' id='b'><block xmlns='urn:xmpp:blocking'><item jid='alice@localhost'/></block></iq>",
+    );
+    let a = irc(&mut s, "alice", "batch");
+    irc(&mut s, "bob", "batch");
+    assert!(s.send(a, "MONITOR + bob\r\n").contains(" 731 alice :bob\r\n"));
+    s.send(
+        x,
+        "<iq type='set' id='c'><unblock xmlns='urn:xmpp:blocking'><item jid='alice@localhost'/></unblock></iq>",
+    );
+    assert!(s.read(a).contains(" 730 alice :bob!bob@localhost\r\n"));
+}
+
+#[test]
+fn operators_end_sessions_and_speak_to_all() {
+    let mut s = Server::with(|config| {
+        config.irc.oper =
+            vec![lavina_codecs::config::Oper { name: "root".into(), password: "secret".into() }];
+    });
+    for name in ["alice", "bob"] {
+        s.register(name);
+    }
+    let a = irc(&mut s, "alice", "batch");
+    let b = irc(&mut s, "bob", "batch");
+    assert!(s.send(b, "KILL alice :no\r\n").contains(" 481 "));
+    assert!(s.send(b, "WALLOPS :no\r\n").contains(" 481 "));
+    assert!(s.send(b, "REHASH\r\n").contains(" 481 "));
+    assert!(s.send(a, "OPER root wrong\r\n").contains(" 464 "));
+    assert!(s.send(a, "OPER root secret\r\n").contains(" 381 "));
+    assert!(s.send(b, "LUSERS\r\n").contains(" 252 bob 1 "));
+    assert!(s.send(b, "WHOIS alice\r\n").contains(" 313 bob alice "));
+    s.send(b, "MODE bob +w\r\n");
+    s.send(a, "WALLOPS :hello all\r\n");
+    assert_eq!(s.read(b), ":alice!alice@localhost WALLOPS :hello all\r\n");
+    let x = s.login("bob", "x");
+    s.send(x, "<presence/>");
+    s.read(x);
+    s.send(a, "KILL bob :enough\r\n");
+    assert!(s.read(b).contains("ERROR :Closing link: Killed (alice (enough))"));
+    assert!(s.closed.contains_key(&b) && s.closed.contains_key(&x));
+    assert!(s.read(x).contains("<policy-violation"));
+    assert!(s.send(a, "KILL nobody :x\r\n").contains(" 401 "));
+}
+
+#[test]
+fn bots_are_marked() {
+    let mut s = Server::new();
+    s.register("alice");
+    s.register("bot");
+    let a = irc(&mut s, "alice", "message-tags");
+    let b = irc(&mut s, "bot", "message-tags");
+    s.send(b, "MODE bot +B\r\nJOIN #c\r\n");
+    s.send(a, "JOIN #c\r\n");
+    s.read(b);
+    s.send(b, "@+x=1 PRIVMSG #c :beep\r\n");
+    let got = s.read(a);
+    assert!(got.contains(";bot;+x=1 :bot!bot@localhost PRIVMSG #c :beep"), "{got}");
+    assert!(s.send(a, "WHOIS bot\r\n").contains(" 335 alice bot "));
+    assert!(s.send(a, "WHO #c\r\n").contains(" H~B :"), "a flag in WHO");
+}

@@ -10,7 +10,7 @@ use lavina_core::{
 };
 use lavina_host::{
     door::Door,
-    outside::Outside,
+    outside::{Outside, Wish},
     pump::{Pump, Reading, Wait},
     socket::Reactor,
 };
@@ -91,7 +91,7 @@ impl<P: Projection, D: Drive<P>> Thread<P, D> {
                 Err(e) => {
                     // Nothing can be done without it, and it fails only when something is badly broken.
                     self.outside.log.write(&Log::new(Level::Error, "poll failed").with("why", e));
-                    (self.outside.shutdown)();
+                    (self.outside.ask)(Wish::Stop);
                     return;
                 }
             }

@@ -10,7 +10,7 @@ use lavina_core::{
     policy::{Levels, MaskEntry, MaskKind, Member, Membership, Policy, Standing},
     presence::Contact,
     query::{Bound, Only, Range, TopicSet},
-    row::{self, AccountHead, Change, Invite, NameRow, Page, Read, RoomHead},
+    row::{self, AccountHead, Change, Invite, NameRow, Page, Read, ReadMark, RoomHead},
     text::{Octets, Rich, Str},
     time::UnixMillis,
 };
@@ -80,7 +80,7 @@ pub(crate) fn event(room: RoomId, pos: u64, at: u64, by: u64, what: What) -> Arc
 }
 
 pub(crate) fn command(bits: u64) -> Command {
-    let act = Act::MarkRead { room: room(bits), pos: Pos(bits & 0xff) };
+    let act = Act::MarkRead { room: room(bits), pos: Pos(bits & 0xff), at: UnixMillis(bits >> 8 & 0xff) };
     Command { to: EntityId::Account(account(bits)), by: Actor::Server, once: None, act }
 }
 
@@ -268,7 +268,10 @@ impl World {
                 };
                 batch.push(Change::Contact(account(n), address, (bits >> 12 & 3 != 0).then_some(contact)));
             }
-            14 => batch.push(Change::Read(account(n), room(bits >> 8), Pos(bits >> 12 & 0xff))),
+            14 => {
+                let mark = ReadMark { pos: Pos(bits >> 12 & 0xff), at: UnixMillis(bits >> 20 & 0xfff) };
+                batch.push(Change::Read(account(n), room(bits >> 8), mark));
+            }
             15 | 16 => {
                 let name = format!("room{}", room(n).shard(SHARDS).0);
                 batch.push(Change::Room(room(n), Some(room_head(Some(&name), bits >> 8))));

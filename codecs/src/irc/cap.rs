@@ -31,6 +31,7 @@ caps! {
     Chghost "chghost" "CHGHOST when somebody's user name or host changes.";
     EchoMessage "echo-message" "one's own messages come back.";
     ExtendedJoin "extended-join" "JOIN with account and real name.";
+    ExtendedMonitor "extended-monitor" "away, names and accounts of watched nicks too.";
     InviteNotify "invite-notify" "INVITE of others, to those who may invite.";
     LabeledResponse "labeled-response" "answers carry the label of their command.";
     MessageTags "message-tags" "tags of other clients, TAGMSG, msgid.";
@@ -50,7 +51,7 @@ caps! {
 
 /// A set of capabilities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, PartialOrd, Ord, Hash)]
-pub struct Caps(u32);
+pub struct Caps(u64);
 
 impl Caps {
     /// None.
@@ -97,16 +98,17 @@ impl Caps {
         Caps(self.0 & !caps.0)
     }
 
-    /// The bits, as they go into a wire class.
+    /// Which of `order` are in it, as bits in that order: what goes into a wire class.
     #[must_use]
-    pub const fn bits(self) -> u32 {
-        self.0
+    pub fn bits(self, order: &[Cap]) -> u32 {
+        order.iter().enumerate().fold(0, |bits, (at, cap)| bits | u32::from(self.has(*cap)) << at)
     }
 
-    /// The set with these bits; unknown bits fall away.
+    /// The set with these bits of `order`; unknown bits fall away.
     #[must_use]
-    pub const fn from_bits(bits: u32) -> Caps {
-        Caps(bits & Caps::of(Cap::ALL).0)
+    pub fn from_bits(bits: u32, order: &[Cap]) -> Caps {
+        let set = order.iter().enumerate().filter(|(at, _)| bits >> at & 1 == 1);
+        set.fold(Caps::NONE, |caps, (_, cap)| caps.with(Caps::of(&[*cap])))
     }
 
     /// Each of them.
@@ -157,7 +159,7 @@ pub fn pack(words: impl IntoIterator<Item = String>, max: usize) -> Vec<String> 
     lines
 }
 
-const _: () = assert!(Cap::ALL.len() <= 32, "a set is 32 bits");
+const _: () = assert!(Cap::ALL.len() <= 64, "a set is 64 bits");
 
 #[cfg(test)]
 mod tests {

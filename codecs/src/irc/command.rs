@@ -80,11 +80,13 @@ commands! {
     "ISUPPORT"     Isupport     0 Always Anyone  2 "ISUPPORT: what this server supports";
     "JOIN"         Join         1 After  Anyone  2 "JOIN <channel>[,<channel>...] [key[,key...]]: enter channels";
     "KICK"         Kick         2 After  Account 1 "KICK <channel> <nick> [reason]: put somebody out";
+    "KILL"         Kill         1 After  Account 1 "KILL <nick> [reason]: end all sessions of somebody (operators)";
     "KNOCK"        Knock        1 After  Account 3 "KNOCK <channel> [reason]: ask for an invitation";
     "LINKS"        Links        0 After  Account 1 "LINKS: the servers of this network";
     "LIST"         List         0 After  Account 3 "LIST [channels or conditions]: the public channels";
     "LUSERS"       Lusers       0 After  Account 1 "LUSERS: how many are here";
     "MODE"         Mode         1 After  Account 1 "MODE <target> [modes [parameters]]: show or set modes";
+    "MONITOR"      Monitor      1 After  Account 2 "MONITOR <+|-> <nick>[,<nick>...] or <C|L|S>: be told when somebody comes and goes";
     "MOTD"         Motd         0 After  Anyone  2 "MOTD: the message of the day";
     "NAMES"        Names        0 After  Account 1 "NAMES [channel]: who is in a channel";
     "NICK"         Nick         0 Always Anyone  2 "NICK <nick>: your nick";
@@ -100,6 +102,7 @@ commands! {
     "QUIT"         Quit         0 Always Anyone  0 "QUIT [reason]: end the connection";
     "REDACT"       Redact       2 After  Account 1 "REDACT <target> <msgid> [reason]: take a message back";
     "REGISTER"     Register     0 Always Anyone  2 "REGISTER <account or *> <email or *> <password>: make an account";
+    "REHASH"       Rehash       0 After  Account 1 "REHASH: read the configuration again (operators)";
     "SETNAME"      Setname      0 After  Account 2 "SETNAME <name>: change your real name";
     "SQUIT"        Squit        0 After  Account 1 "SQUIT: not for this server";
     "STATS"        Stats        0 After  Account 1 "STATS <u>: how long the server has been up";
@@ -110,6 +113,7 @@ commands! {
     "USERHOST"     Userhost     1 After  Account 1 "USERHOST <nick> ...: user name and host of up to five";
     "VERIFY"       Verify       2 Always Anyone  2 "VERIFY <account> <code>: complete a registration";
     "VERSION"      Version      0 After  Anyone  1 "VERSION: the program and what it supports";
+    "WALLOPS"      Wallops      1 After  Account 1 "WALLOPS <text>: speak to everybody with user mode w (operators)";
     "WHO"          Who          0 After  Account 2 "WHO <mask> [o|%fields]: who fits";
     "WHOIS"        Whois        0 After  Account 1 "WHOIS <nick>: about somebody";
     "WHOWAS"       Whowas       0 After  Account 1 "WHOWAS <nick> [count]: about somebody who left";

@@ -1,9 +1,13 @@
 //! ISUPPORT (005): what the server supports, as tokens from the limits and tables.
 
 use super::limits::{
-    AWAY_MAX, CHANNEL_MAX, CHATHISTORY_MAX, KEY_MAX, KICK_MAX, MODES_MAX, NICK_MAX, TARGETS_MAX, TOPIC_MAX,
+    AWAY_MAX, CHANNEL_MAX, CHATHISTORY_MAX, KEY_MAX, KICK_MAX, MODES_MAX, MONITOR_MAX, NICK_MAX, TARGETS_MAX,
+    TOPIC_MAX,
 };
 use super::mode;
+
+/// The user mode of bots (IRCv3 bot-mode), and the letter that WHO shows them with.
+pub const BOT: &str = "B";
 
 /// Tokens of one 005 line (modern.ircdocs.horse: at most 13).
 pub const TOKENS_PER_LINE: usize = 13;
@@ -31,6 +35,8 @@ pub fn tokens(facts: &Facts<'_>) -> Vec<String> {
             .map(str::to_owned)
             .to_vec();
     out.extend(["UTF8ONLY", "WHOX", "EXTBAN=,m", "MSGREFTYPES=msgid,timestamp"].map(str::to_owned));
+    out.push(format!("BOT={BOT}"));
+    out.push(format!("MONITOR={MONITOR_MAX}"));
     out.push(format!("AWAYLEN={AWAY_MAX}"));
     out.push(format!("CHANLIMIT=#:{}", facts.channels_max));
     out.push(format!("CHANMODES={}", mode::chanmodes()));

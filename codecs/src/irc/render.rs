@@ -23,7 +23,7 @@ use super::write::LineWriter;
 use crate::settings::Settings;
 
 /// Capabilities that change how an entry looks: what a wire class is made of.
-pub const CLASS: Caps = Caps::of(&[
+pub const CLASS_CAPS: &[Cap] = &[
     Cap::ServerTime,
     Cap::MessageTags,
     Cap::AccountTag,
@@ -32,7 +32,10 @@ pub const CLASS: Caps = Caps::of(&[
     Cap::InviteNotify,
     Cap::Setname,
     Cap::MessageRedaction,
-]);
+];
+
+/// The same as a set.
+pub const CLASS: Caps = Caps::of(CLASS_CAPS);
 
 /// The one hole of our encodings: the recipient's nick.
 pub const ME: Hole = Hole(0);
@@ -210,24 +213,13 @@ pub fn live(view: &View<'_>, live: &Live, sink: &mut impl Sink) {
     let by = Actor::User(live.by.clone());
     match &live.what {
         LiveWhat::Here { presence, before, .. } if view.caps.has(Cap::AwayNotify) => {
-            let was_away = before.as_ref().is_none_or(|p| p.show.is_away());
-            let same = before.as_ref().is_some_and(|p| p.status == presence.status);
-            if presence.show.is_away() && !(was_away && same && before.is_some()) {
-                away(view, &by, &away_text(presence), sink);
-            } else if !presence.show.is_away() && was_away {
-                away(view, &by, "", sink);
-            }
+            away_change(view, &by, before.as_ref(), presence, sink);
         }
         LiveWhat::Gone { .. } if view.caps.has(Cap::AwayNotify) => away(view, &by, OFFLINE, sink),
         LiveWhat::Typing(on) => {
             tagmsg(view, None, None, &by, if *on { "+typing=active" } else { "+typing=done" }, sink);
         }
-        LiveWhat::Display(name) if view.caps.has(Cap::Setname) => {
-            let mut w = view.start(sink, None, None, &by);
-            identity::source(&mut w, &by, view.settings.0);
-            w.command("SETNAME").last(name);
-            sink.end();
-        }
+        LiveWhat::Display(name) if view.caps.has(Cap::Setname) => setname(view, &by, name, sink),
         LiveWhat::Signal(payload) => {
             let tags = native::unpack(Some(payload)).tags;
             if !tags.is_empty() {
@@ -238,6 +230,31 @@ pub fn live(view: &View<'_>, live: &Live, sink: &mut impl Sink) {
         }
         LiveWhat::Here { .. } | LiveWhat::Gone { .. } | LiveWhat::Display(_) => {}
     }
+}
+
+/// AWAY, when somebody goes or comes back, or is away for another reason.
+pub fn away_change(
+    view: &View<'_>,
+    by: &Actor,
+    before: Option<&Presence>,
+    now: &Presence,
+    sink: &mut impl Sink,
+) {
+    let was_away = before.is_none_or(|p| p.show.is_away());
+    let same = before.is_some_and(|p| p.status == now.status);
+    if now.show.is_away() && !(was_away && same && before.is_some()) {
+        away(view, by, &away_text(now), sink);
+    } else if !now.show.is_away() && was_away {
+        away(view, by, "", sink);
+    }
+}
+
+/// SETNAME.
+pub fn setname(view: &View<'_>, by: &Actor, name: &str, sink: &mut impl Sink) {
+    let mut w = view.start(sink, None, None, by);
+    identity::source(&mut w, by, view.settings.0);
+    w.command("SETNAME").last(name);
+    sink.end();
 }
 
 /// What a member without any session is said to be away for.

@@ -12,6 +12,8 @@ mod info;
 mod login;
 mod manage;
 mod modes;
+mod monitor;
+mod oper;
 mod outcome;
 mod people;
 mod register;
@@ -24,14 +26,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lavina_core::event::{Event, How, Live, What};
-use lavina_core::ids::{Pos, ReqId, RoomId};
-use lavina_core::name::{RoomName, User};
+use lavina_core::ids::{ReqId, RoomId};
+use lavina_core::name::{RoomName, User, UserName};
 use lavina_core::policy::Membership;
-use lavina_core::presence::Presence;
+use lavina_core::presence::{Marks, Presence};
 use lavina_core::projection::{
     Hole, Mode, Notice, Pieces, Reason, Revoked, Seen, Shown, SignalWhat, Wake, WireClass,
 };
 use lavina_core::query::Reply;
+use lavina_core::row::ReadMark;
 use lavina_core::text::Str;
 use lavina_core::time::{Mono, UnixMillis};
 
@@ -105,8 +108,11 @@ pub struct Irc {
     awaited: BTreeMap<RoomId, String>,
     gathers: Vec<people::Gather>,
     targets: Option<Box<history::Targets>>,
+    /// Nicks watched, with `nick!user@host` of those that are here.
+    monitored: BTreeMap<UserName, Option<String>>,
+    adding: Vec<monitor::Adding>,
     /// Dialogs shown and not noted as read yet, up to where.
-    unread: BTreeMap<RoomId, Pos>,
+    unread: BTreeMap<RoomId, ReadMark>,
     /// When this device was last here.
     seen_until: Option<UnixMillis>,
     tasks: Tasks,
@@ -152,6 +158,8 @@ impl Irc {
             awaited: BTreeMap::new(),
             gathers: Vec::new(),
             targets: None,
+            monitored: BTreeMap::new(),
+            adding: Vec::new(),
             unread: BTreeMap::new(),
             seen_until: None,
             tasks: Tasks::default(),
@@ -293,6 +301,10 @@ impl Irc {
             Verb::Away => self.set_away(line, cx),
             Verb::Setname => self.setname(line, cx),
             Verb::Oper => self.oper(line, cx),
+            Verb::Kill => self.kill(line, cx),
+            Verb::Wallops => self.wallops(line, cx),
+            Verb::Rehash => self.rehash(cx),
+            Verb::Monitor => self.monitor(line, cx),
             Verb::Connect | Verb::Squit => self.numeric(cx, n::ERR_NOPRIVILEGES, &[]),
             _ => self.information(verb, line, cx),
         }
@@ -376,7 +388,7 @@ impl Irc {
         if self.stage == Stage::Closing {
             return Mode::Quiet;
         }
-        Mode::Push(WireClass(IRC_CLASS << CLASS_BITS | self.caps.and(render::CLASS).bits()))
+        Mode::Push(WireClass(IRC_CLASS << CLASS_BITS | self.caps.bits(render::CLASS_CAPS)))
     }
 
     /// Encodes what happened in a room for a class.
@@ -390,7 +402,7 @@ impl Irc {
         let Some(name) = name else { return };
         let channel = identity::channel(name);
         let settings = SettingsOf(settings);
-        let caps = Caps::from_bits(class.0 & ((1 << CLASS_BITS) - 1));
+        let caps = Caps::from_bits(class.0 & ((1 << CLASS_BITS) - 1), render::CLASS_CAPS);
         let view = View { caps, settings: &settings, target: &channel, tags: "" };
         // What happens in several rooms at once is a QUIT, NICK, AWAY and the like, without a channel.
         out.once();
@@ -511,7 +523,16 @@ impl Irc {
                     self.signalled(&signal.from, native::unpack(Some(payload)), cx);
                 }
                 SignalWhat::Native(_) => {}
+                SignalWhat::End(words) => self.close(cx, words, Reason::Forbidden("ended by an operator")),
             },
+            Notice::Watched { name, before, now, first, .. } => {
+                self.watched(name, before.as_deref(), now.as_deref(), *first, cx);
+            }
+            Notice::Announced { from, native: payload } => {
+                if payload.protocol == IRC_NATIVE {
+                    self.announced(from, native::unpack(Some(payload)), cx);
+                }
+            }
             Notice::Presence { .. }
             | Notice::Subscription { .. }
             | Notice::Contact { .. }
@@ -524,9 +545,10 @@ impl Irc {
     /// The session's own presence as it is now.
     fn presence(&self) -> Presence {
         use lavina_core::presence::Show;
+        let marks = Marks { open: true, hidden: self.invisible, bot: self.bot, admin: self.oper };
         match &self.away {
-            Some(text) => Presence { show: Show::Away, status: text.clone(), ..Presence::default() },
-            None => Presence::default(),
+            Some(text) => Presence { show: Show::Away, status: text.clone(), marks, ..Presence::default() },
+            None => Presence { marks, ..Presence::default() },
         }
     }
 

@@ -73,7 +73,7 @@ impl Xmpp {
             let live_from = session.bound.as_ref().and_then(|b| b.live_from);
             for (pos, event) in &page.entries {
                 let live = live_from.is_some_and(|from| *pos >= from);
-                let known = read.get(&event.room).is_some_and(|seen| event.pos <= *seen);
+                let known = read.get(&event.room).is_some_and(|seen| event.pos <= seen.pos);
                 let own = event.by.is(id);
                 if !(live || known || own || seen_by_others) && waits_for_absent(event) {
                     session.show_late(event, cx);

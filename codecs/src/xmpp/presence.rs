@@ -274,7 +274,13 @@ pub(super) fn read(stanza: &Element) -> Presence {
     let one_line: Vec<&str> = status.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
     let priority = stanza.child_text("priority").and_then(|p| p.trim().parse().ok()).unwrap_or(0);
     let native = Native { protocol: XMPP_NATIVE, bytes: Octets::from(children(stanza)) };
-    Presence { show, status: Str::new(one_line.join(" ")), priority, native: Some(native) }
+    Presence {
+        show,
+        status: Str::new(one_line.join(" ")),
+        priority,
+        native: Some(native),
+        ..Presence::default()
+    }
 }
 
 /// The children of a presence, without what only servers may say, and without a priority that is none.

@@ -6,6 +6,7 @@
 use crate::session::{Cx, XMPP_NATIVE};
 use crate::xmpp::address::{Place, bare_jid, full_jid, place};
 use crate::xmpp::content::{build, fragment};
+use crate::xmpp::error::StreamCondition;
 use crate::xmpp::framer::XmlLimits;
 use crate::xmpp::jid::Jid;
 use crate::xmpp::message::Arriving;
@@ -16,7 +17,7 @@ use crate::xmpp::xml::{Element, Scope};
 use lavina_core::event::Native;
 use lavina_core::ids::{AccountId, Label};
 use lavina_core::name::{User, UserName};
-use lavina_core::projection::{Signal, SignalWhat};
+use lavina_core::projection::{Reason, Signal, SignalWhat};
 use lavina_core::text::{Octets, Str};
 
 impl Xmpp {
@@ -66,6 +67,10 @@ impl Xmpp {
             SignalWhat::Typing(on) => return self.typing_of(&signal.from, *on, cx),
             SignalWhat::Native(native) if native.protocol == XMPP_NATIVE => native,
             SignalWhat::Native(_) => return,
+            SignalWhat::End(words) => {
+                let reason = Reason::Forbidden("ended by an operator");
+                return self.end(StreamCondition::PolicyViolation, words, reason, cx);
+            }
         };
         let Ok(mut stanza) = Scope::usual().parse(&native.bytes, &XmlLimits::MEMBER) else { return };
         if self.bound.is_none() {

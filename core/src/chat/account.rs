@@ -10,7 +10,7 @@ use crate::{
     projection::{Notice, Revoked},
     query::Value,
     refusal::Refusal,
-    row::{AccountHead, AccountRows, Change},
+    row::{AccountHead, AccountRows, Change, ReadMark},
     text::{Octets, Str},
 };
 use alloc::{
@@ -37,7 +37,7 @@ pub struct Account {
     /// Contacts by address.
     pub contacts: BTreeMap<Str, Contact>,
     /// The last entries seen.
-    pub read: BTreeMap<RoomId, Pos>,
+    pub read: BTreeMap<RoomId, ReadMark>,
     /// The latest messages of the feed ([`FED`]), oldest first: recognises those derived again.
     pub fed: VecDeque<(RoomId, Pos)>,
 }
@@ -140,7 +140,7 @@ impl Account {
             }
             Act::SetBlocked { add, remove, all } => self.set_blocked(add, remove, *all, draft),
             Act::Feed { room, event, with } => self.feed(*room, event, with, draft),
-            Act::MarkRead { room, pos } => self.mark_read(*room, *pos, draft),
+            Act::MarkRead { room, pos, at } => self.mark_read(*room, ReadMark { pos: *pos, at: *at }, draft),
             _ => Err(Refusal::Invalid("not an act of an account")),
         }
     }
@@ -312,15 +312,15 @@ impl Account {
     }
 
     /// The mark only rises.
-    fn mark_read(&mut self, room: RoomId, pos: Pos, draft: &mut Draft<'_>) -> Done {
+    fn mark_read(&mut self, room: RoomId, mark: ReadMark, draft: &mut Draft<'_>) -> Done {
         match self.read.get(&room) {
-            Some(old) if *old >= pos => return Ok(DONE),
+            Some(old) if *old >= mark => return Ok(DONE),
             None if self.read.len() >= READ_MARKS => return Err(Refusal::TooMany),
             _ => {}
         }
-        self.read.insert(room, pos);
-        draft.change(Change::Read(self.id, room, pos));
-        draft.tell(self.id, Notice::Read { room, pos });
+        self.read.insert(room, mark);
+        draft.change(Change::Read(self.id, room, mark));
+        draft.tell(self.id, Notice::Read { room, mark });
         Ok(DONE)
     }
 

@@ -151,6 +151,12 @@ impl Room {
         self.tail.get(i).filter(|e| e.pos == pos).or(lent)
     }
 
+    /// The members of at least this power, and one more.
+    pub fn ranked(&self, least: Power, and: AccountId) -> Arc<[AccountId]> {
+        let fits = |m: &Member| m.standing.membership == Membership::Joined && m.standing.power >= least;
+        self.members.iter().filter(|(id, m)| fits(m) || **id == and).map(|(id, _)| *id).collect()
+    }
+
     /// True: exists and did not end.
     pub fn is_live(&self) -> bool {
         self.head.as_ref().is_some_and(|h| !h.destroyed)

@@ -19,7 +19,8 @@ use alloc::boxed::Box;
 impl<P: Projection> Edge<P> {
     pub(super) fn carry_out(&mut self, slot: u32, effect: Effect<P>, post: &mut Post) {
         let Some(s) = self.sessions.get_mut(slot) else { return };
-        if s.ended && !matches!(effect, Effect::Log(_) | Effect::Close(_) | Effect::Shutdown) {
+        if s.ended && !matches!(effect, Effect::Log(_) | Effect::Close(_) | Effect::Shutdown | Effect::Reload)
+        {
             return;
         }
         let me = s.core.me;
@@ -37,9 +38,9 @@ impl<P: Projection> Edge<P> {
             Effect::Typing { room, on } => {
                 self.room_signal(slot, None, room, RoomSignal::Typing(on), 0, post)
             }
-            Effect::RoomSignal { req, room, native } => {
+            Effect::RoomSignal { req, room, native, least } => {
                 let same = self.rng.next_u64() | 1;
-                self.room_signal(slot, Some(req), room, RoomSignal::Native(native), same, post);
+                self.room_signal(slot, Some(req), room, RoomSignal::Native(native, least), same, post);
             }
             Effect::Display(name) => self.display(slot, name, post),
             Effect::Login(user) => self.start_login(slot, user, post),
@@ -64,7 +65,10 @@ impl<P: Projection> Edge<P> {
             Effect::Mode => self.regroup(slot),
             Effect::Close(reason) => self.close(slot, reason),
             Effect::Log(log) => self.out(Output::Log(log)),
+            Effect::Watch(name, on) => self.watch(slot, name, on, post),
+            Effect::Announce(native) => self.announce(slot, native, post),
             Effect::Shutdown => self.out(Output::Shutdown),
+            Effect::Reload => self.out(Output::Reload),
         }
     }
 
@@ -109,6 +113,12 @@ impl<P: Projection> Edge<P> {
         let same = self.rng.next_u64() | 1;
         for room in rooms {
             self.room_signal(slot, None, room, RoomSignal::Display(name.clone()), same, post);
+        }
+        let Some(s) = self.sessions.get(slot).filter(|s| s.core.subscribed) else { return };
+        if let Some(user) = s.core.user.clone() {
+            let to = user.id.shard(self.core_settings().shards);
+            let mail = Mail::Displayed { account: user.id, session: s.core.me, display: name, same };
+            post.send_to_shard(to, mail);
         }
     }
 
@@ -228,6 +238,7 @@ impl<P: Projection> Edge<P> {
         if old.name != user.name {
             self.release_name(&old, post);
         }
+        self.tell_present(slot, false, 0, post);
         let same = self.rng.next_u64() | 1;
         let rooms: alloc::vec::Vec<RoomId> =
             self.sessions.get(slot).map(|s| s.core.rooms.keys().copied().collect()).unwrap_or_default();

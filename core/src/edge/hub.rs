@@ -14,6 +14,7 @@ use crate::{
     projection::{Notice, Projection, Reason, Seen, Signal, Wake},
     query::{SessionView, Value, Whois},
     refusal::Refusal,
+    text::Str,
 };
 use alloc::{sync::Arc, vec::Vec};
 use core::net::SocketAddr;
@@ -85,27 +86,78 @@ impl<P: Projection> Edge<P> {
             self.close(other, Reason::Replaced);
         }
         let Some(s) = self.sessions.get_mut(slot) else { return };
-        (s.core.subscribed, s.core.label) = (true, label.clone());
-        let (session, presence) = (s.core.me, s.core.presence.clone());
-        let silent = presence.is_none();
-        let presence = Some(alloc::boxed::Box::new(presence.unwrap_or_default()));
-        let shard = user.id.shard(self.core_settings().shards);
-        post.send_to_shard(shard, Mail::Present { user, session, label, presence, silent });
+        (s.core.subscribed, s.core.label) = (true, label);
+        let silent = s.core.presence.is_none();
+        self.tell_present(slot, silent, 0, post);
+    }
+
+    /// Tells the account's shard that a subscribed session is there, and how.
+    pub(super) fn tell_present(&mut self, slot: u32, silent: bool, same: u64, post: &mut Post) {
+        let shards = self.core_settings().shards;
+        let Some(s) = self.sessions.get(slot).filter(|s| s.core.subscribed && !s.ended) else { return };
+        let Some(user) = s.core.user.clone() else { return };
+        let presence = Some(alloc::boxed::Box::new(s.core.presence.clone().unwrap_or_default()));
+        let (session, label, display) = (s.core.me, s.core.label.clone(), s.core.display.clone());
+        let to = user.id.shard(shards);
+        post.send_to_shard(to, Mail::Present { user, session, label, presence, display, silent, same });
+    }
+
+    /// Watches a name, or no longer.
+    pub(super) fn watch(&mut self, slot: u32, name: crate::name::UserName, on: bool, post: &mut Post) {
+        let Some(s) = self.sessions.get(slot) else { return };
+        let Some(by) = s.core.user.as_ref().map(|u| u.name.clone()) else { return };
+        let to = crate::name::NameKey::User(name.clone()).shard(self.core_settings().shards);
+        post.send_to_shard(to, Mail::Watch { name, session: s.core.me, by, on });
+    }
+
+    /// Shows a payload to the sessions of all workers.
+    pub(super) fn announce(&mut self, slot: u32, native: crate::event::Native, post: &mut Post) {
+        let Some(from) = self.sessions.get(slot).and_then(|s| s.core.user.clone()) else { return };
+        let notice = Arc::new(Notice::Announced { from, native });
+        for worker in 0..self.workers() {
+            post.send(crate::ids::WorkerId(worker), Mail::Announce(notice.clone()));
+        }
+    }
+
+    /// The same, arriving.
+    pub(super) fn announced(&mut self, notice: &Arc<Notice>) {
+        let slots: Vec<u32> = self.sessions.keys().collect();
+        for slot in slots {
+            if self.sessions.get(slot).is_some_and(|s| s.core.subscribed && !s.ended) {
+                self.call(slot, |p, cx| p.wake(Wake::Notice(notice.clone()), cx));
+            }
+        }
+    }
+
+    /// Something for one session; what a room has shown it already is left out.
+    pub(super) fn notice_to(&mut self, session: crate::ids::SessionRef, notice: Arc<Notice>) {
+        let Some(slot) = self.find(session) else { return };
+        if let Notice::Watched { same, .. } = &*notice
+            && self.sessions.get_mut(slot).is_some_and(|s| s.shown(*same))
+        {
+            return;
+        }
+        self.call(slot, |p, cx| p.wake(Wake::Notice(notice), cx));
+    }
+
+    /// Counts a session's marks in (`now`) or out.
+    fn tally(&mut self, before: Option<&Presence>, now: Option<&Presence>) {
+        let hidden = |p: Option<&Presence>| u64::from(p.is_some_and(|p| p.marks.hidden));
+        let admin = |p: Option<&Presence>| u64::from(p.is_some_and(|p| p.marks.admin));
+        self.hidden = self.hidden + hidden(now) - hidden(before);
+        self.admins = self.admins + admin(now) - admin(before);
     }
 
     pub(super) fn set_presence(&mut self, slot: u32, presence: Presence, post: &mut Post) {
-        let shards = self.core_settings().shards;
         let Some(s) = self.sessions.get_mut(slot) else { return };
-        s.core.presence = Some(presence.clone());
-        let Some(user) = s.core.user.clone() else { return };
-        let (session, label, rooms) = (s.core.me, s.core.label.clone(), s.core.rooms.keys().copied());
-        let rooms: Vec<RoomId> = rooms.collect();
-        if s.core.subscribed {
-            let presence = Some(alloc::boxed::Box::new(presence));
-            let mail = Mail::Present { user: user.clone(), session, label, presence, silent: false };
-            post.send_to_shard(user.id.shard(shards), mail);
+        let before = s.core.presence.replace(presence.clone());
+        if s.core.user.is_none() {
+            return;
         }
+        let rooms: Vec<RoomId> = s.core.rooms.keys().copied().collect();
+        self.tally(before.as_ref(), Some(&presence));
         let same = self.rng.next_u64() | 1;
+        self.tell_present(slot, false, same, post);
         for room in rooms {
             self.show_in_room(slot, room, same, post);
         }
@@ -124,7 +176,7 @@ impl<P: Projection> Edge<P> {
     pub(super) fn best_in_room(&self, account: AccountId, room: RoomId) -> Option<Presence> {
         let there = self.hubs.get(&account)?.iter().filter_map(|slot| self.sessions.get(*slot));
         let there = there.filter(|s| !s.ended && s.core.rooms.get(&room).is_some_and(|a| a.place.is_some()));
-        let best = there.map(|s| s.core.presence_in(room)).max_by_key(|p| (p.show, p.priority))?;
+        let best = Presence::best(there.map(|s| s.core.presence_in(room)))?;
         Some(if best.show == Show::Offline { Presence { show: Show::ExtendedAway, ..best } } else { best })
     }
 
@@ -242,6 +294,11 @@ impl<P: Projection> Edge<P> {
         let Some(user) = s.core.user.clone() else { return };
         let (session, label, subscribed) = (s.core.me, s.core.label.clone(), s.core.subscribed);
         let farewell = s.core.farewell.clone();
+        let (watches, presence) = (core::mem::take(&mut s.core.watches), s.core.presence.clone());
+        self.tally(presence.as_ref(), None);
+        for name in watches {
+            self.watch(slot, name, false, post);
+        }
         if let Some(hub) = self.hubs.get_mut(&user.id) {
             let before = hub.len();
             hub.retain(|other| *other != slot);
@@ -263,8 +320,10 @@ impl<P: Projection> Edge<P> {
             self.leave_room(slot, room, same, post);
         }
         if subscribed {
-            let mail = Mail::Present { user: user.clone(), session, label, presence: None, silent: false };
-            post.send_to_shard(user.id.shard(shards), mail);
+            let (display, presence) = (Str::default(), None);
+            let (user, to) = (user.clone(), user.id.shard(shards));
+            let mail = Mail::Present { user, session, label, presence, display, silent: false, same: 0 };
+            post.send_to_shard(to, mail);
         }
     }
 

@@ -57,6 +57,9 @@ pub(crate) struct Edge<P: Projection> {
     pub outputs: VecDeque<Pending<P>>,
     logged_in: u64,
     most_logged_in: u64,
+    /// Sessions logged in that are hidden, and those of administrators.
+    hidden: u64,
+    admins: u64,
     draining: bool,
     /// Sessions that ended and are not taken out yet.
     endings: Vec<u32>,
@@ -110,6 +113,8 @@ impl<P: Projection> Edge<P> {
             outputs: VecDeque::new(),
             logged_in: 0,
             most_logged_in: 0,
+            hidden: 0,
+            admins: 0,
             draining: false,
             endings: Vec::new(),
         }
@@ -331,11 +336,8 @@ impl<P: Projection> Edge<P> {
             }
             Mail::Fed { account, pos, with, event, origin } => self.fed(account, pos, &with, &event, origin),
             Mail::Notice(account, notice) => self.notice(account, &notice),
-            Mail::NoticeTo(session, notice) => {
-                if let Some(slot) = self.find(session) {
-                    self.call(slot, |p, cx| p.wake(Wake::Notice(notice), cx));
-                }
-            }
+            Mail::NoticeTo(session, notice) => self.notice_to(session, notice),
+            Mail::Announce(notice) => self.announced(&notice),
             Mail::Answer(origin, reply) => self.answer(origin, reply, post),
             Mail::SignalHere(origin, signal) => self.signal_here(origin, *signal, post),
             Mail::Whois { origin, user, admin } => self.whois(origin, user, admin, post),
@@ -345,8 +347,12 @@ impl<P: Projection> Edge<P> {
         self.settle(post);
     }
 
-    /// Connections, sessions logged in, and the most there ever were.
-    pub fn counts(&self) -> (u64, u64, u64) {
-        (self.conns.len() as u64, self.logged_in, self.most_logged_in)
+    /// Adds this edge's sessions and connections.
+    pub fn count(&self, counts: &mut crate::query::Counts) {
+        counts.sessions += self.logged_in;
+        counts.unknown += (self.conns.len() as u64).saturating_sub(self.logged_in);
+        counts.max_sessions += self.most_logged_in;
+        counts.hidden += self.hidden;
+        counts.admins += self.admins;
     }
 }

@@ -37,7 +37,7 @@ impl<P: Projection> Edge<P> {
         }
         let subject = event.subject().map(|u| u.id);
         let skip = own.map(|o| o.0);
-        self.fan_out(event.room, name, Shown::Event(event, here), skip, subject, same);
+        self.fan_out(event.room, name, Shown::Event(event, here), skip, subject, None, same);
         self.each(event, here, skip, subject);
         if let Some((slot, req)) = own {
             self.seen_own(slot, req, event, grant.is_some());
@@ -106,6 +106,7 @@ impl<P: Projection> Edge<P> {
     }
 
     /// One encoding for each wire class, copied to each of its sessions.
+    #[expect(clippy::too_many_arguments, reason = "whom to leave out, in three ways")]
     fn fan_out(
         &mut self,
         room: RoomId,
@@ -113,6 +114,7 @@ impl<P: Projection> Edge<P> {
         shown: Shown<'_>,
         skip: Option<u32>,
         skip_account: Option<AccountId>,
+        only: Option<&[AccountId]>,
         same: u64,
     ) {
         let Some(attached) = self.rooms.get_mut(&room) else { return };
@@ -130,7 +132,8 @@ impl<P: Projection> Edge<P> {
             for &slot in members {
                 let Some(s) = self.sessions.get_mut(slot) else { continue };
                 let own = skip_account.is_some() && s.core.user.as_ref().map(|u| u.id) == skip_account;
-                if s.ended || Some(slot) == skip || own || (pieces.once && s.shown(same)) {
+                let meant = only.is_none_or(|o| s.core.user.as_ref().is_some_and(|u| o.contains(&u.id)));
+                if s.ended || Some(slot) == skip || own || !meant || (pieces.once && s.shown(same)) {
                     continue;
                 }
                 let projection = &s.projection;
@@ -161,9 +164,22 @@ impl<P: Projection> Edge<P> {
             }
             LiveWhat::Signal(_) => None,
         };
-        self.fan_out(live.room, name, Shown::Live(live), own.map(|o| o.0), about, live.same);
+        self.fan_out(
+            live.room,
+            name,
+            Shown::Live(live),
+            own.map(|o| o.0),
+            about,
+            live.only.as_deref(),
+            live.same,
+        );
+        let meant = |s: &super::Session<P>| {
+            live.only.as_deref().is_none_or(|o| s.core.user.as_ref().is_some_and(|u| o.contains(&u.id)))
+        };
         for slot in self.each_of(live.room, own.map(|o| o.0), about) {
-            self.call(slot, |p, cx| p.seen_live(live, None, cx));
+            if self.sessions.get(slot).is_some_and(meant) {
+                self.call(slot, |p, cx| p.seen_live(live, None, cx));
+            }
         }
         if let Some((slot, req)) = own {
             if let Some(s) = self.sessions.get_mut(slot)

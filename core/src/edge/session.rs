@@ -2,14 +2,17 @@
 
 use crate::{
     ids::{ConnId, Label, ReqId, RoomId, SessionRef},
-    name::User,
+    name::{User, UserName},
     outbox::Outbox,
     presence::Presence,
     projection::{Mode, Projection, Reason, WireClass},
     text::Str,
     time::{Mono, Now, UnixMillis},
 };
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
 use core::net::SocketAddr;
 
 /// The part of a session that the core keeps and [`crate::Cx`] shows.
@@ -38,6 +41,8 @@ pub(crate) struct Core {
     pub farewell: Option<Str>,
     /// What a new session must know to take this one over; `None`: nobody can.
     pub resume_key: Option<u128>,
+    /// Names it watches.
+    pub watches: BTreeSet<UserName>,
 }
 
 /// A request in flight.
@@ -213,6 +218,7 @@ impl Core {
             subscribed: false,
             farewell: None,
             resume_key: None,
+            watches: BTreeSet::new(),
         }
     }
 

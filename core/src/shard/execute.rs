@@ -228,6 +228,9 @@ impl Shards {
             (Act::DeleteAccount, EntityId::Account(a)) => self.start_sweep(desk, *a, true),
             _ => {}
         }
+        if matches!(entry.command.act, Act::Respell(_) | Act::SetBlocked { .. }) {
+            self.tell_name(desk, id, 0);
+        }
     }
 
     /// One mail per attached worker and event.

@@ -1,19 +1,19 @@
 //! The live part: who is attached, who is there, presence of accounts. Never stored.
 
 use super::{
-    Desk, Fetching, Shards,
+    Desk, Fetching, Shards, Subscribed,
     execute::{presences, room_of},
 };
 use crate::{
     chat::Entity,
     command::{Act, Command, EntityId},
     event::{Live, LiveWhat},
-    ids::{AccountId, Label, Origin, Pos, ReqId, RoomId, SessionRef},
+    ids::{AccountId, Origin, Pos, ReqId, RoomId, SessionRef},
     mail::{Attacher, Mail, RoomSignal},
     name::User,
     policy::{Membership, Standing},
     presence::{Presence, Show},
-    projection::{Notice, Replay, Signal},
+    projection::{Notice, Replay, Signal, SignalWhat},
     query::{Reply, RoomView},
     refusal::Refusal,
     row::{Page, Read},
@@ -144,7 +144,7 @@ impl Shards {
         slot.live.view = None;
         let levels = room_of(slot.entity.as_ref()).and_then(|r| r.head.as_ref()).map(|h| h.policy.levels);
         let what = LiveWhat::Here { presence, before, standing, levels: levels.unwrap_or_default() };
-        self.show_live(desk, room, None, user, what, same);
+        self.show_live(desk, room, user, what, same);
     }
 
     /// A member's last session went.
@@ -155,7 +155,7 @@ impl Shards {
         let Some(standing) = joined_standing(slot.entity.as_ref(), user.id) else { return };
         let levels = room_of(slot.entity.as_ref()).and_then(|r| r.head.as_ref()).map(|h| h.policy.levels);
         let what = LiveWhat::Gone { standing, levels: levels.unwrap_or_default(), presence };
-        self.show_live(desk, room, None, user.clone(), what, same);
+        self.show_live(desk, room, user.clone(), what, same);
         if room.is_transient() && !user.is_guest() {
             // A room in memory has only those members that are there.
             let act = Act::Leave { reason: None, quit: true, same: 0 };
@@ -192,58 +192,49 @@ impl Shards {
             }
             return;
         }
+        let mut only = None;
         let what = match what {
             RoomSignal::Typing(on) => LiveWhat::Typing(on),
-            RoomSignal::Native(native) => LiveWhat::Signal(native),
+            RoomSignal::Native(native, least) => {
+                let entity = self.slots.get(id).and_then(|slot| room_of(slot.entity.as_ref()));
+                only = least.zip(entity).map(|(least, room)| room.ranked(least, by.id));
+                LiveWhat::Signal(native)
+            }
             RoomSignal::Display(name) => LiveWhat::Display(name),
         };
-        self.show_live(desk, room, origin, by, what, same);
+        let Some(slot) = self.slots.get(&EntityId::Room(room)) else { return };
+        slot.show_live(desk, Live { room, same, origin, by, what, only });
     }
 
-    fn show_live(
-        &mut self,
-        desk: &mut Desk<'_>,
-        room: RoomId,
-        origin: Option<Origin>,
-        by: User,
-        what: LiveWhat,
-        same: u64,
-    ) {
-        let Some(slot) = self.slots.get(&EntityId::Room(room)) else { return };
-        let name = room_of(slot.entity.as_ref()).and_then(|r| r.head.as_ref()).and_then(|h| h.name.clone());
-        let live = Arc::new(Live { room, same, origin, by, what });
-        for worker in slot.live.attached.keys() {
-            desk.ledger.emit(*worker, Mail::Live(name.clone(), live.clone()));
-        }
-        if let Some(origin) = origin.filter(|o| !slot.live.attached.contains_key(&o.session.worker)) {
-            desk.ledger.emit(origin.session.worker, Mail::Answer(origin, Ok(crate::query::Value::Done)));
+    fn show_live(&mut self, desk: &mut Desk<'_>, room: RoomId, by: User, what: LiveWhat, same: u64) {
+        if let Some(slot) = self.slots.get(&EntityId::Room(room)) {
+            slot.show_live(desk, Live { room, same, origin: None, by, what, only: None });
         }
     }
 
     // --- accounts ---
 
     /// A subscribed session of an account came, went, or changed its presence.
-    #[expect(clippy::too_many_arguments, reason = "one letter's fields")]
     pub(super) fn present(
         &mut self,
         desk: &mut Desk<'_>,
         id: &EntityId,
         session: SessionRef,
         user: User,
-        label: Label,
-        presence: Option<Box<Presence>>,
-        silent: bool,
+        now: Option<Subscribed>,
+        same: u64,
     ) {
         let Some(slot) = self.slots.get_mut(id) else { return };
         slot.live.user = Some(user.clone());
-        let ended = presence.is_none();
-        let before = slot.live.sessions.get(&session).and_then(|s| s.1.clone());
-        let said = presence.map(|p| *p).filter(|_| !silent);
-        if ended {
-            slot.live.sessions.remove(&session);
-        } else {
-            slot.live.sessions.insert(session, (label.clone(), said.clone()));
-        }
+        let said = now.as_ref().and_then(|s| s.presence.clone());
+        let label = now.as_ref().map(|s| s.label.clone());
+        let old = match now {
+            Some(now) => slot.live.sessions.insert(session, now),
+            None => slot.live.sessions.remove(&session),
+        };
+        let label = label.or_else(|| old.as_ref().map(|s| s.label.clone())).unwrap_or_default();
+        let before = old.and_then(|s| s.presence);
+        self.tell_name(desk, id, same);
         let available = |p: &Option<Presence>| p.as_ref().is_some_and(|p| p.show != Show::Offline);
         let (was, is) = (available(&before), available(&said));
         if !was && !is {
@@ -274,7 +265,9 @@ impl Shards {
     /// A session came online: it learns of the account's other sessions and of its contacts.
     fn first_presence(&mut self, desk: &mut Desk<'_>, id: &EntityId, session: SessionRef, user: &User) {
         let Some(slot) = self.slots.get(id) else { return };
-        for (_, (label, presence)) in slot.live.sessions.iter().filter(|(s, _)| **s != session) {
+        for (_, Subscribed { label, presence, .. }) in
+            slot.live.sessions.iter().filter(|(s, _)| **s != session)
+        {
             if let Some(presence) = presence.clone().filter(|p| p.show != Show::Offline) {
                 let notice = Notice::Presence { from: user.clone(), label: label.clone(), presence };
                 desk.ledger.emit(session.worker, Mail::NoticeTo(session, Arc::new(notice)));
@@ -309,7 +302,7 @@ impl Shards {
     ) {
         let Some(slot) = self.slots.get(id) else { return };
         let Some(user) = slot.live.user.clone() else { return };
-        for (label, presence) in slot.live.sessions.values() {
+        for Subscribed { label, presence, .. } in slot.live.sessions.values() {
             let Some(mut presence) = presence.clone().filter(|p| p.show != Show::Offline) else { continue };
             if !visible {
                 presence = Presence { show: Show::Offline, ..Presence::default() };
@@ -346,6 +339,7 @@ impl Shards {
             Some(Entity::Account(a)) => {
                 a.head.as_ref().is_some_and(|h| h.blocked.iter().any(|b| *b == *key))
                     && signal.from.id != signal.to
+                    && !matches!(signal.what, SignalWhat::End(_))
             }
             _ => false,
         };
@@ -356,6 +350,20 @@ impl Shards {
         } else {
             // The account's sessions are on this worker, like its shard.
             desk.ledger.emit(desk.post.me, Mail::SignalHere(origin, signal));
+        }
+    }
+}
+
+impl super::Slot {
+    /// One mail per attached worker.
+    fn show_live(&self, desk: &mut Desk<'_>, live: Live) {
+        let name = room_of(self.entity.as_ref()).and_then(|r| r.head.as_ref()).and_then(|h| h.name.clone());
+        let (origin, live) = (live.origin, Arc::new(live));
+        for worker in self.live.attached.keys() {
+            desk.ledger.emit(*worker, Mail::Live(name.clone(), live.clone()));
+        }
+        if let Some(origin) = origin.filter(|o| !self.live.attached.contains_key(&o.session.worker)) {
+            desk.ledger.emit(origin.session.worker, Mail::Answer(origin, Ok(crate::query::Value::Done)));
         }
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod ledger;
 mod live;
 mod query;
 mod recover;
+mod watch;
 
 use crate::{
     chat::Entity,
@@ -98,15 +99,28 @@ struct Live {
     /// Guests' rows while the room is not in memory.
     guests: Vec<crate::policy::Member>,
     /// Subscribed sessions of an account.
-    sessions: BTreeMap<SessionRef, (crate::ids::Label, Option<Presence>)>,
+    sessions: BTreeMap<SessionRef, Subscribed>,
     /// Who the sessions belong to.
     user: Option<User>,
+    /// What strangers see of an account, as last told to its name.
+    shown: Option<Box<crate::presence::Sighting>>,
+    /// Who watches a name, what they see, and who was there.
+    watch: watch::Watch,
+}
+
+/// A subscribed session of an account.
+struct Subscribed {
+    label: crate::ids::Label,
+    /// `None`: it has said nothing of it.
+    presence: Option<Presence>,
+    display: crate::text::Str,
 }
 
 impl Live {
     fn is_empty(&self) -> bool {
         let unknown = !self.doubt.is_empty();
-        self.attached.is_empty() && self.here.is_empty() && self.sessions.is_empty() && !unknown
+        let alone = self.attached.is_empty() && self.here.is_empty() && self.sessions.is_empty();
+        alone && self.watch.is_idle() && !unknown
     }
 }
 
@@ -138,7 +152,25 @@ enum Work {
         user: User,
         label: crate::ids::Label,
         presence: Option<Box<Presence>>,
+        display: crate::text::Str,
         silent: bool,
+        same: u64,
+    },
+    Displayed {
+        session: SessionRef,
+        display: crate::text::Str,
+        same: u64,
+    },
+    Sighted {
+        of: crate::ids::AccountId,
+        now: Option<Box<crate::presence::Sighting>>,
+        hidden_from: Vec<crate::text::Str>,
+        same: u64,
+    },
+    Watch {
+        session: SessionRef,
+        by: crate::name::UserName,
+        on: bool,
     },
     Probe {
         by: User,
@@ -300,9 +332,22 @@ impl Shards {
             Mail::Signal { room, origin, by, what, same } => {
                 self.work(desk, EntityId::Room(room), Work::Signal { origin, by, what, same });
             }
-            Mail::Present { user, session, label, presence, silent } => {
+            Mail::Present { user, session, label, presence, display, silent, same } => {
                 let to = EntityId::Account(user.id);
-                self.work(desk, to, Work::Present { session, user, label, presence, silent });
+                let work = Work::Present { session, user, label, presence, display, silent, same };
+                self.work(desk, to, work);
+            }
+            Mail::Displayed { account, session, display, same } => {
+                let work = Work::Displayed { session, display, same };
+                self.work_if_there(desk, EntityId::Account(account), work);
+            }
+            Mail::Sighted { name, of, now, hidden_from, same } => {
+                let to = EntityId::Name(crate::name::NameKey::User(name));
+                self.work(desk, to, Work::Sighted { of, now, hidden_from, same });
+            }
+            Mail::Watch { name, session, by, on } => {
+                let to = EntityId::Name(crate::name::NameKey::User(name));
+                self.work(desk, to, Work::Watch { session, by, on });
             }
             Mail::Probe { account, by } => {
                 self.work_if_there(desk, EntityId::Account(account), Work::Probe { by })
@@ -401,9 +446,15 @@ impl Shards {
             Work::Detach { worker, grant } => self.detach(id, worker, grant),
             Work::Here { user, presence, same } => self.here(desk, id, user, presence, same),
             Work::Signal { origin, by, what, same } => self.signal(desk, id, origin, by, what, same),
-            Work::Present { session, user, label, presence, silent } => {
-                self.present(desk, id, session, user, label, presence, silent);
+            Work::Present { session, user, label, presence, display, silent, same } => {
+                let now = presence.map(|p| Subscribed { label, presence: (!silent).then_some(*p), display });
+                self.present(desk, id, session, user, now, same);
             }
+            Work::Displayed { session, display, same } => self.displayed(desk, id, session, display, same),
+            Work::Sighted { of, now, hidden_from, same } => {
+                self.sighted(desk, id, of, now, hidden_from, same)
+            }
+            Work::Watch { session, by, on } => self.watch(desk, id, session, by, on),
             Work::Probe { by } => self.probe(desk, id, &by),
             Work::SignalTo(origin, signal) => self.signal_to(desk, id, origin, signal),
             Work::Derive(event) => self.derive(desk, id, &event),
@@ -526,6 +577,7 @@ fn is_for_shard(mail: &Mail) -> bool {
             | Mail::Fed { .. }
             | Mail::Notice(..)
             | Mail::NoticeTo(..)
+            | Mail::Announce(..)
             | Mail::Answer(..)
             | Mail::Whois { .. }
             | Mail::SignalHere(..)

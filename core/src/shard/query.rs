@@ -18,7 +18,9 @@ impl Shards {
     pub(super) fn question(&mut self, desk: &mut Desk<'_>, origin: Origin, query: Box<Query>) {
         let entity = match &*query {
             Query::Resolve(name) => EntityId::Name(name.clone()),
-            Query::AccountNamed(n) | Query::Whois(n) => EntityId::Name(NameKey::User(n.clone())),
+            Query::AccountNamed(n) | Query::Whois(n) | Query::Gone(n) => {
+                EntityId::Name(NameKey::User(n.clone()))
+            }
             Query::RoomNamed(n) => EntityId::Name(NameKey::Room(n.clone())),
             Query::Account(a) => EntityId::Account(*a),
             Query::WhoisOf(user) => EntityId::Account(user.id),
@@ -63,6 +65,10 @@ impl Shards {
     pub(super) fn answer_query(&mut self, desk: &mut Desk<'_>, id: &EntityId, origin: Origin, query: Query) {
         let Some(slot) = self.slots.get(id) else { return };
         match (&slot.entity, id) {
+            (Some(Entity::Name(_)), _) if matches!(query, Query::Gone(_)) => {
+                let gone = slot.live.watch.gone();
+                self.reply(desk, origin, Ok(Value::Gone(Arc::new(gone))));
+            }
             (Some(Entity::Name(name)), _) => {
                 let Some(target) =
                     name.row.as_ref().filter(|r| !r.locked && r.invite.is_none()).map(|r| r.id)

@@ -506,7 +506,7 @@ impl<P: Projection> World<P> {
                 let store = log.what.starts_with("the store");
                 assert!(log.level != Level::Error || store, "an error in the log: {log:?}");
             }
-            Output::Shutdown => panic!("nobody asked for that"),
+            Output::Shutdown | Output::Reload => panic!("nobody asked for that"),
         }
     }
 

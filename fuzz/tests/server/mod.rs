@@ -26,9 +26,15 @@ pub struct Server {
 
 impl Server {
     pub fn new() -> Server {
+        Server::with(|_| {})
+    }
+
+    /// With another configuration.
+    pub fn with(change: impl FnOnce(&mut Config)) -> Server {
         let mut config = Config::default();
         config.registration.open = true;
         config.password.iterations = 4096;
+        change(&mut config);
         let settings = Arc::new(Settings::new(&config, 4, [7; 32]));
         let now = Now { mono: Mono(1000), wall: UnixMillis(1_795_580_960_000) };
         let worker = Worker::new(WorkerId(0), 1, settings, [1; 32], now);

@@ -5,7 +5,7 @@ use crate::{
     home::Home,
     jobs::Jobs,
     log::{Format, Logger},
-    outside::{self, Outside, Storage},
+    outside::{self, Outside, Storage, Wish},
     places,
     post::{Post, PostOffice},
     runtime::{Running, Runtime},
@@ -189,14 +189,17 @@ impl<R: Runtime> Server<R> {
         let jobs = Jobs::start(usize::from(workers)).map_err(|e| Trouble::io("threads", &e))?;
         // The core counts connections by address; the seats bound all of them.
         let seats = Seats::new(limits.connections as usize, 0);
-        let shutdown = calls.0.clone();
+        let asked = calls.0.clone();
         let outside = Outside::new(
             log.clone(),
             rows.clone(),
             jobs,
             post.clone(),
             seats,
-            Box::new(move || drop(shutdown.send(Call::Shutdown))),
+            Box::new(move |wish| {
+                let call = if wish == Wish::Reload { Call::Reload } else { Call::Shutdown };
+                drop(asked.send(call));
+            }),
         );
         let store = open_store(config, home, shards, workers, &post, &log)?;
         let _ = rows.0.set(store.handle());

@@ -36,6 +36,15 @@ pub enum Answer {
     Fetched(FetchId, Page),
 }
 
+/// What may be asked of the whole server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// To stop.
+    Stop,
+    /// To read its configuration again.
+    Reload,
+}
+
 /// The world outside, for workers whose connections are `S`.
 pub struct Outside<P: Projection, S> {
     /// The time.
@@ -50,8 +59,8 @@ pub struct Outside<P: Projection, S> {
     pub post: Arc<PostOffice<P, S>>,
     /// Room for connections.
     pub seats: Arc<Seats>,
-    /// Asks for the end of the server, as a signal does.
-    pub shutdown: Box<dyn Fn() + Send + Sync>,
+    /// Asks something of the whole server, as a signal does.
+    pub ask: Box<dyn Fn(Wish) + Send + Sync>,
     /// By worker: after [`crate::post::Post::Drain`], nothing is left to do.
     pub(crate) quiet: Vec<AtomicBool>,
 }
@@ -64,10 +73,10 @@ impl<P: Projection, S> Outside<P, S> {
         jobs: Jobs,
         post: Arc<PostOffice<P, S>>,
         seats: Arc<Seats>,
-        shutdown: Box<dyn Fn() + Send + Sync>,
+        ask: Box<dyn Fn(Wish) + Send + Sync>,
     ) -> Arc<Outside<P, S>> {
         let quiet = (0..post.workers()).map(|_| AtomicBool::new(false)).collect();
-        Arc::new(Outside { clock: Clock::start(), log, storage, jobs, post, seats, shutdown, quiet })
+        Arc::new(Outside { clock: Clock::start(), log, storage, jobs, post, seats, ask, quiet })
     }
 
     /// True: all workers have said goodbye, everything is stored, nothing is under way between them.

@@ -6,7 +6,7 @@
 
 use crate::{
     alarm::Alarms,
-    outside::{Answer, Outside},
+    outside::{Answer, Outside, Wish},
     post::Post,
     seats::Seat,
     slots::Slots,
@@ -403,7 +403,8 @@ impl<P: Projection, D: Drive<P>, S: Socket> Pump<P, D, S> {
                 self.outside.jobs.run(move || post.send(me, Post::JobDone(id, work.run())));
             }
             Output::Log(log) => self.outside.log.write(&log),
-            Output::Shutdown => (self.outside.shutdown)(),
+            Output::Shutdown => (self.outside.ask)(Wish::Stop),
+            Output::Reload => (self.outside.ask)(Wish::Reload),
         }
     }
 

@@ -261,7 +261,7 @@ impl<R: Runtime> Server<R> {
             Jobs::start(1).expect("a thread"),
             PostOffice::new(workers, 1_000),
             Seats::new(seats, 0),
-            Box::new(|| {}),
+            Box::new(|_| {}),
         );
         let toys = (0..workers).map(|_| Toy::default()).collect();
         let running = Running::start::<R, Toy>(toys, doors, outside).expect("threads");

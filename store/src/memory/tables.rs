@@ -12,7 +12,7 @@ use lavina_core::{
     policy::{MaskEntry, Member, Membership},
     presence::Contact,
     query::{Belonging, Listed, Range, Stretch, TopicSet},
-    row::{AccountHead, AccountRows, Change, NameRow, Page, Read, RoomHead, RoomRows, ShardHead},
+    row::{AccountHead, AccountRows, Change, NameRow, Page, Read, ReadMark, RoomHead, RoomRows, ShardHead},
     text::{Octets, Str},
     time::UnixMillis,
 };
@@ -26,7 +26,7 @@ pub(super) struct Tables {
     account_attrs: BTreeMap<(AccountId, Str), Octets>,
     contacts: BTreeMap<(AccountId, Str), Contact>,
     feed: BTreeMap<(AccountId, Pos), Fed>,
-    read: BTreeMap<(AccountId, RoomId), Pos>,
+    read: BTreeMap<(AccountId, RoomId), ReadMark>,
     rooms: BTreeMap<RoomId, RoomHead>,
     topics: BTreeMap<RoomId, TopicSet>,
     masks: BTreeMap<RoomId, Vec<MaskEntry>>,
@@ -100,7 +100,7 @@ impl Tables {
             }
             Change::Contact(id, address, c) => set(&mut self.contacts, (*id, address.clone()), c.clone()),
             Change::Feed { account, pos, room, entry, at } => self.feed(*account, *pos, *room, *entry, *at),
-            Change::Read(account, room, pos) => _ = self.read.insert((*account, *room), *pos),
+            Change::Read(account, room, mark) => _ = self.read.insert((*account, *room), *mark),
             Change::Room(id, Some(head)) => _ = self.rooms.insert(*id, head.clone()),
             Change::Room(id, None) => self.erase_room(*id),
             Change::Topic(id, topic) => set(&mut self.topics, *id, topic.clone()),

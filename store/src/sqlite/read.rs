@@ -16,7 +16,7 @@ use lavina_core::{
     policy::Member,
     presence::Contact,
     query::{Belonging, Listed, TopicSet},
-    row::{self, AccountHead, AccountRows, Page, Read, RoomHead, RoomRows, ShardHead},
+    row::{self, AccountHead, AccountRows, Page, Read, ReadMark, RoomHead, RoomRows, ShardHead},
     text::{Octets, Str},
     time::UnixMillis,
 };
@@ -105,8 +105,12 @@ impl Rows {
             self.attrs("SELECT key, value FROM account_attr WHERE account = ?1 ORDER BY key", id.0)?;
         let sql = "SELECT row FROM contact WHERE account = ?1 ORDER BY address";
         let contacts = self.all(sql, [int(id.0)], |r| decode::<Contact>(blob(r, 0)?, "a contact"))?;
-        let sql = "SELECT room, pos FROM seen WHERE account = ?1";
-        let read = self.all(sql, [int(id.0)], |r| Ok((RoomId(uint(r.get(0)?)), Pos(uint(r.get(1)?)))))?;
+        let sql = "SELECT room, pos, at FROM seen WHERE account = ?1";
+        let mark = |r: &Row<'_>| {
+            let mark = ReadMark { pos: Pos(uint(r.get(1)?)), at: UnixMillis(uint(r.get(2)?)) };
+            Ok((RoomId(uint(r.get(0)?)), mark))
+        };
+        let read = self.all(sql, [int(id.0)], mark)?;
         let sql = "SELECT r.id, f.entry FROM feed f JOIN room r ON r.n = f.room
                    WHERE f.id BETWEEN ?1 AND ?2 ORDER BY f.id DESC LIMIT ?3";
         let (first, last) = span(self.account_number(id)?.unwrap_or(0));

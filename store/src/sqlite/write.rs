@@ -143,9 +143,10 @@ impl Writer {
                 }
             },
             Change::Feed { account, pos, room, entry, at } => self.feed(*account, *pos, *room, *entry, at.0),
-            Change::Read(account, room, pos) => {
-                let sql = "INSERT INTO seen VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET pos = excluded.pos";
-                self.run(sql, (int(account.0), int(room.0), int(pos.0))).map(drop)
+            Change::Read(account, room, mark) => {
+                let sql = "INSERT INTO seen VALUES (?1, ?2, ?3, ?4) \
+                           ON CONFLICT DO UPDATE SET pos = excluded.pos, at = excluded.at";
+                self.run(sql, (int(account.0), int(room.0), int(mark.pos.0), int(mark.at.0))).map(drop)
             }
             Change::Room(id, Some(head)) => self.room(*id, head),
             Change::Room(id, None) => self.erase_room(*id),

@@ -99,6 +99,12 @@ pub(super) enum Ask {
     Respell,
     /// A dialog's typing.
     Typing { to: User },
+    /// Who is to be put off the server.
+    Kill { nick: String, reason: String },
+    /// The end of somebody's sessions.
+    Killed { nick: String },
+    /// WHOWAS; at most so many.
+    Whowas { nick: String, count: usize },
 }
 
 /// A command that is being answered.

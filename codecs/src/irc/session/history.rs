@@ -8,6 +8,7 @@ use lavina_core::ids::{MsgId, RoomId};
 use lavina_core::name::{NameKey, User, UserName};
 use lavina_core::query::{Bound, Only, Query, Range, Stretch};
 use lavina_core::refusal::Refusal;
+use lavina_core::row::ReadMark;
 use lavina_core::text::{Octets, Str};
 use lavina_core::time::UnixMillis;
 
@@ -289,8 +290,9 @@ impl Irc {
     /// Notes which dialogs were shown: what an IRC client was shown is read (the client itself never says so).
     pub(super) fn note_read(&mut self, cx: &mut Cx<'_>) {
         let Some(user) = self.user.clone().filter(|user| !user.is_guest()) else { return };
-        for (room, pos) in std::mem::take(&mut self.unread) {
-            cx.command(Command::by(&user, EntityId::Account(user.id), Act::MarkRead { room, pos }), false);
+        for (room, ReadMark { pos, at }) in std::mem::take(&mut self.unread) {
+            let act = Act::MarkRead { room, pos, at };
+            cx.command(Command::by(&user, EntityId::Account(user.id), act), false);
         }
     }
 

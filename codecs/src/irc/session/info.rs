@@ -100,9 +100,10 @@ impl Irc {
     pub(super) fn counts(&mut self, counts: Option<Counts>, burst: bool, cx: &mut Cx<'_>) {
         if let Some(c) = counts {
             let (users, most) = (c.sessions.to_string(), c.max_sessions.max(c.sessions).to_string());
-            let text = format!("There are {users} users and 0 invisible on 1 servers");
+            let (visible, hidden) = (c.sessions.saturating_sub(c.hidden), c.hidden);
+            let text = format!("There are {visible} users and {hidden} invisible on 1 servers");
             self.numeric_text(cx, n::RPL_LUSERCLIENT, &[], &text);
-            self.numeric(cx, n::RPL_LUSEROP, &["0"]);
+            self.numeric(cx, n::RPL_LUSEROP, &[&c.admins.to_string()]);
             self.numeric(cx, n::RPL_LUSERUNKNOWN, &[&c.unknown.to_string()]);
             self.numeric(cx, n::RPL_LUSERCHANNELS, &[&c.rooms.to_string()]);
             self.numeric_text(cx, n::RPL_LUSERME, &[], &format!("I have {users} clients and 1 servers"));

@@ -273,6 +273,7 @@ impl Irc {
             return self.numeric(cx, n::RPL_UMODEIS, &[&modes]);
         }
         if !done.is_empty() {
+            cx.presence(self.presence());
             let (letters, _) = mode::compose(&done);
             let prefix = self.prefix(cx.settings());
             let line = one(|w| {

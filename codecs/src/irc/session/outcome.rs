@@ -71,6 +71,8 @@ impl Irc {
                 self.learn_seen(&account.attrs);
                 self.ask_memberships(cx);
             }
+            (Ask::Kill { nick, reason }, Value::Whois(whois)) => self.kill_found(&whois, &nick, &reason, cx),
+            (Ask::Whowas { nick, count }, Value::Gone(gone)) => self.whowas_lines(&nick, &gone, count, cx),
             (Ask::Register(registering), value) => self.registered(&registering, &value, cx),
             // Not attached to the room: the entry alone answers.
             (ask @ (Ask::Said { .. } | Ask::Redact { .. }), Value::Event(event)) => {
@@ -114,6 +116,8 @@ impl Irc {
             Ask::Register(registering) => self.not_registered(registering.name.as_str(), refusal, cx),
             Ask::Device => self.ask_memberships(cx),
             Ask::List(_) => self.numeric(cx, n::RPL_LISTEND, &[]),
+            Ask::Kill { nick, .. } | Ask::Killed { nick } => self.numeric(cx, n::ERR_NOSUCHNICK, &[&nick]),
+            Ask::Whowas { nick, .. } => self.whowas_lines(&nick, &[], 0, cx),
             Ask::Typing { to } => self.not_said(to.name.as_str(), true, refusal, cx),
             Ask::Arrived { .. }
             | Ask::Memberships

@@ -5,17 +5,18 @@ use std::collections::BTreeSet;
 use lavina_core::name::{User, UserName};
 use lavina_core::policy::Member;
 use lavina_core::policy::Membership;
-use lavina_core::presence::Presence;
+use lavina_core::presence::{Gone, Marks, Presence};
 use lavina_core::query::{Belonging, Query, RoomView, Whois};
 use lavina_core::text::Str;
 
 use super::super::cap::Cap;
+use super::super::isupport::BOT;
 use super::super::limits::AWAY_MAX;
 use super::super::message::Line;
 use super::super::numeric as n;
 use super::super::render::{away_text, cut};
 use super::super::whox::{Fields, Values};
-use super::super::{casemap, mask, settings};
+use super::super::{casemap, mask, settings, stamp};
 use super::answer::{Ask, TaskId, line as one};
 use super::channels::{is_away, is_member, joined, may_see};
 use super::register::REAL_MAX;
@@ -135,7 +136,11 @@ impl Irc {
         if let Some(whois) = whois.filter(|w| !w.sessions.is_empty()) {
             let best = best(whois);
             let away = best.as_ref().is_none_or(|p| p.show.is_away());
-            let flags = flags(away, whois.admin, "");
+            let marks = marks_of(whois);
+            if whoing.opers && !marks.admin {
+                return self.numeric(cx, n::RPL_ENDOFWHO, &[&whoing.mask]);
+            }
+            let flags = flags(away, marks, "");
             let real = whois.sessions.first().map(|s| s.display.clone()).unwrap_or_default();
             self.who_reply("*", &whois.user, &flags, &real, whoing, cx);
         }
@@ -143,12 +148,13 @@ impl Irc {
     }
 
     fn who_line(&mut self, view: &RoomView, member: &Member, whoing: &Whoing, cx: &mut Cx<'_>) {
-        if whoing.opers {
+        let marks = view.here.get(&member.user.id).map(|p| p.marks).unwrap_or_default();
+        if whoing.opers && !marks.admin {
             return;
         }
         let channel = view.head.name.as_ref().map_or_else(|| "*".to_owned(), identity::channel);
         let rank = identity::prefixes(member.standing.power, member.voiced, self.caps.has(Cap::MultiPrefix));
-        let flags = flags(is_away(view, &member.user), false, &rank);
+        let flags = flags(is_away(view, &member.user), marks, &rank);
         let real = member.display.clone().unwrap_or_else(|| Str::new(member.user.name.as_str()));
         self.who_reply(&channel, &member.user, &flags, &real, whoing, cx);
     }
@@ -230,8 +236,12 @@ impl Irc {
         let about =
             if all.irc.description.is_empty() { settings::network(all) } else { &all.irc.description };
         self.numeric_text(cx, n::RPL_WHOISSERVER, &[&nick, server], about);
-        if whois.admin {
+        let marks = marks_of(whois);
+        if marks.admin {
             self.numeric(cx, n::RPL_WHOISOPERATOR, &[&nick]);
+        }
+        if marks.bot {
+            self.numeric(cx, n::RPL_WHOISBOT, &[&nick]);
         }
         if let Some(presence) = best(whois).filter(|p| p.show.is_away()) {
             self.numeric_text(cx, n::RPL_AWAY, &[&nick], &away_text(&presence));
@@ -265,13 +275,34 @@ impl Irc {
         Some(format!("{rank}{}", identity::channel(name)))
     }
 
-    /// Names are never reused here and who is gone is not kept: nobody was ever somebody else.
     pub(super) fn whowas(&mut self, line: &Line<'_>, cx: &mut Cx<'_>) {
         let nick = line.param(0);
         if nick.is_empty() {
             return self.numeric(cx, n::ERR_NONICKNAMEGIVEN, &[]);
         }
-        self.numeric(cx, n::ERR_WASNOSUCHNICK, &[nick]);
+        let count = line.param(1).parse().ok().filter(|n| *n > 0).unwrap_or(usize::MAX);
+        match UserName::new(nick) {
+            Ok(name) => {
+                let req = cx.query(Query::Gone(name));
+                self.ask(req, Ask::Whowas { nick: nick.to_owned(), count });
+            }
+            Err(_) => self.whowas_lines(nick, &[], 0, cx),
+        }
+    }
+
+    /// Who was there, the latest first.
+    pub(super) fn whowas_lines(&mut self, nick: &str, gone: &[Gone], count: usize, cx: &mut Cx<'_>) {
+        let (all, server) = (cx.settings(), server(cx));
+        if gone.is_empty() {
+            self.numeric(cx, n::ERR_WASNOSUCHNICK, &[nick]);
+        }
+        for Gone { last, until } in gone.iter().take(count) {
+            let (name, user) = (last.user.name.as_str(), identity::user_part(&last.user));
+            let real = if last.display.is_empty() { name } else { &last.display };
+            self.numeric_text(cx, n::RPL_WHOWASUSER, &[name, &user, identity::host(all), "*"], real);
+            let until = stamp::words(until.0);
+            self.numeric_text(cx, n::RPL_WHOISSERVER, &[name, server], &until);
+        }
         self.numeric(cx, n::RPL_ENDOFWHOWAS, &[nick]);
     }
 
@@ -307,7 +338,8 @@ impl Irc {
             let nick = whois.user.name.as_str();
             let word = if hosts {
                 let away = best(whois).is_none_or(|p| p.show.is_away());
-                let (oper, mark) = (if whois.admin { "*" } else { "" }, if away { '-' } else { '+' });
+                let oper = if marks_of(whois).admin { "*" } else { "" };
+                let mark = if away { '-' } else { '+' };
                 let (user, host) = (identity::user_part(&whois.user), identity::host(cx.settings()));
                 format!("{nick}{oper}={mark}{user}@{host}")
             } else {
@@ -362,9 +394,16 @@ impl Irc {
 
 /// The best presence of somebody's sessions.
 fn best(whois: &Whois) -> Option<Presence> {
-    whois.sessions.iter().map(|s| &s.presence).max_by_key(|p| p.show).cloned()
+    Presence::best(whois.sessions.iter().map(|s| s.presence.clone()))
 }
 
-fn flags(away: bool, oper: bool, rank: &str) -> String {
-    format!("{}{}{rank}", if away { 'G' } else { 'H' }, if oper { "*" } else { "" })
+/// What is said of somebody's sessions and of the account.
+fn marks_of(whois: &Whois) -> Marks {
+    let marks = best(whois).map(|p| p.marks).unwrap_or_default();
+    Marks { admin: marks.admin || whois.admin, ..marks }
+}
+
+fn flags(away: bool, marks: Marks, rank: &str) -> String {
+    let (oper, bot) = (if marks.admin { "*" } else { "" }, if marks.bot { BOT } else { "" });
+    format!("{}{oper}{rank}{bot}", if away { 'G' } else { 'H' })
 }

@@ -1,12 +1,10 @@
-//! What is elsewhere done by services: NickServ, ChanServ; and OPER.
+//! What is elsewhere done by services: NickServ, ChanServ.
 
 use lavina_core::command::Act;
 
 use super::super::casemap;
 use super::super::command::Verb;
-use super::super::message::Line;
-use super::super::numeric as n;
-use super::answer::{Ask, line as one};
+use super::answer::Ask;
 use super::login::How;
 use super::{Irc, words_of};
 use crate::session::Cx;
@@ -79,22 +77,5 @@ impl Irc {
         for line in lines {
             self.service_notice(service, line, cx);
         }
-    }
-
-    pub(super) fn oper(&mut self, line: &Line<'_>, cx: &mut Cx<'_>) {
-        let (name, password) = (line.param(0), line.param(1));
-        let same =
-            |a: &str, b: &str| -> bool { subtle::ConstantTimeEq::ct_eq(a.as_bytes(), b.as_bytes()).into() };
-        let good = cx.settings().irc.opers.iter().any(|o| same(&o.name, name) & same(&o.password, password));
-        if !good {
-            return self.numeric(cx, n::ERR_PASSWDMISMATCH, &[]);
-        }
-        self.oper = true;
-        self.numeric(cx, n::RPL_YOUREOPER, &[]);
-        let prefix = self.prefix(cx.settings());
-        let line = one(|w| {
-            w.source(&prefix).command("MODE").param(self.target()).last("+o");
-        });
-        self.emit(&line, cx);
     }
 }

@@ -9,6 +9,7 @@ use lavina_core::name::{User, UserName};
 use lavina_core::projection::SignalWhat;
 use lavina_core::query::{Query, Whois};
 use lavina_core::refusal::Refusal;
+use lavina_core::row::ReadMark;
 use lavina_core::text::{Rich, Span, Str, Style as Neutral};
 
 use super::super::cap::Cap;
@@ -73,6 +74,12 @@ impl Irc {
         if verb == Verb::Tagmsg && tags.is_empty() {
             return;
         }
+        // The tag of bots is the server's own (IRCv3 bot-mode); clients' tags all begin with `+`.
+        let tags = match (self.bot, tags.is_empty()) {
+            (false, _) => tags,
+            (true, true) => "bot".into(),
+            (true, false) => format!("bot;{tags}").into(),
+        };
         let mut targets = targets.split(',').filter(|target| !target.is_empty());
         for target in targets.by_ref().take(TARGETS_MAX) {
             if casemap::is_channel(target) {
@@ -117,7 +124,7 @@ impl Irc {
         }
         let limit = cx.core_settings().limits.native;
         if let Some(payload) = native::pack(Parts { tags, text: "" }, limit) {
-            let req = cx.room_signal(room, payload);
+            let req = cx.room_signal(room, payload, None);
             self.ask(req, Ask::Said { target: channel.to_owned(), quiet: true });
         }
     }
@@ -280,7 +287,7 @@ impl Irc {
             None => {}
         }
         if !mine || to_self {
-            self.unread.insert(event.room, event.pos);
+            self.unread.insert(event.room, ReadMark { pos: event.pos, at: event.at });
             let me = self.target().to_owned();
             self.show_as(event, &me, "", cx);
         }

@@ -84,6 +84,7 @@ impl Irc {
         cx.subscribe(Str::new(format!("{device}-{random:016x}")));
         cx.display(self.real.clone());
         cx.presence(self.presence());
+        self.monitor_again(cx);
     }
 
     /// Logged in long after registration: the account's things come now.

@@ -172,7 +172,7 @@ impl Xmpp {
             let error = StanzaError::new(StanzaCondition::PolicyViolation, "this message is too long");
             return self.message_error(slot, &stanza, &error, cx);
         }
-        let req = cx.room_signal(room, native(bytes));
+        let req = cx.room_signal(room, native(bytes), None);
         self.when(req, move |session, outcome, cx| session.said_in_room(slot, &stanza, &name, &outcome, cx));
     }
 }
