@@ -9,7 +9,7 @@ use crate::{
     outbox::{Outbox, Slot},
     policy::Power,
     presence::Presence,
-    projection::{Channel, Projection, Reason, Signal, SignalWhat},
+    projection::{Channel, Parcel, Projection, Reason, Signal, SignalWhat},
     query::Query,
     rng::Rng,
     text::Str,
@@ -50,6 +50,9 @@ pub(crate) enum Effect<P: Projection> {
     Timer(u8, Option<Mono>),
     Mode,
     Close(Reason),
+    Hand { req: ReqId, account: crate::ids::AccountId, label: Label, make: bool, parcel: Parcel },
+    Respond(Origin, Parcel),
+    NoLogin,
     Log(crate::log::Log),
     Watch(UserName, bool),
     Announce(Native),
@@ -233,6 +236,31 @@ impl<'a, P: Projection> Cx<'a, P> {
     /// The session's display name, shown by whois and to its rooms.
     pub fn display(&mut self, name: Str) {
         self.effects.push(Effect::Display(name));
+    }
+
+    /// Hands a request to the agent of an account that has this label, on the account's worker; it is made
+    /// if it is not there. Answered by [`Projection::responded`].
+    pub fn hand(&mut self, account: crate::ids::AccountId, label: Label, parcel: Parcel) -> ReqId {
+        let req = self.core.request(Pending::Hand);
+        self.effects.push(Effect::Hand { req, account, label, make: true, parcel });
+        req
+    }
+
+    /// The same for an agent that is there already, without an answer: to take a request back, say.
+    pub fn tell(&mut self, account: crate::ids::AccountId, label: Label, parcel: Parcel) {
+        let req = ReqId::default();
+        self.effects.push(Effect::Hand { req, account, label, make: false, parcel });
+    }
+
+    /// Answers a request that [`Projection::serve`] was called with.
+    pub fn respond(&mut self, to: Origin, parcel: Parcel) {
+        self.effects.push(Effect::Respond(to, parcel));
+    }
+
+    /// The connection needs no login and has no time limit for it: its requests say themselves who they
+    /// are from.
+    pub fn no_login(&mut self) {
+        self.effects.push(Effect::NoLogin);
     }
 
     /// Logs in as an account whose credential was checked. The connection may move to another worker;

@@ -7,7 +7,7 @@ use crate::{
     name::{RoomName, User, UserName},
     policy::Power,
     presence::{Presence, Sighting},
-    projection::{Notice, Replay, Signal},
+    projection::{Notice, Parcel, Replay, Signal},
     query::{Counts, Listed, Query, Reply},
     refusal::Refusal,
     text::Str,
@@ -212,6 +212,21 @@ pub enum Mail {
         /// True: an administrator.
         admin: bool,
     },
+    /// To an edge: a request for an account's agent of that label.
+    Hand {
+        /// Who waits.
+        origin: Origin,
+        /// Whose agent.
+        account: AccountId,
+        /// Which.
+        label: Label,
+        /// True: it is made if it is not there.
+        make: bool,
+        /// The request.
+        parcel: Parcel,
+    },
+    /// To an edge: the answer; `None`: nobody was there to answer.
+    Responded(Origin, Option<Parcel>),
     /// Passed from worker to worker, each adds what it has; the last one answers.
     Round(Origin, Box<Round>),
 }

@@ -18,7 +18,7 @@ use crate::{
     text::{Octets, Str},
 };
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
-use core::net::SocketAddr;
+use core::{any::Any, net::SocketAddr};
 
 /// One protocol session. The codecs have one enum that implements it.
 pub trait Projection: Sized + Send + 'static {
@@ -65,6 +65,25 @@ pub trait Projection: Sized + Send + 'static {
     /// Something else happened.
     fn wake(&mut self, why: Wake, cx: &mut Cx<'_, Self>);
 
+    /// A session for the requests handed to this account under this label, when there is none: it has no
+    /// connection and lives until it closes itself ([`Cx::close`]). It is not logged in, and has the time of
+    /// a login for it. `None`: nothing of this kind is known; the request is answered with nothing.
+    fn agent(account: AccountId, label: &Label, settings: &Arc<Self::Settings>) -> Option<Self> {
+        let _ = (account, label, settings);
+        None
+    }
+
+    /// A request of another session, handed over with [`Cx::hand`]. Answer it with [`Cx::respond`], now
+    /// or later; where it never is, the one who waits must have a time limit of its own.
+    fn serve(&mut self, from: Origin, parcel: Parcel, cx: &mut Cx<'_, Self>) {
+        let _ = (from, parcel, cx);
+    }
+
+    /// The answer to what [`Cx::hand`] handed over; `None`: there is nobody to answer it.
+    fn responded(&mut self, req: ReqId, parcel: Option<Parcel>, cx: &mut Cx<'_, Self>) {
+        let _ = (req, parcel, cx);
+    }
+
     /// How it wants room events: encoded once for its class, or one by one.
     fn mode(&self) -> Mode;
 
@@ -83,6 +102,28 @@ pub trait Projection: Sized + Send + 'static {
 
     /// Does a job. Pure; may take long.
     fn run(job: Self::Job) -> Self::Done;
+}
+
+/// A value that one session hands to another: a request, or its answer. The core carries it and never
+/// looks inside.
+pub struct Parcel(Box<dyn Any + Send>);
+
+impl Parcel {
+    /// Wraps a value.
+    pub fn new<T: Send + 'static>(value: T) -> Parcel {
+        Parcel(Box::new(value))
+    }
+
+    /// The value, if it is one of this type.
+    pub fn open<T: 'static>(self) -> Option<Box<T>> {
+        self.0.downcast().ok()
+    }
+}
+
+impl core::fmt::Debug for Parcel {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Parcel")
+    }
 }
 
 /// A layer between the socket's bytes and the protocol's.

@@ -64,6 +64,13 @@ impl<P: Projection> Edge<P> {
             Effect::Timer(id, at) => self.timer(slot, id, at),
             Effect::Mode => self.regroup(slot),
             Effect::Close(reason) => self.close(slot, reason),
+            Effect::Hand { req, account, label, make, parcel } => {
+                let origin = Origin { session: me, req };
+                let owner = post.owner(account.shard(shards));
+                post.send(owner, Mail::Hand { origin, account, label, make, parcel });
+            }
+            Effect::Respond(to, parcel) => post.send(to.session.worker, Mail::Responded(to, Some(parcel))),
+            Effect::NoLogin => self.timer(slot, super::LOGIN, None),
             Effect::Log(log) => self.out(Output::Log(log)),
             Effect::Watch(name, on) => self.watch(slot, name, on, post),
             Effect::Announce(native) => self.announce(slot, native, post),

@@ -272,6 +272,7 @@ impl<P: Projection> Edge<P> {
     }
 
     fn end_session(&mut self, slot: u32, post: &mut Post) {
+        self.forget_agent(slot);
         self.withdraw(slot, post);
         if let Some(heir) = self.sessions.get_mut(slot).and_then(|s| s.heir.take()) {
             self.not_resumed(heir, post);

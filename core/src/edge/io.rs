@@ -16,7 +16,7 @@ impl<P: Projection> Edge<P> {
     pub fn opened(&mut self, conn: ConnId, on: P::Listener, peer: Option<SocketAddr>, post: &mut Post) {
         let limits = self.core_settings().limits;
         let (projection, layer) = P::accept(on, peer, &self.settings);
-        let slot = self.insert(conn, peer, |core| Session::new(projection, layer, core, conn));
+        let slot = self.insert(conn, peer, |core| Session::new(projection, layer, core, Some(conn)));
         let crowded = peer.is_some_and(|p| {
             let n = self.addresses.entry(network(p.ip())).or_insert(0);
             *n += 1;
@@ -303,7 +303,7 @@ impl<P: Projection> Edge<P> {
             (moving.login, moving.inbox, moving.wire, moving.secured, moving.flow);
         let old = moving.core;
         let slot = self.insert(conn, peer, |core| {
-            let mut s = Session::new(moving.projection, moving.layer, core, conn);
+            let mut s = Session::new(moving.projection, moving.layer, core, Some(conn));
             let me = s.core.me;
             s.core = old;
             s.core.me = me;

@@ -1,5 +1,6 @@
 //! The edge of a worker: connections, sessions, and the fan-out to them.
 
+mod agent;
 mod effects;
 mod hub;
 mod io;
@@ -41,6 +42,8 @@ pub(crate) struct Edge<P: Projection> {
     sessions: Slab<Session<P>>,
     conns: BTreeMap<ConnId, u32>,
     hubs: BTreeMap<AccountId, Vec<u32>>,
+    /// Sessions without a connection, by account and label.
+    agents: BTreeMap<(AccountId, crate::ids::Label), u32>,
     /// Looked up only, never iterated; the hasher is fixed.
     rooms: HashMap<RoomId, Attached, FixedState>,
     timers: BTreeSet<(Mono, u32, u8)>,
@@ -100,6 +103,7 @@ impl<P: Projection> Edge<P> {
             sessions,
             conns: BTreeMap::new(),
             hubs: BTreeMap::new(),
+            agents: BTreeMap::new(),
             rooms: HashMap::with_hasher(FixedState::with_seed(u64::from(me.0))),
             timers: BTreeSet::new(),
             jobs: BTreeMap::new(),
@@ -341,6 +345,10 @@ impl<P: Projection> Edge<P> {
             Mail::Answer(origin, reply) => self.answer(origin, reply, post),
             Mail::SignalHere(origin, signal) => self.signal_here(origin, *signal, post),
             Mail::Whois { origin, user, admin } => self.whois(origin, user, admin, post),
+            Mail::Hand { origin, account, label, make, parcel } => {
+                self.serve(origin, account, label, make, parcel, post);
+            }
+            Mail::Responded(origin, parcel) => self.responded(origin, parcel, post),
             // Everything else is for shards and does not come here.
             _ => debug_assert!(false, "mail for shards at an edge"),
         }

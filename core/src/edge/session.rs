@@ -1,7 +1,7 @@
 //! A session: what a user would lose with it; and its connection, while there is one.
 
 use crate::{
-    ids::{ConnId, Label, ReqId, RoomId, SessionRef},
+    ids::{AccountId, ConnId, Label, ReqId, RoomId, SessionRef},
     name::{User, UserName},
     outbox::Outbox,
     presence::Presence,
@@ -52,6 +52,8 @@ pub(crate) enum Pending {
     Query,
     Signal,
     Job,
+    /// Handed to an agent.
+    Hand,
     /// The claim of a guest's name, made by the edge itself.
     Guest,
 }
@@ -129,15 +131,17 @@ pub(crate) struct Session<P: Projection> {
     pub moving: bool,
     /// The session that takes this one over once its requests in flight are answered.
     pub heir: Option<SessionRef>,
+    /// As whose agent it is known, if it is one.
+    pub agent: Option<(AccountId, Label)>,
 }
 
 impl<P: Projection> Session<P> {
-    pub fn new(projection: P, layer: Option<P::Layer>, core: Core, conn: ConnId) -> Session<P> {
+    pub fn new(projection: P, layer: Option<P::Layer>, core: Core, conn: Option<ConnId>) -> Session<P> {
         let group = projection.mode().into();
         Session {
             projection,
             core,
-            conn: Some(conn),
+            conn,
             layer,
             secured: false,
             inbox: Vec::new(),
@@ -159,6 +163,7 @@ impl<P: Projection> Session<P> {
             claim: None,
             moving: false,
             heir: None,
+            agent: None,
         }
     }
 

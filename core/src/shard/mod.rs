@@ -581,6 +581,8 @@ fn is_for_shard(mail: &Mail) -> bool {
             | Mail::Answer(..)
             | Mail::Whois { .. }
             | Mail::SignalHere(..)
+            | Mail::Hand { .. }
+            | Mail::Responded(..)
             | Mail::FollowDone(..)
     )
 }
