@@ -44,6 +44,7 @@ impl Settings {
                 create_rooms: config.rooms.who_may_create,
                 ephemeral_rooms: config.rooms.ephemeral,
                 secret,
+                facts: None,
             },
             iterations: config.password.iterations,
             plaintext_anywhere: config.plaintext_anywhere,

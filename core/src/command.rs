@@ -2,7 +2,7 @@
 
 use crate::{
     event::{Actor, Message, Native},
-    ids::{AccountId, OnceKey, Pos, RoomId, ShardId},
+    ids::{AccountId, Label, OnceKey, Pos, RoomId, ShardId},
     name::{NameKey, User, UserName},
     policy::{MaskEntry, MaskKind, Policy, Power},
     presence::Contact,
@@ -75,6 +75,27 @@ pub struct Seed {
     /// The maker's power.
     #[n(2)]
     pub power: Power,
+    /// Open from the first entry on, and how ([`crate::row::RoomHead::open`]).
+    #[n(3)]
+    pub open: Option<Octets>,
+    /// Named values it begins with.
+    #[n(4)]
+    #[cbor(default)]
+    pub attrs: Vec<(Str, Octets)>,
+    /// Its first topic.
+    #[n(5)]
+    pub topic: Option<Rich>,
+    /// Powers of people who may come.
+    #[n(6)]
+    #[cbor(default)]
+    pub powers: Vec<(User, Power)>,
+}
+
+impl Seed {
+    /// A room of that name, with these rules and that power for its maker, and nothing more.
+    pub fn new(name: Option<crate::name::RoomName>, policy: Policy, power: Power) -> Seed {
+        Seed { name, policy, power, open: None, attrs: Vec::new(), topic: None, powers: Vec::new() }
+    }
 }
 
 /// A wish to come in.
@@ -92,6 +113,12 @@ pub struct Join {
     /// Display name.
     #[n(3)]
     pub display: Option<Str>,
+    /// How one shows oneself, in the form of one protocol.
+    #[n(4)]
+    pub native: Option<Native>,
+    /// Why, for people.
+    #[n(5)]
+    pub reason: Option<Str>,
 }
 
 /// What is wanted.
@@ -317,6 +344,44 @@ pub enum Act {
         at: UnixMillis,
     },
 
+    /// To an account: set big named values, which are not kept in memory; an empty value removes. Their
+    /// number is the writer's to limit; each is at most `Limits::native` long.
+    #[n(24)]
+    Shelve {
+        /// Names and values.
+        #[n(0)]
+        values: Vec<(Str, Octets)>,
+    },
+    /// To an account, by anybody it does not hide from: take out the first named value whose name begins
+    /// so. Answers [`crate::query::Value::Attr`], or `NoSuchItem`. What may be taken so is the caller's to say.
+    #[n(25)]
+    TakeAttr {
+        /// What its name begins with.
+        #[n(0)]
+        prefix: Str,
+    },
+    /// To an account, by anybody it does not hide from: a letter for its sessions under this label. It
+    /// waits until it is collected; of more than `Limits::letters` the oldest go.
+    #[n(26)]
+    Deliver {
+        /// Under which label.
+        #[n(0)]
+        label: Label,
+        /// The letter; at most `Limits::native` long.
+        #[n(1)]
+        letter: Octets,
+    },
+    /// To an account: the letters under this label up to this position have arrived; they go.
+    #[n(27)]
+    Collect {
+        /// Under which label.
+        #[n(0)]
+        label: Label,
+        /// The last that goes.
+        #[n(1)]
+        upto: Pos,
+    },
+
     // --- rooms ---
     /// Come in; comes into being at the first, with the given seed.
     #[n(30)]
@@ -501,9 +566,45 @@ pub enum Act {
         #[n(1)]
         same: u64,
     },
-    /// A room forgets a member of an account that is no more (sent by the account).
+    /// A room forgets a member of an account that is no more (sent by the account), or somebody who left
+    /// and wants no trace of it.
     #[n(48)]
     Forget,
+    /// To a room or dialog, by the server: from here on it is open, and its entries set facts. Does
+    /// nothing where it is open already.
+    #[n(49)]
+    Open {
+        /// How, as the protocol says that it is open to.
+        #[n(0)]
+        how: Octets,
+    },
+    /// Several changes of the rules at once, all or none, stated by one named value: its entry comes last
+    /// and alone sets facts.
+    #[n(50)]
+    Amend {
+        /// The policy the change was made from, and the new one.
+        #[n(0)]
+        policy: Option<Box<(Policy, Policy)>>,
+        /// New powers.
+        #[n(1)]
+        powers: Vec<(User, Power)>,
+        /// The value's name.
+        #[n(2)]
+        key: Str,
+        /// The value.
+        #[n(3)]
+        value: Octets,
+    },
+    /// A member shows itself otherwise. In a room that is not open there is no entry for it.
+    #[n(51)]
+    Show {
+        /// Display name.
+        #[n(0)]
+        display: Option<Str>,
+        /// The form of one protocol.
+        #[n(1)]
+        native: Option<Native>,
+    },
 }
 
 /// Which message is meant.

@@ -35,6 +35,42 @@ pub struct Event {
     /// What happened.
     #[n(6)]
     pub what: What,
+    /// The facts it sets, in a room that is open ([`crate::row::RoomHead::open`]); else none.
+    #[n(7)]
+    #[cbor(default)]
+    pub facts: Vec<Fact>,
+}
+
+/// A piece of a room's state in the terms of the protocol that the room is open to: what that protocol
+/// would show and keep, made once, by the rules of the moment, and never changed after.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Fact {
+    /// What it is about.
+    #[n(0)]
+    pub kind: Str,
+    /// Of whom or what, where there are several of the kind; else empty.
+    #[n(1)]
+    pub key: Str,
+    /// The content in that protocol's form.
+    #[n(2)]
+    pub content: Octets,
+    /// Who states it, if it is not who made the entry.
+    #[n(3)]
+    pub by: Option<Actor>,
+    /// The fact of the same kind and key before it.
+    #[n(4)]
+    pub before: Option<FactRef>,
+}
+
+/// Where a fact was set: the entry, and which of its facts it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct FactRef {
+    /// The entry's position.
+    #[n(0)]
+    pub pos: Pos,
+    /// The fact's place in the entry, from zero.
+    #[n(1)]
+    pub nth: u8,
 }
 
 impl Event {
@@ -181,6 +217,9 @@ pub enum What {
         #[n(1)]
         instead: Option<Str>,
     },
+    /// The room is open from here on; its facts restate what holds. Shown to nobody else.
+    #[n(11)]
+    Opened,
 }
 
 /// Something said.
@@ -270,6 +309,9 @@ pub struct MemberChange {
     /// The room's levels at that moment: roles are derived from them.
     #[n(6)]
     pub levels: Levels,
+    /// The wire form, for speakers of the same protocol.
+    #[n(7)]
+    pub native: Option<Native>,
 }
 
 /// The act that changed a standing.
@@ -310,6 +352,9 @@ pub enum How {
     /// `reason` holds the old name.
     #[n(10)]
     Rename,
+    /// Shows itself otherwise (display name, picture): `before` and `after` are equal.
+    #[n(11)]
+    Shown,
 }
 
 /// Something of the moment in a room: shown to who is there, never stored.

@@ -35,6 +35,8 @@ pub struct Limits {
     pub attrs: usize,
     /// Named values of an account or of a room; above: refused.
     pub attr_count: usize,
+    /// Letters waiting under one label of an account; above: the oldest go.
+    pub letters: usize,
     /// Contacts of an account; above: refused.
     pub contacts: usize,
     /// Blocked addresses of an account; above: refused.
@@ -88,6 +90,7 @@ impl Limits {
         members: 5_000,
         attrs: 256 * 1024,
         attr_count: 500,
+        letters: 1_000,
         contacts: 500,
         blocked: 200,
         reactions: 20,
@@ -116,6 +119,7 @@ impl Limits {
         members: 50_000,
         attrs: 2 * 1024 * 1024,
         attr_count: 5_000,
+        letters: 20_000,
         rooms_per_session: 500,
         sessions_per_account: 64,
         contacts: 5_000,

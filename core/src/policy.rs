@@ -1,6 +1,6 @@
 //! Rules of a room, and the standing of a person in it.
 
-use crate::{ids::Pos, name::User, text::Str, time::UnixMillis};
+use crate::{event::Native, ids::Pos, name::User, text::Str, time::UnixMillis};
 use alloc::{string::String, vec::Vec};
 use minicbor::{Decode, Encode};
 
@@ -11,6 +11,8 @@ pub type Power = i32;
 pub mod power {
     use super::Power;
 
+    /// Whoever made the room, where nobody can be above its maker; only another maker is equal.
+    pub const CREATOR: Power = Power::MAX - 1;
     /// Owner: 100 and above.
     pub const OWNER: Power = 100;
     /// Administrator: 75 to 99.
@@ -95,6 +97,30 @@ pub struct Member {
     /// Display name at the join.
     #[n(7)]
     pub display: Option<Str>,
+    /// The entry that invited to the present stay, if one did.
+    #[n(8)]
+    pub invited: Option<Pos>,
+    /// The last stay that ended: its first entry (the invitation's, if there was one), the entry of the
+    /// join, and its last. Kept in open rooms only.
+    #[n(9)]
+    pub stay: Option<Stay>,
+    /// How one shows oneself, in the form of one protocol.
+    #[n(10)]
+    pub native: Option<Native>,
+}
+
+/// A stay in a room that ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
+pub struct Stay {
+    /// The invitation, or the join.
+    #[n(0)]
+    pub invited: Pos,
+    /// The join.
+    #[n(1)]
+    pub joined: Pos,
+    /// The leaving.
+    #[n(2)]
+    pub left: Pos,
 }
 
 /// Who may come in.
@@ -127,6 +153,9 @@ pub enum Visibility {
     /// Anybody.
     #[n(2)]
     World,
+    /// Members, from the invitation to their present stay on.
+    #[n(3)]
+    Invited,
 }
 
 /// The power needed for each act.

@@ -312,6 +312,15 @@ pub enum Notice {
         /// How far.
         mark: ReadMark,
     },
+    /// A letter came for the sessions under this label.
+    Letter {
+        /// Which.
+        label: Label,
+        /// Its position.
+        pos: Pos,
+        /// The letter.
+        letter: Octets,
+    },
     /// The account is spelled so now.
     Respelled(UserName),
     /// The credential changed, or the account was disabled or deleted: why its sessions end.

@@ -36,6 +36,30 @@ pub enum Query {
     Room(RoomId),
     /// The rooms an account belongs to or is invited to. → [`Value::Memberships`].
     Memberships(AccountId),
+    /// The rooms an account left or was banned from, as far as that is kept. → [`Value::Memberships`].
+    Formerly(AccountId),
+    /// Big named values of an account (its own sessions). → [`Value::Shelf`].
+    Shelf {
+        /// Whose.
+        account: AccountId,
+        /// What the names begin with.
+        prefix: Str,
+        /// Names after this one.
+        after: Option<Str>,
+        /// At most so many.
+        limit: u32,
+    },
+    /// Letters of an account under a label (its own sessions). → [`Value::Letters`].
+    Letters {
+        /// Whose.
+        account: AccountId,
+        /// Under which label.
+        label: Label,
+        /// After this position.
+        after: Pos,
+        /// At most so many.
+        limit: u32,
+    },
     /// The latest entry of each dialog of an account, newest first. → [`Value::Dialogs`].
     Dialogs {
         /// Whose.
@@ -182,6 +206,12 @@ pub enum Value {
     Feed(Arc<Stretch<(Pos, Arc<Event>)>>),
     /// Rooms.
     Directory(Arc<Vec<Listed>>),
+    /// A named value.
+    Attr(Str, Octets),
+    /// Big named values, by name.
+    Shelf(Arc<Vec<(Str, Octets)>>),
+    /// Letters, in order.
+    Letters(Arc<Vec<(Pos, Octets)>>),
     /// Accounts.
     Accounts(Arc<Vec<(AccountId, AccountHead)>>),
     /// Counts.
@@ -218,9 +248,14 @@ pub struct RoomView {
     pub masks: Vec<MaskEntry>,
     /// Named values.
     pub attrs: BTreeMap<Str, Octets>,
+    /// Facts, of an open room, by kind and key.
+    pub facts: Facts,
     /// The last position.
     pub last: Pos,
 }
+
+/// The facts of an open room, by kind and key; shared, not copied.
+pub type Facts = Arc<BTreeMap<(Str, Str), Arc<crate::row::FactRow>>>;
 
 impl RoomView {
     /// The rules.

@@ -5,8 +5,8 @@
 
 use crate::{
     command::Command,
-    event::Event,
-    ids::{AccountId, FetchId, Pos, RoomId, ShardId},
+    event::{Actor, Event, Fact, FactRef},
+    ids::{AccountId, FetchId, Label, Pos, RoomId, ShardId},
     name::{NameKey, RoomName, User, UserName},
     policy::{MaskEntry, Member, Policy},
     presence::Contact,
@@ -23,7 +23,8 @@ use minicbor::{Decode, Encode};
 pub enum Change {
     /// What a name stands for; `None`: free.
     Name(NameKey, Option<NameRow>),
-    /// The head of an account; `None`: erase the account with all its rows.
+    /// The head of an account; `None`: erase the account with all its rows. With the head of a deleted
+    /// one go its big values and letters.
     Account(AccountId, Option<AccountHead>),
     /// A named value of an account; empty: none.
     AccountAttr(AccountId, Str, Octets),
@@ -54,6 +55,14 @@ pub enum Change {
     Member(RoomId, AccountId, Option<Member>),
     /// A named value of a room; empty: none.
     RoomAttr(RoomId, Str, Octets),
+    /// A fact of an open room, as it holds now.
+    Fact(RoomId, FactRow),
+    /// A big named value of an account, which is not kept in memory with it; empty: none.
+    Shelf(AccountId, Str, Octets),
+    /// A letter for the sessions of an account under a label; the position orders them.
+    Letter(AccountId, Label, Pos, Octets),
+    /// The letters of an account under a label, up to and including this one, are taken out.
+    Collected(AccountId, Label, Pos),
     /// A new entry of a room's log; its position is above all of the room's.
     Event(Arc<Event>),
     /// The content of an entry is replaced (redaction); position and time stay.
@@ -154,6 +163,26 @@ pub struct RoomHead {
     /// True: ended.
     #[n(4)]
     pub destroyed: bool,
+    /// In a room that is open to a protocol whose rooms are made of facts: how, as that protocol says.
+    #[n(5)]
+    pub open: Option<Octets>,
+}
+
+/// A fact as it holds now.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct FactRow {
+    /// The fact.
+    #[n(0)]
+    pub fact: Fact,
+    /// Where it was set.
+    #[n(1)]
+    pub at: FactRef,
+    /// When.
+    #[n(2)]
+    pub time: UnixMillis,
+    /// Who stated it.
+    #[n(3)]
+    pub by: Actor,
 }
 
 /// A read. What is bounded says so itself; the rest is as large as the entity.
@@ -167,12 +196,14 @@ pub enum Read {
     Account(AccountId),
     /// A room with its rows and its latest entries (so many). → [`Page::Room`].
     Room(RoomId, u32),
-    /// A stretch of a room's log, above `floor`. → [`Page::Events`].
+    /// A stretch of a room's log, above `floor` and up to `last`. → [`Page::Events`].
     History {
         /// The room.
         room: RoomId,
         /// Nothing at or below this is shown.
         floor: Pos,
+        /// Nothing above this is shown.
+        last: Pos,
         /// Which stretch.
         range: Range,
     },
@@ -187,6 +218,31 @@ pub enum Read {
     },
     /// Rooms with a row of this account (left and banned ones excepted). → [`Page::Memberships`].
     Memberships(AccountId),
+    /// Rooms that this account left or was banned from, as far as their rows are kept. → [`Page::Memberships`].
+    Formerly(AccountId),
+    /// Big named values of an account whose names begin so and come after this one, by name, at most so
+    /// many. → [`Page::Shelf`].
+    Shelf {
+        /// Whose.
+        account: AccountId,
+        /// What the names begin with.
+        prefix: Str,
+        /// Names after this one.
+        after: Option<Str>,
+        /// At most so many.
+        limit: u32,
+    },
+    /// Letters of an account under a label, after this position, in order. → [`Page::Letters`].
+    Letters {
+        /// Whose.
+        account: AccountId,
+        /// Under which label.
+        label: Label,
+        /// After this one.
+        after: Pos,
+        /// At most so many.
+        limit: u32,
+    },
     /// The dialogs of an account whose last entry lies between the times, newest first. → [`Page::Dialogs`].
     Dialogs {
         /// Whose.
@@ -241,6 +297,10 @@ pub enum Page {
     Dialogs(Vec<(User, Arc<Event>)>),
     /// Rooms.
     Directory(Vec<Listed>),
+    /// Big named values.
+    Shelf(Vec<(Str, Octets)>),
+    /// Letters.
+    Letters(Vec<(Pos, Octets)>),
     /// Accounts.
     Accounts(Vec<(AccountId, AccountHead)>),
     /// Accounts and rooms.
@@ -286,6 +346,8 @@ pub struct AccountRows {
     pub read: Vec<(RoomId, ReadMark)>,
     /// The latest messages of the feed (64), oldest first.
     pub fed: Vec<(RoomId, Pos)>,
+    /// The letters that wait: label and position, in that order.
+    pub letters: Vec<(Label, Pos)>,
 }
 
 /// A room with its rows.
@@ -301,6 +363,8 @@ pub struct RoomRows {
     pub members: Vec<Member>,
     /// Named values.
     pub attrs: Vec<(Str, Octets)>,
+    /// Facts, of an open room.
+    pub facts: Vec<FactRow>,
     /// The latest entries, in rising order.
     pub tail: Vec<Arc<Event>>,
 }

@@ -1,6 +1,12 @@
 //! The settings that the core itself reads. A new value is an input.
 
-use crate::{limits::Limits, text::Str};
+use crate::{
+    chat::room::Room,
+    event::{Event, Fact},
+    limits::Limits,
+    text::Str,
+};
+use alloc::vec::Vec;
 
 /// What the operator decided. `shards` is fixed when the store is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +27,23 @@ pub struct Settings {
     pub ephemeral_rooms: bool,
     /// Known to this server only: keys what must look random but stay the same.
     pub secret: [u8; 32],
+    /// How the facts of an open room are made; `None`: no protocol wants any.
+    pub facts: Option<FactsOf>,
 }
+
+/// Makes the facts that an entry of an open room sets. It is called with the room as it was before the
+/// entry, inside `apply`: it must be pure and quick. [`crate::event::Fact::before`] is filled in after.
+#[derive(Clone, Copy, Debug)]
+pub struct FactsOf(pub fn(&Room, &Event, &Settings) -> Vec<Fact>);
+
+impl PartialEq for FactsOf {
+    /// There is one such function in a program.
+    fn eq(&self, _: &FactsOf) -> bool {
+        true
+    }
+}
+
+impl Eq for FactsOf {}
 
 /// People without an account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,6 +80,7 @@ impl Default for Settings {
             create_rooms: WhoMay::default(),
             ephemeral_rooms: false,
             secret: [0; 32],
+            facts: None,
         }
     }
 }

@@ -116,8 +116,7 @@ impl Line {
                 let shard = ShardId((cx.random() & u64::from(shards - 1)) as u8);
                 let claim = Some(RoomId::fresh(cx.random(), shard, shards, false).0);
                 let ask = Ask::Join(name.clone());
-                let create =
-                    Some(Seed { name: Some(name.clone()), policy: Policy::default(), power: power::OWNER });
+                let create = Some(Seed::new(Some(name.clone()), Policy::default(), power::OWNER));
                 let then = Box::new(Act::Join(Box::new(Join { create, ..Join::default() })));
                 let to = EntityId::Name(NameKey::Room(name));
                 let req = cx.command(Command::by(&user, to, Act::Route { claim, then }), true);

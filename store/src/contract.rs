@@ -48,7 +48,7 @@ fn put(store: &mut Made, batch: &[Change]) {
 }
 
 fn history(store: &mut Made, room: RoomId, range: Range) -> (Vec<u64>, bool, Option<u64>) {
-    match store.page(&Read::History { room, floor: Pos::ZERO, range }) {
+    match store.page(&Read::History { room, floor: Pos::ZERO, last: Pos::MAX, range }) {
         Page::Events(Stretch { entries, more, total }) => {
             (entries.iter().map(|e| e.pos.0).collect(), more, total)
         }
@@ -79,7 +79,7 @@ fn commit_shows(mut store: Made) {
     store.append(&[Change::Event(event(room(0), 2, 11, 0, said("b")))]).unwrap();
     store.commit().unwrap();
     assert_eq!(history(&mut store, room(0), Range::latest(9)).0, [1, 2]);
-    let read = Read::History { room: room(0), floor: Pos(1), range: Range::latest(9) };
+    let read = Read::History { room: room(0), floor: Pos(1), last: Pos::MAX, range: Range::latest(9) };
     let Page::Events(s) = other.page(&read) else { panic!() };
     assert_eq!(s.entries.len(), 1);
     store.commit().unwrap();
@@ -167,7 +167,7 @@ fn pages(mut store: Made) {
         );
     }
     assert_eq!(history(&mut store, room(1), Range::latest(1)).2, None);
-    let floor = Read::History { room: room(1), floor: Pos(9000), range: Range::latest(9) };
+    let floor = Read::History { room: room(1), floor: Pos(9000), last: Pos::MAX, range: Range::latest(9) };
     let Page::Events(s) = store.page(&floor) else { panic!() };
     assert_eq!((s.entries.len(), s.more), (1, false));
 }
@@ -182,8 +182,12 @@ fn missing(mut store: Made) {
             for range in
                 [Range { after: bound, ..Range::latest(3) }, Range { before: bound, ..Range::latest(3) }]
             {
-                let page =
-                    store.page(&Read::History { room: room(1), floor: Pos::ZERO, range: range.clone() });
+                let page = store.page(&Read::History {
+                    room: room(1),
+                    floor: Pos::ZERO,
+                    last: Pos::MAX,
+                    range: range.clone(),
+                });
                 assert!(matches!(page, Page::NoSuchItem), "{range:?} {page:?}");
                 let page = store.page(&Read::Feed { account: account(0), with: None, range });
                 assert!(matches!(page, Page::NoSuchItem), "{page:?}");
@@ -302,8 +306,8 @@ fn wild(mut store: Made) {
         ] {
             let range = Range { after, before, limit: u32::MAX, count: true, ..Range::latest(1) };
             let reads = [
-                Read::History { room: room(1), floor: Pos(b), range: range.clone() },
-                Read::History { room: RoomId(a), floor: Pos::ZERO, range: range.clone() },
+                Read::History { room: room(1), floor: Pos(b), last: Pos::MAX, range: range.clone() },
+                Read::History { room: RoomId(a), floor: Pos::ZERO, last: Pos::MAX, range: range.clone() },
                 Read::Feed { account: account(0), with: Some(RoomId(b)), range },
             ];
             for read in reads {
@@ -443,7 +447,7 @@ mod sqlite {
         store.commit().unwrap();
         let mut reader = store.reader().unwrap();
         drop(store);
-        let read = Read::History { room: room(0), floor: Pos::ZERO, range: Range::latest(1) };
+        let read = Read::History { room: room(0), floor: Pos::ZERO, last: Pos::MAX, range: Range::latest(1) };
         assert!(matches!(reader.page(&read), Page::Events(s) if s.entries.len() == 1));
         let _: Arc<_> = event(room(0), 1, 1, 0, said("x"));
     }

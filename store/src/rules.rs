@@ -79,7 +79,11 @@ pub(crate) trait Places {
 }
 
 /// Where the range begins and ends; `None`: a bound names a message that is not there.
-pub(crate) fn ends(range: &Range, floor: Pos, places: &mut impl Places) -> Result<Option<Ends>, Fault> {
+pub(crate) fn ends(
+    range: &Range,
+    (floor, last): (Pos, Pos),
+    places: &mut impl Places,
+) -> Result<Option<Ends>, Fault> {
     let after = match range.after {
         Bound::Open => 0,
         Bound::Pos(p) => p.0,
@@ -101,5 +105,6 @@ pub(crate) fn ends(range: &Range, floor: Pos, places: &mut impl Places) -> Resul
             None => return Ok(None),
         },
     };
-    Ok(Some(Ends { after: after.max(floor.0).min(Pos::MAX.0), before: before.min(Ends::END) }))
+    let before = before.min(last.0.saturating_add(1)).min(Ends::END);
+    Ok(Some(Ends { after: after.max(floor.0).min(Pos::MAX.0), before }))
 }

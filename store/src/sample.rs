@@ -4,13 +4,13 @@
 
 use lavina_core::{
     command::{Act, Command, EntityId},
-    event::{Actor, Event, How, MemberChange, Message, What},
+    event::{Actor, Event, Fact, FactRef, How, MemberChange, Message, What},
     ids::{AccountId, MsgId, Pos, RoomId, ShardId},
     name::{NameKey, RoomName, User, UserName},
     policy::{Levels, MaskEntry, MaskKind, Member, Membership, Policy, Standing},
     presence::Contact,
     query::{Bound, Only, Range, TopicSet},
-    row::{self, AccountHead, Change, Invite, NameRow, Page, Read, ReadMark, RoomHead},
+    row::{self, AccountHead, Change, FactRow, Invite, NameRow, Page, Read, ReadMark, RoomHead},
     text::{Octets, Rich, Str},
     time::UnixMillis,
 };
@@ -27,7 +27,7 @@ const ROOMS: u64 = 4;
 pub(crate) type Step = (u8, u64);
 
 /// Kinds of steps.
-pub(crate) const STEPS: u8 = 24;
+pub(crate) const STEPS: u8 = 28;
 
 pub(crate) fn account(n: u64) -> AccountId {
     let n = n % PEOPLE;
@@ -63,6 +63,7 @@ pub(crate) fn room_head(name: Option<&str>, bits: u64) -> RoomHead {
         created: UnixMillis(bits >> 8),
         parties: None,
         destroyed: bits & 6 == 6,
+        open: (bits & 24 == 24).then(|| Octets::from(b"12")),
     }
 }
 
@@ -76,7 +77,8 @@ pub(crate) fn said(text: &str) -> What {
 
 pub(crate) fn event(room: RoomId, pos: u64, at: u64, by: u64, what: What) -> Arc<Event> {
     let by = Actor::User(user(by));
-    Arc::new(Event { room, pos: Pos(pos), prev: Pos(pos - 1), at: UnixMillis(at), by, once: None, what })
+    let (pos, prev, at) = (Pos(pos), Pos(pos - 1), UnixMillis(at));
+    Arc::new(Event { room, pos, prev, at, by, once: None, what, facts: vec![] })
 }
 
 pub(crate) fn command(bits: u64) -> Command {
@@ -102,6 +104,9 @@ fn member(n: u64, bits: u64) -> Member {
         reason: None,
         voiced: false,
         display: None,
+        invited: None,
+        stay: None,
+        native: None,
     }
 }
 
@@ -156,6 +161,7 @@ impl World {
                 reason: None,
                 display: None,
                 levels: Levels::default(),
+                native: None,
             })),
             _ => What::Created(None),
         }
@@ -290,6 +296,19 @@ impl World {
             }
             20 => batch.push(Change::RoomAttr(room(n), key(bits >> 8), value(bits >> 12))),
             21 => self.rewrite(bits, batch),
+            23 => {
+                let at = FactRef { pos: Pos(bits >> 12 & 0xff), nth: bits as u8 & 3 };
+                let (kind, about) = (key(bits >> 8), Str::new(if bits & 4 == 0 { "" } else { "a/b" }));
+                let fact = Fact { kind, key: about, content: value(bits >> 12), by: None, before: None };
+                let row = FactRow { fact, at, time: UnixMillis(bits >> 20), by: Actor::Server };
+                batch.push(Change::Fact(room(n), row));
+            }
+            24 => batch.push(Change::Shelf(account(n), key(bits >> 8), value(bits >> 12))),
+            25 => {
+                let letter = Octets::from(bits.to_le_bytes());
+                batch.push(Change::Letter(account(n), key(bits >> 8), Pos(bits >> 12 & 0x3f), letter));
+            }
+            26 => batch.push(Change::Collected(account(n), key(bits >> 8), Pos(bits >> 12 & 0x3f))),
             22 => {
                 let shard = ShardId(bits as u8 % SHARDS);
                 let at = self.heads.get(&shard).copied().unwrap_or(1);
@@ -326,6 +345,12 @@ impl World {
         for n in 0..PEOPLE {
             reads.push(Read::Account(account(n)));
             reads.push(Read::Memberships(account(n)));
+            reads.push(Read::Formerly(account(n)));
+            let (prefix, after) =
+                (Str::new(["", "k", "k1"][(bits % 3) as usize]), (bits & 8 != 0).then(|| key(bits >> 4)));
+            reads.push(Read::Shelf { account: account(n), prefix, after, limit: (bits >> 7 & 3) as u32 });
+            let (label, after) = (key(bits >> 9), Pos(bits >> 12 & 0x1f));
+            reads.push(Read::Letters { account: account(n), label, after, limit: (bits >> 7 & 7) as u32 });
             reads.push(Read::Name(NameKey::User(user(n).name)));
             let (after, before) = (UnixMillis(bits >> 5 & 15), UnixMillis(1 << (bits & 31)));
             reads.push(Read::Dialogs { account: account(n), after, before, limit: bits as u32 % 5 });
@@ -346,7 +371,8 @@ impl World {
             for j in 0..4 {
                 let range = self.range(mix(bits + j), room);
                 let floor = Pos(if bits & 0x30 == 0 { bits >> 6 & 0x1f } else { 0 });
-                reads.push(Read::History { room, floor, range });
+                let last = if bits & 0xc00 == 0 { Pos(bits >> 12 & 0x3f) } else { Pos::MAX };
+                reads.push(Read::History { room, floor, last, range });
             }
         }
         for n in 0..PEOPLE {

@@ -421,7 +421,8 @@ mod tests {
     }
 
     fn held(threads: &Threads, heard: &Heard, id: u64) -> usize {
-        let read = Read::History { room: room(0), floor: Pos::ZERO, range: Range::latest(99) };
+        let read =
+            Read::History { room: room(0), floor: Pos::ZERO, last: Pos::MAX, range: Range::latest(99) };
         threads.fetch(WorkerId(1), Asked { id: FetchId(id), read });
         loop {
             match heard.recv().unwrap() {

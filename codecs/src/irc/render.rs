@@ -204,7 +204,7 @@ pub fn event(view: &View<'_>, event: &Event, sink: &mut impl Sink) {
             LineWriter::tail(sink.buf(), reason);
             sink.end();
         }
-        What::Attr { .. } | What::Created(_) => {}
+        What::Attr { .. } | What::Created(_) | What::Opened => {}
     }
 }
 
@@ -546,7 +546,7 @@ fn member(view: &View<'_>, event: &Event, change: &MemberChange, sink: &mut impl
             w.source_user(reason, &user, identity::host(view.settings.0)).command("NICK").last(nick);
             sink.end();
         }
-        How::Decline => {}
+        How::Decline | How::Shown => {}
     }
 }
 

@@ -538,6 +538,7 @@ impl Irc {
             | Notice::Contact { .. }
             | Notice::Attrs { .. }
             | Notice::Read { .. }
+            | Notice::Letter { .. }
             | Notice::Blocked { .. } => {}
         }
     }

@@ -468,7 +468,7 @@ impl Xmpp {
             Notice::Destroyed { room, .. } => self.drop_seat(*room),
             Notice::Attrs { from, native: Some(native), .. } => self.pep_event(from, native, cx),
             Notice::Membership { name, event, .. } => self.membership_of(name.as_ref(), event, cx),
-            Notice::Attrs { .. } | Notice::Read { .. } | Notice::Respelled(_) => {}
+            Notice::Attrs { .. } | Notice::Letter { .. } | Notice::Read { .. } | Notice::Respelled(_) => {}
             Notice::Watched { .. } | Notice::Announced { .. } => {}
         }
     }

@@ -4,7 +4,7 @@ use super::{DONE, Done, Draft, KEY_MAX, Verdict, at_most};
 use crate::{
     command::{Act, Audience, EntityId, Step},
     event::{Actor, Event, Native},
-    ids::{AccountId, Pos, RoomId},
+    ids::{AccountId, Label, Pos, RoomId},
     name::{User, UserName},
     presence::Contact,
     projection::{Notice, Revoked},
@@ -40,6 +40,8 @@ pub struct Account {
     pub read: BTreeMap<RoomId, ReadMark>,
     /// The latest messages of the feed ([`FED`]), oldest first: recognises those derived again.
     pub fed: VecDeque<(RoomId, Pos)>,
+    /// The letters that wait, by label, oldest first.
+    pub letters: BTreeMap<Label, VecDeque<Pos>>,
 }
 
 impl Account {
@@ -62,6 +64,7 @@ impl Account {
             contacts: BTreeMap::new(),
             read: BTreeMap::new(),
             fed: VecDeque::new(),
+            letters: BTreeMap::new(),
         }
     }
 
@@ -71,8 +74,13 @@ impl Account {
         while fed.len() > FED {
             fed.pop_front();
         }
+        let mut letters: BTreeMap<Label, VecDeque<Pos>> = BTreeMap::new();
+        for (label, pos) in rows.letters {
+            letters.entry(label).or_default().push_back(pos);
+        }
         Account {
             id,
+            letters,
             head: Some(rows.head),
             attrs: rows.attrs.into_iter().collect(),
             contacts: rows.contacts.into_iter().map(|c| (c.address.clone(), c)).collect(),
@@ -90,6 +98,8 @@ impl Account {
         let command = &draft.entry.command;
         let server = command.by == Actor::Server;
         let made = self.head.as_ref().is_some_and(|h| !h.deleted);
+        let by_others = matches!(command.act, Act::TakeAttr { .. } | Act::Deliver { .. });
+        let blocked = command.by.user().is_some_and(|u| self.blocks(u.name.as_str()));
         match &command.act {
             Act::CreateAccount { .. }
             | Act::SetDisabled(_)
@@ -100,7 +110,8 @@ impl Account {
             {
                 return Err(Refusal::Forbidden);
             }
-            _ if !server && !command.by.is(self.id) => return Err(Refusal::Forbidden),
+            _ if by_others && blocked => return Err(Refusal::Blocked),
+            _ if !server && !by_others && !command.by.is(self.id) => return Err(Refusal::Forbidden),
             Act::CreateAccount { name, credential, admin } => {
                 return self.create(name, credential, *admin, draft);
             }
@@ -139,6 +150,9 @@ impl Account {
                 self.step_from(from, *step, native.as_ref(), draft)
             }
             Act::SetBlocked { add, remove, all } => self.set_blocked(add, remove, *all, draft),
+            Act::Shelve { .. } | Act::TakeAttr { .. } | Act::Deliver { .. } | Act::Collect { .. } => {
+                self.keep(&command.act, draft)
+            }
             Act::Feed { room, event, with } => self.feed(*room, event, with, draft),
             Act::MarkRead { room, pos, at } => self.mark_read(*room, ReadMark { pos: *pos, at: *at }, draft),
             _ => Err(Refusal::Invalid("not an act of an account")),

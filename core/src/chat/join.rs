@@ -1,7 +1,9 @@
 //! Coming and going: join, leave, invite, knock, rename, and a room's end.
 
 use super::{
-    DONE, Done, Draft, Verdict, at_most,
+    DONE, Done, Draft, Verdict,
+    account::set_attr,
+    at_most, check_reason,
     name::may_create,
     room::{Note, Room, need},
     rules::check_policy,
@@ -12,15 +14,20 @@ use crate::{
     name::{NameKey, User},
     policy::{JoinRule, MaskKind, Member, Membership, Standing, glob, power},
     projection::Notice,
+    query::TopicSet,
     refusal::Refusal,
     row::{Change, RoomHead},
-    text::Str,
+    text::{Octets, Str},
 };
-use alloc::{boxed::Box, vec::Vec};
+use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
 
 impl Room {
     pub(super) fn join(&mut self, join: &Join, draft: &mut Draft<'_>) -> Done {
         at_most(join.display.as_deref().unwrap_or(""), draft.settings.limits.topic)?;
+        check_reason(join.reason.as_ref(), draft.settings)?;
+        if join.native.as_ref().is_some_and(|n| n.bytes.len() > draft.settings.limits.native) {
+            return Err(Refusal::TooLong);
+        }
         match &self.head {
             Some(head) if head.destroyed => Err(Refusal::NoSuchRoom),
             Some(_) => self.come_in(join, draft),
@@ -42,7 +49,16 @@ impl Room {
             created: draft.entry.at,
             parties: None,
             destroyed: false,
+            open: seed.open.clone(),
         };
+        let mut attrs = self.attrs.clone();
+        for (key, value) in &seed.attrs {
+            set_attr(&mut attrs, key, value, draft.settings)?;
+        }
+        at_most(seed.topic.as_ref().map_or("", |t| &t.text), draft.settings.limits.topic)?;
+        if seed.powers.len() >= draft.settings.limits.members {
+            return Err(Refusal::TooMany);
+        }
         draft.change(Change::Room(self.id, Some(head.clone())));
         self.head = Some(head);
         self.emit(draft, What::Created(seed.name.clone()));
@@ -50,11 +66,48 @@ impl Room {
             let after = Standing { membership: Membership::Joined, power: seed.power };
             self.stand(draft, user, after, How::Join, shown_as(join));
         }
+        self.furnish(seed, attrs, draft);
         // An earlier room of this id may have ended while this join was under way, and its name be free.
         if let Some(name) = &seed.name {
             draft.follow(EntityId::Name(NameKey::Room(name.clone())), Act::Claim { id: self.id.0 });
         }
         Ok(Verdict::ByEvent)
+    }
+
+    /// What a new room begins with besides its rules and its maker.
+    fn furnish(&mut self, seed: &Seed, attrs: BTreeMap<Str, Octets>, draft: &mut Draft<'_>) {
+        for (user, power) in &seed.powers {
+            if !self.members.contains_key(&user.id) {
+                let row = Member {
+                    user: user.clone(),
+                    standing: Standing { membership: Membership::Left, power: *power },
+                    since: self.last,
+                    at: self.last_at,
+                    by: None,
+                    reason: None,
+                    voiced: false,
+                    display: None,
+                    invited: None,
+                    stay: None,
+                    native: None,
+                };
+                self.put_member(draft, user.id, Some(row));
+            }
+        }
+        for (key, value) in &attrs {
+            draft.change(Change::RoomAttr(self.id, key.clone(), value.clone()));
+        }
+        self.attrs = attrs;
+        if let Some(text) = seed.topic.as_ref().filter(|t| !t.text.is_empty()) {
+            let by = draft.entry.command.by.user();
+            let by = by.map_or(draft.settings.domain.clone(), |u| Str::new(u.name.as_str()));
+            let set = TopicSet { text: text.clone(), by, at: self.last_at, pos: self.last };
+            self.topic = Some(set.clone());
+            draft.change(Change::Topic(self.id, Some(set)));
+        }
+        if seed.open.is_some() {
+            self.emit(draft, What::Opened);
+        }
     }
 
     fn come_in(&mut self, join: &Join, draft: &mut Draft<'_>) -> Done {
@@ -213,6 +266,7 @@ impl Room {
                 reason: Some(Str::new(row.user.name.as_str())),
                 display: row.display.clone(),
                 levels: self.policy().levels,
+                native: row.native.clone(),
             };
             self.emit(draft, What::Member(Box::new(change)));
         }
@@ -228,7 +282,11 @@ impl Room {
             return Ok(DONE);
         }
         let after = Standing { membership: Membership::Left, power: self.policy().levels.users };
+        let out = matches!(self.standing(user.id).membership, Membership::Left | Membership::Banned);
         if !self.is_joined(user.id) {
+            if !out {
+                self.stand(draft, &user, after, How::Decline, Note::default());
+            }
             self.put_member(draft, user.id, None);
             return Ok(DONE);
         }
@@ -268,5 +326,6 @@ impl Room {
 }
 
 fn shown_as(join: &Join) -> Note {
-    Note { display: join.display.clone(), ..Note::default() }
+    let (display, native, reason) = (join.display.clone(), join.native.clone(), join.reason.clone());
+    Note { display, native, reason, ..Note::default() }
 }

@@ -6,8 +6,10 @@
 
 pub mod account;
 pub mod join;
+mod letters;
 pub mod moderation;
 pub mod name;
+mod open;
 pub mod room;
 pub mod roster;
 pub mod rules;
@@ -139,12 +141,17 @@ fn is_transient(change: &Change) -> bool {
     match change {
         Change::Account(a, _)
         | Change::AccountAttr(a, _, _)
+        | Change::Shelf(a, _, _)
+        | Change::Letter(a, _, _, _)
+        | Change::Collected(a, _, _)
         | Change::Contact(a, _, _)
         | Change::Feed { account: a, .. } => a.is_transient(),
         Change::Read(a, r, _) => a.is_transient() || r.is_transient(),
-        Change::Room(r, _) | Change::Topic(r, _) | Change::Masks(r, _) | Change::RoomAttr(r, _, _) => {
-            r.is_transient()
-        }
+        Change::Room(r, _)
+        | Change::Topic(r, _)
+        | Change::Masks(r, _)
+        | Change::RoomAttr(r, _, _)
+        | Change::Fact(r, _) => r.is_transient(),
         Change::Member(r, a, _) => r.is_transient() || a.is_transient(),
         Change::Event(e) | Change::Rewrite(e) => e.room.is_transient(),
         Change::Name(..) | Change::Head(..) | Change::Follow(..) | Change::Followed(..) => false,
@@ -268,6 +275,8 @@ pub(crate) struct Draft<'a> {
     pub entry: &'a Entry,
     pub settings: &'a Settings,
     pub out: Outcome,
+    /// The entries made set no facts: a later one says it all.
+    pub factless: bool,
 }
 
 /// What an act comes to; with a refusal nothing was changed.
@@ -278,7 +287,7 @@ const DONE: Verdict = Verdict::Value(Value::Done);
 
 impl<'a> Draft<'a> {
     fn new(entry: &'a Entry, settings: &'a Settings) -> Draft<'a> {
-        Draft { entry, settings, out: Outcome::answer(Verdict::Silent) }
+        Draft { entry, settings, out: Outcome::answer(Verdict::Silent), factless: false }
     }
 
     fn change(&mut self, change: Change) {

@@ -244,11 +244,8 @@ mod tests {
     }
 
     fn join(create: bool) -> Box<Act> {
-        let seed = Seed {
-            name: Some(room_name("lobby")),
-            policy: crate::policy::Policy::default(),
-            power: crate::policy::power::OWNER,
-        };
+        let policy = crate::policy::Policy::default();
+        let seed = Seed::new(Some(room_name("lobby")), policy, crate::policy::power::OWNER);
         Box::new(Act::Join(Box::new(Join { create: create.then_some(seed), ..Join::default() })))
     }
 

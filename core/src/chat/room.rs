@@ -7,15 +7,15 @@
 use super::{Done, Draft, Verdict, check_reason};
 use crate::{
     command::{Act, Target},
-    event::{Actor, Event, How, MemberChange, What},
+    event::{Actor, Event, FactRef, How, MemberChange, Native, What},
     ids::{AccountId, OnceKey, Pos, RoomId},
     name::User,
-    policy::{MaskEntry, Member, Membership, Policy, Power, Standing, Visibility},
+    policy::{MaskEntry, Member, Membership, Policy, Power, Standing, Stay, Visibility},
     presence::Presence,
     projection::Notice,
-    query::{RoomView, TopicSet},
+    query::{Facts, RoomView, TopicSet},
     refusal::Refusal,
-    row::{Change, RoomHead, RoomRows},
+    row::{Change, FactRow, RoomHead, RoomRows},
     settings::Settings,
     text::{Octets, Str},
     time::UnixMillis,
@@ -45,6 +45,8 @@ pub struct Room {
     pub members: BTreeMap<AccountId, Member>,
     /// Named values.
     pub attrs: BTreeMap<Str, Octets>,
+    /// Facts, where it is open.
+    pub facts: Facts,
     /// The latest entries, at most `Limits::tail`.
     pub tail: VecDeque<Arc<Event>>,
     /// True: `tail` is the whole log.
@@ -59,11 +61,31 @@ pub struct Room {
     pub(super) lent: Option<Arc<Event>>,
 }
 
+/// The stretch of a log that somebody may read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Readable {
+    /// Nothing at or below this.
+    pub floor: Pos,
+    /// Nothing above this.
+    pub last: Pos,
+}
+
+impl Readable {
+    /// Everything.
+    pub const ALL: Readable = Readable { floor: Pos::ZERO, last: Pos::MAX };
+
+    /// True: the entry at this position may be read.
+    pub fn has(&self, pos: Pos) -> bool {
+        pos > self.floor && pos <= self.last
+    }
+}
+
 /// What is noted with a change of standing.
 #[derive(Default)]
 pub(super) struct Note {
     pub reason: Option<Str>,
     pub display: Option<Str>,
+    pub native: Option<Native>,
     pub voiced: Option<bool>,
 }
 
@@ -77,20 +99,30 @@ impl Room {
     // --- for everybody ---
 
     /// THE function that says who may read which entry, on every path: history, replay, context, search.
-    /// `None`: nothing. `Some(floor)`: the entries above `floor`.
-    pub fn readable(&self, reader: AccountId) -> Option<Pos> {
+    /// `None`: nothing.
+    pub fn readable(&self, reader: AccountId) -> Option<Readable> {
         let head = self.head.as_ref().filter(|h| !h.destroyed)?;
         if let Some((a, b)) = &head.parties {
-            return (a.id == reader || b.id == reader).then_some(Pos::ZERO);
+            return (a.id == reader || b.id == reader).then_some(Readable::ALL);
         }
         let row = self.members.get(&reader);
-        let is = |what: Membership| row.is_some_and(|m| m.standing.membership == what);
-        match head.policy.history {
-            Visibility::World if !is(Membership::Banned) => Some(Pos::ZERO),
-            _ if !is(Membership::Joined) => None,
-            Visibility::Joined => row.map(|m| m.since.back()),
-            _ => Some(Pos::ZERO),
+        let membership = row.map_or(Membership::Left, |m| m.standing.membership);
+        if head.policy.history == Visibility::World && membership != Membership::Banned {
+            return Some(Readable::ALL);
         }
+        let row = row?;
+        // Who is out reads what could be read while in.
+        let (invited, joined, last) = match (membership, row.stay) {
+            (Membership::Joined, _) => (row.invited.unwrap_or(row.since), row.since, Pos::MAX),
+            (_, Some(stay)) => (stay.invited, stay.joined, stay.left),
+            (_, None) => return None,
+        };
+        let floor = match head.policy.history {
+            Visibility::Joined => joined.back(),
+            Visibility::Invited => invited.back(),
+            Visibility::Shared | Visibility::World => Pos::ZERO,
+        };
+        Some(Readable { floor, last })
     }
 
     /// The room at this moment. `here`: who is there.
@@ -101,6 +133,7 @@ impl Room {
             created: UnixMillis::default(),
             parties: None,
             destroyed: true,
+            open: None,
         };
         let head = self.head.clone().unwrap_or_else(none);
         RoomView {
@@ -112,6 +145,7 @@ impl Room {
             here,
             masks: self.masks.clone(),
             attrs: self.attrs.clone(),
+            facts: self.facts.clone(),
             last: self.last,
         }
     }
@@ -119,8 +153,8 @@ impl Room {
     /// The entries after `since` that `reader` may see, in order; `None`: some of them are no longer in
     /// `tail` and must be read.
     pub fn replay(&self, since: Pos, reader: AccountId) -> Option<Vec<Arc<Event>>> {
-        let Some(floor) = self.readable(reader) else { return Some(Vec::new()) };
-        let after = since.max(floor);
+        let Some(readable) = self.readable(reader) else { return Some(Vec::new()) };
+        let after = since.max(readable.floor);
         let covered = self.whole || self.tail.front().is_some_and(|first| after >= first.prev);
         covered.then(|| self.tail.iter().filter(|e| e.pos > after).cloned().collect())
     }
@@ -180,6 +214,7 @@ impl Room {
             masks: Vec::new(),
             members: BTreeMap::new(),
             attrs: BTreeMap::new(),
+            facts: Facts::default(),
             tail: VecDeque::new(),
             whole: true,
             last: Pos::ZERO,
@@ -201,6 +236,7 @@ impl Room {
             masks: rows.masks,
             members: rows.members.into_iter().map(|m| (m.user.id, m)).collect(),
             attrs: rows.attrs.into_iter().collect(),
+            facts: Arc::new(rows.facts.into_iter().map(keyed).collect()),
             whole: tail.front().is_none_or(|e| e.prev == Pos::ZERO),
             last: tail.back().map_or(Pos::ZERO, |e| e.pos),
             last_at: tail.back().map_or(UnixMillis::default(), |e| e.at),
@@ -252,6 +288,7 @@ impl Room {
             }
             Act::Rename { to, same } => return self.rename(to, *same, draft),
             Act::Forget => return self.forget(draft),
+            Act::Open { how } => return self.open(how, draft),
             // Whoever belongs to a dialog does so for good, and nobody rules it.
             _ if head.parties.is_some() => return Err(Refusal::Forbidden),
             _ => {}
@@ -282,6 +319,10 @@ impl Room {
             }
             Act::SetTopic(text) => self.set_topic(text, draft),
             Act::SetPolicy { from, to } => self.set_policy(from, to, draft),
+            Act::Amend { policy, powers, key, value } => {
+                self.amend(policy.as_deref(), powers, key, value, draft)
+            }
+            Act::Show { display, native } => self.show(display.as_ref(), native.as_ref(), draft),
             Act::SetMasks { add, remove } => self.set_masks(add, remove, draft),
             Act::SetRoomAttr { key, value } => self.set_room_attr(key, value, draft),
             Act::Destroy { reason, instead } => self.destroy(reason, instead.as_ref(), draft),
@@ -358,7 +399,7 @@ impl Room {
     pub(super) fn emit(&mut self, draft: &mut Draft<'_>, what: What) -> Pos {
         let nth = draft.out.events.len() as u64;
         let entry = draft.entry;
-        let event = Arc::new(Event {
+        let mut event = Event {
             room: self.id,
             pos: Pos(entry.first.0 + nth),
             prev: self.last,
@@ -366,7 +407,10 @@ impl Room {
             by: entry.command.by.clone(),
             once: entry.command.once,
             what,
-        });
+            facts: Vec::new(),
+        };
+        self.state_facts(&mut event, draft);
+        let event = Arc::new(event);
         debug_assert!(event.pos > event.prev);
         self.last = event.pos;
         self.last_at = event.at;
@@ -381,6 +425,24 @@ impl Room {
         let pos = event.pos;
         draft.out.events.push(event);
         pos
+    }
+
+    /// In an open room: the facts that the entry sets.
+    fn state_facts(&mut self, event: &mut Event, draft: &mut Draft<'_>) {
+        let open = self.head.as_ref().is_some_and(|h| h.open.is_some());
+        let Some(make) = draft.settings.facts.filter(|_| open && !draft.factless) else { return };
+        event.facts = (make.0)(self, event, draft.settings);
+        event.facts.truncate(usize::from(u8::MAX));
+        for nth in 0..event.facts.len() {
+            let fact = &mut event.facts[nth];
+            let place = (fact.kind.clone(), fact.key.clone());
+            fact.before = self.facts.get(&place).map(|row| row.at);
+            let at = FactRef { pos: event.pos, nth: nth as u8 };
+            let by = fact.by.clone().unwrap_or_else(|| event.by.clone());
+            let row = FactRow { fact: fact.clone(), at, time: event.at, by };
+            draft.change(Change::Fact(self.id, row.clone()));
+            Arc::make_mut(&mut self.facts).insert(place, Arc::new(row));
+        }
     }
 
     /// Changes somebody's standing: row, entry, and a notice to his sessions.
@@ -402,10 +464,12 @@ impl Room {
             reason: note.reason.clone(),
             display: note.display.clone(),
             levels,
+            native: note.native.clone(),
         };
         let pos = self.emit(draft, What::Member(Box::new(change)));
         let old = self.members.get(&user.id).cloned();
         let voiced = note.voiced.unwrap_or_else(|| old.as_ref().is_some_and(|m| m.voiced));
+        let (invited, stay) = stays(old.as_ref(), after.membership, pos);
         let row = match old {
             Some(old) if before.membership == after.membership && how == How::Power => {
                 Member { standing: after, voiced, ..old }
@@ -419,10 +483,13 @@ impl Room {
                 reason: note.reason,
                 voiced,
                 display: note.display,
+                invited,
+                stay: stay.filter(|_| self.head.as_ref().is_some_and(|h| h.open.is_some())),
+                native: note.native,
             },
         };
         let gone = after == Standing { membership: Membership::Left, power: levels.users };
-        self.put_member(draft, user.id, (!gone).then_some(row));
+        self.put_member(draft, user.id, (!gone || row.stay.is_some()).then_some(row));
         if let Some(event) = draft.out.events.last().cloned() {
             let name = self.head.as_ref().and_then(|h| h.name.clone());
             draft.tell(user.id, Notice::Membership { name, event, origin: None });
@@ -453,8 +520,19 @@ impl Room {
             row.standing = standing;
         } else {
             let display = change.display.clone();
-            let row =
-                Member { user, standing, since: pos, at, by: None, reason: None, voiced: false, display };
+            let row = Member {
+                user,
+                standing,
+                since: pos,
+                at,
+                by: None,
+                reason: None,
+                voiced: false,
+                display,
+                invited: None,
+                stay: None,
+                native: change.native.clone(),
+            };
             self.members.insert(row.user.id, row);
         }
     }
@@ -480,6 +558,26 @@ impl Room {
         let full = self.members.len() >= settings.limits.members && !self.members.contains_key(&id);
         if full { Err(Refusal::RoomFull) } else { Ok(()) }
     }
+}
+
+/// The invitation of the present stay, and the last stay that ended, once this entry has made the
+/// membership what it is.
+fn stays(old: Option<&Member>, now: Membership, pos: Pos) -> (Option<Pos>, Option<Stay>) {
+    let Some(old) = old else { return (None, None) };
+    match (old.standing.membership, now) {
+        (Membership::Joined, Membership::Joined) => (old.invited, old.stay),
+        (Membership::Joined, _) => {
+            let stay = Stay { invited: old.invited.unwrap_or(old.since), joined: old.since, left: pos };
+            (None, Some(stay))
+        }
+        (Membership::Invited, Membership::Joined) => (Some(old.since), None),
+        (_, Membership::Joined) => (None, None),
+        (_, _) => (None, old.stay),
+    }
+}
+
+fn keyed(row: FactRow) -> ((Str, Str), Arc<FactRow>) {
+    ((row.fact.kind.clone(), row.fact.key.clone()), Arc::new(row))
 }
 
 /// Refuses a power below what is needed.

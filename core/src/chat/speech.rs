@@ -52,6 +52,7 @@ impl Room {
             created: draft.entry.at,
             parties: Some(parties.clone()),
             destroyed: false,
+            open: None,
         };
         draft.change(Change::Room(self.id, Some(head.clone())));
         self.head = Some(head);
@@ -68,6 +69,9 @@ impl Room {
                 reason: None,
                 voiced: false,
                 display: None,
+                invited: None,
+                stay: None,
+                native: None,
             };
             self.put_member(draft, user.id, Some(row));
         }
@@ -115,7 +119,7 @@ impl Room {
         let event = found.cloned().ok_or(Refusal::NoSuchItem)?;
         match by.user().map(|u| self.readable(u.id)) {
             None => Ok(event),
-            Some(Some(floor)) if event.pos > floor => Ok(event),
+            Some(Some(readable)) if readable.has(event.pos) => Ok(event),
             Some(_) => Err(Refusal::NoSuchItem),
         }
     }

@@ -1,16 +1,15 @@
 //! Reading the log of a room that lives in memory only: the same rules as a store's.
 
 use crate::{
-    chat::room::Room,
+    chat::room::{Readable, Room},
     event::{Event, What},
-    ids::Pos,
     query::{Bound, Only, Range, Stretch},
 };
 use alloc::{sync::Arc, vec::Vec};
 
 impl Room {
-    /// A stretch of the latest entries above `floor`; `None`: a bound names a message that is not there.
-    pub fn stretch(&self, floor: Pos, range: &Range) -> Option<Stretch<Arc<Event>>> {
+    /// A stretch of the latest entries that may be read; `None`: a bound names a message that is not there.
+    pub fn stretch(&self, readable: Readable, range: &Range) -> Option<Stretch<Arc<Event>>> {
         for bound in [range.after, range.before] {
             if let Bound::Msg(id) | Bound::From(id) = bound {
                 self.tail.iter().find(|e| e.pos == id.pos && e.room == id.room)?;
@@ -18,7 +17,7 @@ impl Room {
         }
         let fits = |e: &&Arc<Event>| {
             let e: &Event = e;
-            e.pos > floor
+            readable.has(e.pos)
                 && is_after(e, range.after)
                 && is_before(e, range.before)
                 && wanted(e, range.only)

@@ -18,7 +18,7 @@ use proptest::prelude::*;
 const ROOM: RoomId = RoomId(64);
 
 fn join(create: bool) -> Act {
-    let seed = Seed { name: Some(room_name("lobby")), policy: Policy::default(), power: power::OWNER };
+    let seed = Seed::new(Some(room_name("lobby")), Policy::default(), power::OWNER);
     Act::Join(Box::new(Join { create: create.then_some(seed), ..Join::default() }))
 }
 
@@ -322,6 +322,7 @@ impl Rows {
             masks: vec![],
             members: vec![],
             attrs: vec![],
+            facts: vec![],
             tail: vec![],
         };
         let mut events: Vec<_> = rest.as_ref().map(|r| r.tail.clone()).unwrap_or_default();

@@ -208,7 +208,7 @@ impl Shards {
             ..Range::latest(desk.settings.limits.page)
         };
         let read = match *id {
-            EntityId::Room(room) => Read::History { room, floor: Pos::ZERO, range },
+            EntityId::Room(room) => Read::History { room, floor: Pos::ZERO, last: Pos::MAX, range },
             EntityId::Account(account) => Read::Feed { account, with: None, range },
             EntityId::Name(_) => return,
         };

@@ -89,7 +89,7 @@ impl Shards {
                     only: Only::All,
                     ..Range::latest(1)
                 };
-                let read = Read::History { room: *room_id, floor: Pos::ZERO, range };
+                let read = Read::History { room: *room_id, floor: Pos::ZERO, last: Pos::MAX, range };
                 self.ask(desk, read, Fetching::Older(id.clone()));
             }
             (

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     chat::Entity,
+    chat::room::Readable,
     command::{Act, Command, EntityId},
     event::{Live, LiveWhat},
     ids::{AccountId, Origin, Pos, ReqId, RoomId, SessionRef},
@@ -74,12 +75,13 @@ impl Shards {
                 self.grant(desk, room_id, &who, replay, None);
             }
             None => {
-                let floor = room.readable(who.user.id).unwrap_or(Pos::MAX);
+                let nothing = Readable { floor: Pos::MAX, last: Pos::ZERO };
+                let Readable { floor, last } = room.readable(who.user.id).unwrap_or(nothing);
                 let range = super::after(since.unwrap_or(Pos::ZERO), desk.settings.limits.page);
                 slot.reading = true;
                 self.ask(
                     desk,
-                    Read::History { room: room_id, floor, range },
+                    Read::History { room: room_id, floor, last, range },
                     Fetching::Replay { room: room_id, who },
                 );
             }

@@ -28,6 +28,27 @@ impl Shards {
             Query::Memberships(account) => {
                 return self.ask(desk, Read::Memberships(*account), Fetching::Answer(origin));
             }
+            Query::Formerly(account) => {
+                return self.ask(desk, Read::Formerly(*account), Fetching::Answer(origin));
+            }
+            Query::Shelf { account, prefix, after, limit } => {
+                let (account, prefix, after) = (*account, prefix.clone(), after.clone());
+                let limit = (*limit).min(desk.settings.limits.page);
+                return self.ask(
+                    desk,
+                    Read::Shelf { account, prefix, after, limit },
+                    Fetching::Answer(origin),
+                );
+            }
+            Query::Letters { account, label, after, limit } => {
+                let (account, label, after) = (*account, label.clone(), *after);
+                let limit = (*limit).min(desk.settings.limits.page);
+                return self.ask(
+                    desk,
+                    Read::Letters { account, label, after, limit },
+                    Fetching::Answer(origin),
+                );
+            }
             Query::Dialogs { account, after, before, limit } => {
                 let read = Read::Dialogs { account: *account, after: *after, before: *before, limit: *limit };
                 return self.ask(desk, read, Fetching::Answer(origin));
@@ -137,16 +158,22 @@ impl Shards {
         let Some(entity) = slot.filter(|r| r.head.is_some()) else {
             return self.refuse(desk, origin, Refusal::NoSuchRoom);
         };
-        let Some(floor) = entity.readable(reader) else {
+        let Some(readable) = entity.readable(reader) else {
             return self.refuse(desk, origin, Refusal::NotMember);
         };
         range.limit = range.limit.min(desk.settings.limits.page);
         if room.is_transient() {
-            let reply =
-                entity.stretch(floor, &range).map(|s| Value::Events(Arc::new(s))).ok_or(Refusal::NoSuchItem);
+            let reply = entity
+                .stretch(readable, &range)
+                .map(|s| Value::Events(Arc::new(s)))
+                .ok_or(Refusal::NoSuchItem);
             return self.reply(desk, origin, reply);
         }
-        self.ask(desk, Read::History { room, floor, range }, Fetching::Answer(origin));
+        self.ask(
+            desk,
+            Read::History { room, floor: readable.floor, last: readable.last, range },
+            Fetching::Answer(origin),
+        );
     }
 
     pub(super) fn answer_page(&mut self, desk: &mut Desk<'_>, origin: Origin, page: Page) {
@@ -156,6 +183,8 @@ impl Shards {
             Page::Memberships(m) => Ok(Value::Memberships(Arc::new(m))),
             Page::Dialogs(d) => Ok(Value::Dialogs(Arc::new(d))),
             Page::Accounts(a) => Ok(Value::Accounts(Arc::new(a))),
+            Page::Shelf(s) => Ok(Value::Shelf(Arc::new(s))),
+            Page::Letters(l) => Ok(Value::Letters(Arc::new(l))),
             Page::Directory(d) => Ok(Value::Directory(Arc::new(d))),
             Page::Done => Ok(Value::Done),
             Page::NoSuchItem => Err(Refusal::NoSuchItem),

@@ -93,8 +93,12 @@ fn logs(run: &Run, accounts: &BTreeMap<String, AccountId>) -> BTreeMap<u64, Log>
         rooms.extend(accounts.values().map(|b| RoomId::dialog(*a, *b, shards).0));
     }
     let read = |room: u64| {
-        let page =
-            run.world.disk.view(&Read::History { room: RoomId(room), floor: Pos::ZERO, range: everything() });
+        let page = run.world.disk.view(&Read::History {
+            room: RoomId(room),
+            floor: Pos::ZERO,
+            last: Pos::MAX,
+            range: everything(),
+        });
         match page {
             Page::Events(stretch) => stretch.entries.iter().map(|e| Shown::of(&text_of(e))).collect(),
             _ => Vec::new(),

@@ -12,7 +12,10 @@ use lavina_core::{
     policy::{MaskEntry, Member, Membership},
     presence::Contact,
     query::{Belonging, Listed, Range, Stretch, TopicSet},
-    row::{AccountHead, AccountRows, Change, NameRow, Page, Read, ReadMark, RoomHead, RoomRows, ShardHead},
+    row::{
+        AccountHead, AccountRows, Change, FactRow, NameRow, Page, Read, ReadMark, RoomHead, RoomRows,
+        ShardHead,
+    },
     text::{Octets, Str},
     time::UnixMillis,
 };
@@ -32,6 +35,9 @@ pub(super) struct Tables {
     masks: BTreeMap<RoomId, Vec<MaskEntry>>,
     members: BTreeMap<(RoomId, AccountId), Member>,
     room_attrs: BTreeMap<(RoomId, Str), Octets>,
+    facts: BTreeMap<(RoomId, Str, Str), FactRow>,
+    shelf: BTreeMap<(AccountId, Str), Octets>,
+    letters: BTreeMap<(AccountId, Str, Pos), Octets>,
     events: BTreeMap<(RoomId, Pos), Arc<Event>>,
     next: BTreeMap<ShardId, Pos>,
     followed: BTreeMap<ShardId, Pos>,
@@ -62,6 +68,9 @@ impl Tables {
             masks: BTreeMap::new(),
             members: BTreeMap::new(),
             room_attrs: BTreeMap::new(),
+            facts: BTreeMap::new(),
+            shelf: BTreeMap::new(),
+            letters: BTreeMap::new(),
             events: BTreeMap::new(),
             next: BTreeMap::new(),
             followed: BTreeMap::new(),
@@ -93,7 +102,13 @@ impl Tables {
     fn change(&mut self, change: &Change) {
         match change {
             Change::Name(key, row) => set(&mut self.names, key.text(), row.clone()),
-            Change::Account(id, Some(head)) => _ = self.accounts.insert(*id, head.clone()),
+            Change::Account(id, Some(head)) => {
+                self.accounts.insert(*id, head.clone());
+                if head.deleted {
+                    self.shelf.retain(|k, _| k.0 != *id);
+                    self.letters.retain(|k, _| k.0 != *id);
+                }
+            }
             Change::Account(id, None) => self.erase_account(*id),
             Change::AccountAttr(id, key, value) => {
                 set(&mut self.account_attrs, (*id, key.clone()), some(value));
@@ -107,6 +122,17 @@ impl Tables {
             Change::Masks(id, masks) => _ = self.masks.insert(*id, masks.clone()),
             Change::Member(room, account, m) => set(&mut self.members, (*room, *account), m.clone()),
             Change::RoomAttr(id, key, value) => set(&mut self.room_attrs, (*id, key.clone()), some(value)),
+            Change::Fact(id, row) => {
+                let key = (*id, row.fact.kind.clone(), row.fact.key.clone());
+                self.facts.insert(key, row.clone());
+            }
+            Change::Shelf(id, key, value) => set(&mut self.shelf, (*id, key.clone()), some(value)),
+            Change::Letter(id, label, pos, letter) => {
+                self.letters.insert((*id, label.clone(), *pos), letter.clone());
+            }
+            Change::Collected(id, label, upto) => {
+                self.letters.retain(|(a, l, p), _| a != id || l != label || p > upto);
+            }
             Change::Event(e) => _ = self.events.insert((e.room, e.pos), Arc::clone(e)),
             Change::Rewrite(e) => {
                 if let Some(old) = self.events.get_mut(&(e.room, e.pos)) {
@@ -137,6 +163,8 @@ impl Tables {
         self.contacts.retain(|k, _| k.0 != id);
         self.feed.retain(|k, _| k.0 != id);
         self.read.retain(|k, _| k.0 != id);
+        self.shelf.retain(|k, _| k.0 != id);
+        self.letters.retain(|k, _| k.0 != id);
     }
 
     fn erase_room(&mut self, id: RoomId) {
@@ -147,6 +175,7 @@ impl Tables {
         self.masks.remove(&id);
         self.members.retain(|k, _| k.0 != id);
         self.room_attrs.retain(|k, _| k.0 != id);
+        self.facts.retain(|k, _| k.0 != id);
         self.events.retain(|k, _| k.0 != id);
     }
 
@@ -167,9 +196,21 @@ impl Tables {
             Read::Name(key) => Page::Name(self.names.get(&key.text()).cloned()),
             Read::Account(id) => Page::Account(self.account(*id).map(Box::new)),
             Read::Room(id, tail) => Page::Room(self.room(*id, *tail).map(Box::new)),
-            Read::History { room, floor, range } => self.history(*room, *floor, range)?,
+            Read::History { room, floor, last, range } => self.history(*room, (*floor, *last), range)?,
             Read::Feed { account, with, range } => self.feed_page(*account, *with, range)?,
-            Read::Memberships(account) => Page::Memberships(self.memberships(*account)),
+            Read::Memberships(account) => Page::Memberships(self.memberships(*account, false)),
+            Read::Formerly(account) => Page::Memberships(self.memberships(*account, true)),
+            Read::Shelf { account, prefix, after, limit } => {
+                let fits = |k: &&Str| k.starts_with(&**prefix) && after.as_ref().is_none_or(|a| *k > a);
+                let values = under(&self.shelf, *account).filter(|(k, _)| fits(k));
+                let values = values.take(*limit as usize).map(|(k, v)| (k.clone(), v.clone()));
+                Page::Shelf(values.collect())
+            }
+            Read::Letters { account, label, after, limit } => {
+                let here = |(a, l, p): &(AccountId, Str, Pos)| a == account && l == label && p > after;
+                let letters = self.letters.iter().filter(|(k, _)| here(k));
+                Page::Letters(letters.take(*limit as usize).map(|(k, v)| (k.2, v.clone())).collect())
+            }
             Read::Dialogs { account, after, before, limit } => {
                 Page::Dialogs(self.dialogs(*account, *after, *before, *limit))
             }
@@ -211,6 +252,7 @@ impl Tables {
             contacts: under(&self.contacts, id).map(|(_, c)| c.clone()).collect(),
             read: self.read.range((id, RoomId(0))..=(id, RoomId(u64::MAX))).map(|(k, p)| (k.1, *p)).collect(),
             fed,
+            letters: self.letters.keys().filter(|k| k.0 == id).map(|k| (k.1.clone(), k.2)).collect(),
         })
     }
 
@@ -224,12 +266,13 @@ impl Tables {
             masks: self.masks.get(&id).cloned().unwrap_or_default(),
             members: self.members_of(id).cloned().collect(),
             attrs: under(&self.room_attrs, id).map(|(k, v)| (k.clone(), v.clone())).collect(),
+            facts: self.facts.iter().filter(|(k, _)| k.0 == id).map(|(_, row)| row.clone()).collect(),
             tail,
         })
     }
 
-    fn history(&self, room: RoomId, floor: Pos, range: &Range) -> Result<Page, Fault> {
-        let Some(ends) = rules::ends(range, floor, &mut RoomPlaces(self, room))? else {
+    fn history(&self, room: RoomId, ends: (Pos, Pos), range: &Range) -> Result<Page, Fault> {
+        let Some(ends) = rules::ends(range, ends, &mut RoomPlaces(self, room))? else {
             return Ok(Page::NoSuchItem);
         };
         if ends.is_empty() {
@@ -240,7 +283,7 @@ impl Tables {
     }
 
     fn feed_page(&self, account: AccountId, with: Option<RoomId>, range: &Range) -> Result<Page, Fault> {
-        let Some(ends) = rules::ends(range, Pos::ZERO, &mut FeedPlaces(self, account))? else {
+        let Some(ends) = rules::ends(range, (Pos::ZERO, Pos::MAX), &mut FeedPlaces(self, account))? else {
             return Ok(Page::NoSuchItem);
         };
         let inside = |p: Pos| p.0 > ends.after && p.0 < ends.before;
@@ -249,10 +292,10 @@ impl Tables {
         Ok(Page::Feed(cut(entries.filter(|(_, e)| wanted(e, range)).collect(), range)))
     }
 
-    fn memberships(&self, account: AccountId) -> Vec<Belonging> {
+    fn memberships(&self, account: AccountId, former: bool) -> Vec<Belonging> {
         let out = [Membership::Left, Membership::Banned];
-        let rows =
-            self.members.iter().filter(|((_, a), m)| *a == account && !out.contains(&m.standing.membership));
+        let fits = |m: &Member| out.contains(&m.standing.membership) == former;
+        let rows = self.members.iter().filter(|((_, a), m)| *a == account && fits(m));
         rows.filter_map(|((room, _), member)| {
             let upto = self.next(room.shard(self.shards)).back();
             Some(Belonging { room: *room, head: self.rooms.get(room)?.clone(), member: member.clone(), upto })

@@ -25,10 +25,11 @@ use std::{cmp::Ordering, sync::Arc};
 const GAP: usize = 64;
 
 /// A stretch of a room's log.
-pub(super) fn history(rows: &Rows, room: RoomId, floor: Pos, range: &Range) -> Result<Page, Fault> {
+/// Nothing at or below `ends.0`, nothing above `ends.1`.
+pub(super) fn history(rows: &Rows, room: RoomId, ends: (Pos, Pos), range: &Range) -> Result<Page, Fault> {
     let n = rows.room_number(room)?.unwrap_or(0);
     let mut log = Log { rows, room, n };
-    let Some(ends) = rules::ends(range, floor, &mut log)? else { return Ok(Page::NoSuchItem) };
+    let Some(ends) = rules::ends(range, ends, &mut log)? else { return Ok(Page::NoSuchItem) };
     if ends.is_empty() || n == 0 {
         return Ok(Page::Events(empty(range)));
     }
@@ -47,7 +48,9 @@ pub(super) fn feed(
 ) -> Result<Page, Fault> {
     let n = rows.account_number(account)?.unwrap_or(0);
     let mut feed = Feed { rows, n };
-    let Some(ends) = rules::ends(range, Pos::ZERO, &mut feed)? else { return Ok(Page::NoSuchItem) };
+    let Some(ends) = rules::ends(range, (Pos::ZERO, Pos::MAX), &mut feed)? else {
+        return Ok(Page::NoSuchItem);
+    };
     let with = match with {
         Some(room) => match rows.room_number(room)? {
             Some(room) => Some(room),

@@ -16,7 +16,7 @@ use lavina_core::{
     policy::Member,
     presence::Contact,
     query::{Belonging, Listed, TopicSet},
-    row::{self, AccountHead, AccountRows, Page, Read, ReadMark, RoomHead, RoomRows, ShardHead},
+    row::{self, AccountHead, AccountRows, FactRow, Page, Read, ReadMark, RoomHead, RoomRows, ShardHead},
     text::{Octets, Str},
     time::UnixMillis,
 };
@@ -60,9 +60,21 @@ impl Rows {
             Read::Name(key) => Page::Name(self.one("SELECT row FROM name WHERE key = ?1", [key.text()])?),
             Read::Account(id) => Page::Account(self.account(*id)?.map(Box::new)),
             Read::Room(id, tail) => Page::Room(self.room(*id, *tail)?.map(Box::new)),
-            Read::History { room, floor, range } => paging::history(self, *room, *floor, range)?,
+            Read::History { room, floor, last, range } => {
+                paging::history(self, *room, (*floor, *last), range)?
+            }
             Read::Feed { account, with, range } => paging::feed(self, *account, *with, range)?,
-            Read::Memberships(account) => Page::Memberships(self.memberships(*account)?),
+            Read::Memberships(account) => Page::Memberships(self.memberships(*account, false)?),
+            Read::Formerly(account) => Page::Memberships(self.memberships(*account, true)?),
+            Read::Shelf { account, prefix, after, limit } => {
+                Page::Shelf(self.shelf(*account, prefix, after.as_ref(), *limit)?)
+            }
+            Read::Letters { account, label, after, limit } => {
+                let sql = "SELECT pos, data FROM letter WHERE account = ?1 AND label = ?2 AND pos > ?3
+                           ORDER BY pos LIMIT ?4";
+                let of = (int(account.0), &**label, int(after.0.min(Pos::MAX.0)), *limit);
+                Page::Letters(self.all(sql, of, |r| Ok((Pos(uint(r.get(0)?)), Octets::from(blob(r, 1)?))))?)
+            }
             Read::Dialogs { account, after, before, limit } => {
                 Page::Dialogs(self.dialogs(*account, *after, *before, *limit)?)
             }
@@ -117,7 +129,9 @@ impl Rows {
         let newest = |r: &Row<'_>| Ok((RoomId(uint(r.get(0)?)), Pos(uint(r.get(1)?))));
         let mut fed = self.all(sql, (first, last, FED), newest)?;
         fed.reverse();
-        let mut rows = AccountRows { head, attrs, contacts, read, fed };
+        let sql = "SELECT label, pos FROM letter WHERE account = ?1 ORDER BY label, pos";
+        let letters = self.all(sql, [int(id.0)], |r| Ok((text(r, 0)?, Pos(uint(r.get(1)?)))))?;
+        let mut rows = AccountRows { head, attrs, contacts, read, fed, letters };
         rows.read.sort_unstable();
         Ok(Some(rows))
     }
@@ -137,12 +151,20 @@ impl Rows {
         let sql = "SELECT data FROM event WHERE id BETWEEN ?1 AND ?2 ORDER BY id DESC LIMIT ?3";
         let mut tail = self.all(sql, (first, last, tail), |r| paging::event(blob(r, 0)?))?;
         tail.reverse();
-        Ok(Some(RoomRows { head, topic, masks, members, attrs, tail }))
+        let sql = "SELECT row FROM fact WHERE room = ?1 ORDER BY kind, key";
+        let facts = self.all(sql, [int(id.0)], |r| decode::<FactRow>(blob(r, 0)?, "a fact"))?;
+        Ok(Some(RoomRows { head, topic, masks, members, attrs, facts, tail }))
     }
 
-    fn memberships(&self, account: AccountId) -> Result<Vec<Belonging>, Fault> {
-        let sql = "SELECT m.room, m.row, r.head FROM member m JOIN room r ON r.id = m.room
-                   WHERE m.account = ?1 AND m.joined >= 0 AND r.head IS NOT NULL";
+    /// Rooms of an account; `former`: those it is out of.
+    fn memberships(&self, account: AccountId, former: bool) -> Result<Vec<Belonging>, Fault> {
+        let sql = if former {
+            "SELECT m.room, m.row, r.head FROM member m JOIN room r ON r.id = m.room
+             WHERE m.account = ?1 AND m.joined < 0 AND r.head IS NOT NULL"
+        } else {
+            "SELECT m.room, m.row, r.head FROM member m JOIN room r ON r.id = m.room
+             WHERE m.account = ?1 AND m.joined >= 0 AND r.head IS NOT NULL"
+        };
         let rows = self.all(sql, [int(account.0)], |r| {
             let member: Member = decode(blob(r, 1)?, "a member")?;
             Ok((RoomId(uint(r.get(0)?)), member, head(blob(r, 2)?)?))
@@ -211,9 +233,23 @@ impl Rows {
     }
 
     fn attrs(&self, sql: &str, id: u64) -> Result<Vec<(Str, Octets)>, Fault> {
-        self.all(sql, [int(id)], |r| {
-            let key = r.get_ref(0)?.as_str().map_err(|_| unreadable("a value's name"))?;
-            Ok((Str::new(key), Octets::from(blob(r, 1)?)))
+        self.all(sql, [int(id)], |r| Ok((text(r, 0)?, Octets::from(blob(r, 1)?))))
+    }
+
+    fn shelf(
+        &self,
+        account: AccountId,
+        prefix: &str,
+        after: Option<&Str>,
+        limit: u32,
+    ) -> Result<Vec<(Str, Octets)>, Fault> {
+        // Names are compared as bytes, so those with the prefix lie between it and this.
+        let end = format!("{prefix}\u{10ffff}");
+        let sql = "SELECT key, value FROM shelf WHERE account = ?1 AND key >= ?2 AND key < ?3 AND key > ?4
+                   ORDER BY key LIMIT ?5";
+        let after = after.map_or("", Str::as_str);
+        self.all(sql, (int(account.0), prefix, end, after, limit), |r| {
+            Ok((text(r, 0)?, Octets::from(blob(r, 1)?)))
         })
     }
 
@@ -254,6 +290,10 @@ impl Rows {
         }
         Ok(out)
     }
+}
+
+fn text(row: &Row<'_>, column: usize) -> Result<Str, Fault> {
+    row.get_ref(column)?.as_str().map(Str::new).map_err(|_| unreadable("a name"))
 }
 
 fn decode<T: for<'b> Decode<'b, ()>>(bytes: &[u8], what: &str) -> Result<T, Fault> {

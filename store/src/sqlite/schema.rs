@@ -9,7 +9,7 @@ pub(super) const APPLICATION: u32 = 0x4c61_7669;
 
 /// Each step brings a store from version n (its place in the list) to n + 1. Never change one that was
 /// released; add one.
-pub(super) const MIGRATIONS: &[&str] = &[V1];
+pub(super) const MIGRATIONS: &[&str] = &[V1, V2];
 
 /// The newest version known.
 pub(super) fn known() -> u32 {
@@ -91,6 +91,21 @@ CREATE TABLE event (
 CREATE TABLE dialog (
   account INTEGER NOT NULL, room INTEGER NOT NULL, entry INTEGER NOT NULL, pos INTEGER NOT NULL,
   PRIMARY KEY (account, room, entry)) WITHOUT ROWID;
+";
+
+/// Facts of open rooms; what accounts keep without having it in memory. Rows of members who left are
+/// looked for too.
+const V2: &str = "
+CREATE TABLE fact (
+  room INTEGER NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL, row BLOB NOT NULL,
+  PRIMARY KEY (room, kind, key)) WITHOUT ROWID;
+CREATE TABLE shelf (
+  account INTEGER NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL,
+  PRIMARY KEY (account, key)) WITHOUT ROWID;
+CREATE TABLE letter (
+  account INTEGER NOT NULL, label TEXT NOT NULL, pos INTEGER NOT NULL, data BLOB NOT NULL,
+  PRIMARY KEY (account, label, pos)) WITHOUT ROWID;
+CREATE INDEX member_former ON member (account) WHERE joined < 0;
 ";
 
 /// What a connection is for.

@@ -161,6 +161,24 @@ impl Writer {
             }
             Change::Member(room, account, m) => self.member(*room, *account, m.as_ref()),
             Change::RoomAttr(id, key, value) => self.attr(Attr::Room, id.0, key, value),
+            Change::Shelf(id, key, value) => self.attr(Attr::Shelf, id.0, key, value),
+            Change::Fact(id, row) => {
+                let sql = "INSERT INTO fact VALUES (?1, ?2, ?3, ?4)
+                           ON CONFLICT DO UPDATE SET row = excluded.row";
+                let fact = &row.fact;
+                self.run(sql, (int(id.0), &*fact.kind, &*fact.key, row::encode(row)))?;
+                Ok(())
+            }
+            Change::Letter(id, label, pos, letter) => {
+                let sql = "INSERT OR REPLACE INTO letter VALUES (?1, ?2, ?3, ?4)";
+                self.run(sql, (int(id.0), &**label, int(pos.0), &**letter))?;
+                Ok(())
+            }
+            Change::Collected(id, label, upto) => {
+                let sql = "DELETE FROM letter WHERE account = ?1 AND label = ?2 AND pos <= ?3";
+                self.run(sql, (int(id.0), &**label, int(upto.0.min(i64::MAX as u64))))?;
+                Ok(())
+            }
             Change::Event(e) => self.event(e),
             Change::Rewrite(e) => {
                 let id = event_id(self.known(e.room)?.n, e.pos.0);
@@ -198,6 +216,10 @@ impl Writer {
         let sql = "INSERT INTO account (id, name, deleted, head) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (id)
                    DO UPDATE SET name = excluded.name, deleted = excluded.deleted, head = excluded.head";
         self.run(sql, (int(id.0), head.name.folded(), head.deleted, row::encode(head)))?;
+        if head.deleted {
+            self.run("DELETE FROM shelf WHERE account = ?1", (int(id.0),))?;
+            self.run("DELETE FROM letter WHERE account = ?1", (int(id.0),))?;
+        }
         Ok(())
     }
 
@@ -211,6 +233,8 @@ impl Writer {
         self.run("DELETE FROM account_attr WHERE account = ?1", (id,))?;
         self.run("DELETE FROM contact WHERE account = ?1", (id,))?;
         self.run("DELETE FROM seen WHERE account = ?1", (id,))?;
+        self.run("DELETE FROM shelf WHERE account = ?1", (id,))?;
+        self.run("DELETE FROM letter WHERE account = ?1", (id,))?;
         Ok(())
     }
 
@@ -276,6 +300,7 @@ impl Writer {
         }
         self.run("DELETE FROM member WHERE room = ?1", (key,))?;
         self.run("DELETE FROM room_attr WHERE room = ?1", (key,))?;
+        self.run("DELETE FROM fact WHERE room = ?1", (key,))?;
         Ok(())
     }
 
@@ -394,6 +419,7 @@ impl Writer {
 enum Attr {
     Account,
     Room,
+    Shelf,
 }
 
 impl Attr {
@@ -405,6 +431,9 @@ impl Attr {
             Attr::Room => {
                 "INSERT INTO room_attr VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET value = excluded.value"
             }
+            Attr::Shelf => {
+                "INSERT INTO shelf VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET value = excluded.value"
+            }
         }
     }
 
@@ -412,6 +441,7 @@ impl Attr {
         match self {
             Attr::Account => "DELETE FROM account_attr WHERE account = ?1 AND key = ?2",
             Attr::Room => "DELETE FROM room_attr WHERE room = ?1 AND key = ?2",
+            Attr::Shelf => "DELETE FROM shelf WHERE account = ?1 AND key = ?2",
         }
     }
 }

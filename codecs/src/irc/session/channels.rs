@@ -71,8 +71,7 @@ impl Irc {
         let shards = core.shards;
         // A room of a guest is IRC's alone: its maker is an operator and no more.
         let power = if user.is_guest() { power::MODERATOR } else { power::OWNER };
-        let create =
-            may_create.then(|| Seed { name: Some(name.clone()), policy: rules::new_channel(), power });
+        let create = may_create.then(|| Seed::new(Some(name.clone()), rules::new_channel(), power));
         let shard = ShardId((cx.random() % u64::from(shards.max(1))) as u8);
         let id = RoomId::fresh(cx.random(), shard, shards, user.is_guest());
         let join = Join {
@@ -80,6 +79,7 @@ impl Irc {
             subject: Str::new(self.prefix(cx.settings())),
             display: Some(self.real.clone()),
             create,
+            ..Join::default()
         };
         let claim = may_create.then_some(id.0);
         let then = Box::new(Act::Join(Box::new(join)));

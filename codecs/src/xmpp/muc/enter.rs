@@ -114,10 +114,10 @@ impl Xmpp {
         let policy = Policy { secret: true, ..Policy::default() };
         let x = stanza.child("x", ns::MUC);
         let join = Join {
-            create: Some(Seed { name: Some(name.clone()), policy, power: power::OWNER }),
+            create: Some(Seed::new(Some(name.clone()), policy, power::OWNER)),
             password: x.and_then(|x| x.child_text("password")).map(|p| Str::new(&*p)),
             subject: mask_subject(&me, &cx.core_settings().domain),
-            display: None,
+            ..Join::default()
         };
         let wanted = Wanted::read(x, cx.now().wall);
         let then = Box::new(Act::Join(Box::new(join)));

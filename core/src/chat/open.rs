@@ -1,0 +1,233 @@
+//! Open rooms: those whose entries set facts, for a protocol whose rooms are made of them.
+
+use super::{
+    DONE, Done, Draft, Outcome, Verdict,
+    account::set_attr,
+    at_most,
+    room::{Room, need},
+};
+use crate::{
+    event::{How, MemberChange, Native, What},
+    name::User,
+    policy::{Member, Policy, Power},
+    refusal::Refusal,
+    row::Change,
+    text::{Octets, Str},
+};
+use alloc::boxed::Box;
+
+impl Room {
+    /// From here on entries set facts; those of this one restate what holds.
+    pub(super) fn open(&mut self, how: &Octets, draft: &mut Draft<'_>) -> Done {
+        need(self.member_power(&draft.entry.command.by)?, Power::MAX)?;
+        if self.head.as_ref().is_some_and(|h| h.open.is_some()) {
+            return Ok(DONE);
+        }
+        if how.is_empty() || how.len() > draft.settings.limits.native {
+            return Err(Refusal::TooLong);
+        }
+        self.edit_head(draft, |h| h.open = Some(how.clone()));
+        self.emit(draft, What::Opened);
+        Ok(Verdict::ByEvent)
+    }
+
+    /// Several changes at once, stated by one named value.
+    pub(super) fn amend(
+        &mut self,
+        policy: Option<&(Policy, Policy)>,
+        powers: &[(User, Power)],
+        key: &Str,
+        value: &Octets,
+        draft: &mut Draft<'_>,
+    ) -> Done {
+        let before = self.clone();
+        let done = self.try_amend(policy, powers, key, value, draft);
+        draft.factless = false;
+        if done.is_err() {
+            *self = before;
+            draft.out = Outcome::answer(Verdict::Silent);
+        }
+        done
+    }
+
+    fn try_amend(
+        &mut self,
+        policy: Option<&(Policy, Policy)>,
+        powers: &[(User, Power)],
+        key: &Str,
+        value: &Octets,
+        draft: &mut Draft<'_>,
+    ) -> Done {
+        // Who lowers himself with it has the power for all of it until then.
+        let own = self.ranked_power(&draft.entry.command.by)?;
+        need(own, self.policy().levels.state)?;
+        draft.factless = true;
+        if let Some((from, to)) = policy {
+            self.set_policy(from, to, draft)?;
+        }
+        let lowers_self = |u: &User| draft.entry.command.by.is(u.id);
+        let (last, first): (alloc::vec::Vec<_>, alloc::vec::Vec<_>) =
+            powers.iter().partition(|(u, _)| lowers_self(u));
+        for (user, power) in first.into_iter().chain(last) {
+            self.set_power(user, *power, None, &None, draft)?;
+        }
+        draft.factless = false;
+        let mut attrs = self.attrs.clone();
+        set_attr(&mut attrs, key, value, draft.settings)?;
+        if attrs == self.attrs && draft.out.events.is_empty() {
+            return Ok(DONE);
+        }
+        self.attrs = attrs;
+        self.emit(draft, What::Attr { key: key.clone(), value: value.clone() });
+        draft.change(Change::RoomAttr(self.id, key.clone(), value.clone()));
+        Ok(Verdict::ByEvent)
+    }
+
+    /// A member shows itself otherwise.
+    pub(super) fn show(
+        &mut self,
+        display: Option<&Str>,
+        native: Option<&Native>,
+        draft: &mut Draft<'_>,
+    ) -> Done {
+        let user = draft.entry.command.by.user().cloned().ok_or(Refusal::NotMember)?;
+        at_most(display.map_or("", Str::as_str), draft.settings.limits.topic)?;
+        let native = native.filter(|n| n.bytes.len() <= draft.settings.limits.native).cloned();
+        let row = self.members.get(&user.id).cloned().filter(|_| self.is_joined(user.id));
+        let row = row.ok_or(Refusal::NotMember)?;
+        if row.display.as_ref() == display && row.native == native {
+            return Ok(DONE);
+        }
+        let open = self.head.as_ref().is_some_and(|h| h.open.is_some());
+        if open {
+            let change = MemberChange {
+                user: user.clone(),
+                before: row.standing,
+                after: row.standing,
+                how: How::Shown,
+                reason: None,
+                display: display.cloned(),
+                levels: self.policy().levels,
+                native: native.clone(),
+            };
+            self.emit(draft, What::Member(Box::new(change)));
+        }
+        self.put_member(draft, user.id, Some(Member { display: display.cloned(), native, ..row }));
+        Ok(if open { Verdict::ByEvent } else { DONE })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::testing::*, *};
+    use crate::{
+        chat::{Entity, room::Readable},
+        command::{Act, EntityId, Join, Seed},
+        event::{Event, Fact, FactRef},
+        ids::RoomId,
+        policy::{Levels, Membership, Visibility, power},
+        settings::{FactsOf, Settings},
+    };
+    use alloc::{vec, vec::Vec};
+
+    const ROOM: RoomId = RoomId(7 << 8);
+
+    /// Topics are facts, and so is what each value says; opening restates the title.
+    fn facts(room: &Room, event: &Event, _: &Settings) -> Vec<Fact> {
+        let fact = |kind: &str, key: &str, content: &[u8]| Fact {
+            kind: Str::new(kind),
+            key: Str::new(key),
+            content: Octets::from(content),
+            by: None,
+            before: None,
+        };
+        match &event.what {
+            What::Opened => vec![fact("title", "", room.policy().title.as_bytes()), fact("open", "", b"1")],
+            What::Attr { key, value } => vec![fact("value", key, value)],
+            What::Member(m) => {
+                vec![fact("power", m.user.name.as_str(), &m.after.power.to_le_bytes())]
+            }
+            _ => vec![],
+        }
+    }
+
+    fn open_room() -> Rig {
+        let mut rig = Rig::new(EntityId::Room(ROOM));
+        rig.settings.facts = Some(FactsOf(facts));
+        let policy = Policy { title: Str::new("t"), ..Policy::default() };
+        let mut seed = Seed::new(None, policy, power::OWNER);
+        seed.open = Some(Octets::from(b"how"));
+        let join = Act::Join(Box::new(Join { create: Some(seed), ..Join::default() }));
+        rig.by(&user(1), join);
+        rig
+    }
+
+    fn room(rig: &Rig) -> &Room {
+        match &rig.entity {
+            Entity::Room(room) => room,
+            _ => unreachable!(),
+        }
+    }
+
+    #[test]
+    fn facts_are_set_by_entries_and_name_the_one_before() {
+        let mut rig = open_room();
+        let content = |rig: &Rig, kind: &str, key: &str| {
+            room(rig).facts.get(&(Str::new(kind), Str::new(key))).map(|row| row.fact.content.to_vec())
+        };
+        assert_eq!(content(&rig, "title", ""), Some(b"t".to_vec()));
+        assert_eq!(content(&rig, "power", "user1"), Some(100_i32.to_le_bytes().to_vec()));
+        let set = |v: &str| Act::SetRoomAttr { key: Str::new("k"), value: Octets::from(v.as_bytes()) };
+        let first = rig.by(&user(1), set("a")).events[0].clone();
+        let second = rig.by(&user(1), set("b")).events[0].clone();
+        assert_eq!(second.facts[0].before, Some(FactRef { pos: first.pos, nth: 0 }));
+        assert_eq!(content(&rig, "value", "k"), Some(b"b".to_vec()));
+    }
+
+    #[test]
+    fn an_amendment_is_one_fact_or_nothing() {
+        let mut rig = open_room();
+        rig.by(&user(2), Act::Join(Box::default()));
+        let from = room(&rig).policy();
+        let to = Policy { levels: Levels { speak: 10, ..from.levels }, ..from.clone() };
+        let amend = |from: &Policy, power: Power| Act::Amend {
+            policy: Some(Box::new((from.clone(), to.clone()))),
+            powers: vec![(user(2), power)],
+            key: Str::new("levels"),
+            value: Octets::from(b"{}"),
+        };
+        // More than the actor has: nothing happens, neither policy nor power.
+        let before = room(&rig).clone();
+        let out = rig.by(&user(1), amend(&from, 101));
+        assert!(
+            matches!(out.verdict, Verdict::Refused(_)) && out.events.is_empty() && out.changes.is_empty()
+        );
+        assert_eq!(room(&rig).policy(), before.policy());
+        let out = rig.by(&user(1), amend(&from, 50));
+        assert_eq!(out.events.iter().map(|e| e.facts.len()).collect::<Vec<_>>(), [0, 0, 1]);
+        assert_eq!(room(&rig).standing(user(2).id).power, 50);
+        assert_eq!(room(&rig).policy().levels.speak, 10);
+    }
+
+    #[test]
+    fn who_left_an_open_room_reads_what_was_there_then() {
+        let mut rig = open_room();
+        rig.by(&user(2), Act::Join(Box::default()));
+        let joined = room(&rig).last;
+        rig.by(&user(2), Act::Leave { reason: None, quit: false, same: 0 });
+        let left = room(&rig).last;
+        rig.by(&user(1), Act::SetRoomAttr { key: Str::new("k"), value: Octets::from(b"v") });
+        let readable = room(&rig).readable(user(2).id);
+        assert_eq!(readable, Some(Readable { floor: crate::ids::Pos::ZERO, last: left }));
+        let from = room(&rig).policy();
+        let to = Policy { history: Visibility::Joined, ..from.clone() };
+        rig.by(&user(1), Act::SetPolicy { from: Box::new(from), to: Box::new(to) });
+        let readable = room(&rig).readable(user(2).id).expect("something");
+        assert!(readable.has(joined) && !readable.has(joined.back()) && !readable.has(left.next()));
+        assert_eq!(room(&rig).readable(user(3).id), None);
+        assert_eq!(room(&rig).standing(user(2).id).membership, Membership::Left);
+        // Without a trace, when that is wanted.
+        rig.by(&user(2), Act::Forget);
+        assert_eq!(room(&rig).readable(user(2).id), None);
+    }
+}
