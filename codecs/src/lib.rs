@@ -9,6 +9,8 @@ pub mod http;
 #[cfg(feature = "irc")]
 pub mod irc;
 pub mod job;
+#[cfg(feature = "matrix")]
+pub mod json;
 pub mod layer;
 pub mod proxy;
 pub mod sasl;

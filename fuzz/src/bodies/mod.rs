@@ -5,6 +5,7 @@
 
 pub mod http;
 pub mod irc;
+pub mod matrix;
 pub mod xmpp;
 
 use crate::secure;
@@ -20,6 +21,7 @@ pub const ALL: &[Body] = &[
     ("xmpp_stream", xmpp::stream),
     ("jid", xmpp::jid),
     ("http", http::requests),
+    ("json", matrix::json),
     ("sasl", secure::sasl),
     ("tls", secure::tls),
     ("proxy_header", secure::proxy_header),
@@ -84,6 +86,11 @@ mod tests {
                 b"Content-Length: 4\r\n",
                 b"\r\n\r\n",
                 b"4\r\nbody\r\n0\r\n\r\n",
+                b"{\"a\":",
+                b"[\"\\ud83d",
+                b"\\ude00\",",
+                b"1.5e3]",
+                b"-0}",
             ])
             .prop_map(<[u8]>::to_vec),
         ];
