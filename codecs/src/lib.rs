@@ -12,6 +12,8 @@ pub mod job;
 #[cfg(feature = "matrix")]
 pub mod json;
 pub mod layer;
+#[cfg(feature = "matrix")]
+pub mod matrix;
 pub mod proxy;
 pub mod sasl;
 pub mod session;

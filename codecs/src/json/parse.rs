@@ -219,7 +219,7 @@ impl<'a> Reader<'a> {
         Ok(c)
     }
 
-    /// `uXXXX`, or two of them that make one character.
+    /// A `u` and four digits, or two of these that make one character.
     fn unicode(&mut self) -> Result<char, JsonError> {
         let begin = self.at;
         let high = self.hex()?;

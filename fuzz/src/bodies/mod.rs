@@ -22,6 +22,8 @@ pub const ALL: &[Body] = &[
     ("jid", xmpp::jid),
     ("http", http::requests),
     ("json", matrix::json),
+    ("matrix_html", matrix::html),
+    ("matrix_ids", matrix::ids),
     ("sasl", secure::sasl),
     ("tls", secure::tls),
     ("proxy_header", secure::proxy_header),
@@ -91,6 +93,11 @@ mod tests {
                 b"\\ude00\",",
                 b"1.5e3]",
                 b"-0}",
+                b"<blockquote><li>",
+                b"<a href='https:x'>",
+                b"</b></a>",
+                b"<img src=mxc://x/y alt=",
+                b"@a=5b:x.org",
             ])
             .prop_map(<[u8]>::to_vec),
         ];
@@ -102,7 +109,7 @@ mod tests {
 
         #[test]
         fn any_bytes(data in bytes()) {
-            for (_, body) in &ALL[..6] {
+            for (_, body) in &ALL[..8] {
                 body(&data);
             }
         }
