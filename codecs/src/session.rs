@@ -47,6 +47,9 @@ pub enum Session {
     /// XMPP.
     #[cfg(feature = "xmpp")]
     Xmpp(Box<crate::xmpp::session::Xmpp>),
+    /// HTTP.
+    #[cfg(feature = "http")]
+    Http(Box<crate::http::session::Http>),
     /// A listener without a protocol behind it: whatever is said closes the connection.
     Mute,
 }
@@ -60,6 +63,8 @@ macro_rules! each {
             Session::Irc($session) => $call,
             #[cfg(feature = "xmpp")]
             Session::Xmpp($session) => $call,
+            #[cfg(feature = "http")]
+            Session::Http($session) => $call,
             Session::Mute => $mute,
         }
     };
@@ -80,6 +85,8 @@ impl Projection for Session {
             Protocol::Irc => Self::Irc(Box::new(crate::irc::session::Irc::accept(on))),
             #[cfg(feature = "xmpp")]
             Protocol::Xmpp => Self::Xmpp(Box::new(crate::xmpp::session::Xmpp::accept(on, settings))),
+            #[cfg(feature = "http")]
+            Protocol::Http => Self::Http(Box::new(crate::http::session::Http::accept(on))),
         };
         // Where TLS should be and cannot (its certificate went missing), nothing may be said in the clear.
         if on.security == Security::Direct && layer.is_none() { (Self::Mute, None) } else { (session, layer) }
@@ -146,20 +153,22 @@ impl Projection for Session {
 }
 
 /// A new TLS layer for a protocol; `None` where there is no certificate.
-#[cfg(all(feature = "tls", any(feature = "irc", feature = "xmpp")))]
+#[cfg(all(feature = "tls", any(feature = "irc", feature = "xmpp", feature = "http")))]
 pub fn layer(protocol: Protocol, settings: &Settings) -> Option<Layer> {
     let config = match protocol {
         #[cfg(feature = "irc")]
         Protocol::Irc => settings.irc_tls.clone(),
         #[cfg(feature = "xmpp")]
         Protocol::Xmpp => settings.xmpp_tls.clone(),
+        #[cfg(feature = "http")]
+        Protocol::Http => settings.http_tls.clone(),
         Protocol::Control => None,
     };
     Layer::tls(config?).ok()
 }
 
 /// A new TLS layer for a protocol: none, for TLS, or whatever would use it, is not built in.
-#[cfg(not(all(feature = "tls", any(feature = "irc", feature = "xmpp"))))]
+#[cfg(not(all(feature = "tls", any(feature = "irc", feature = "xmpp", feature = "http"))))]
 pub fn layer(_: Protocol, _: &Settings) -> Option<Layer> {
     None
 }

@@ -5,7 +5,7 @@ use crate::config::{Config, Listen, ListenTls};
 use lavina_core::settings::Settings as CoreSettings;
 use lavina_core::text::Str;
 use std::net::SocketAddr;
-#[cfg(all(feature = "tls", any(feature = "irc", feature = "xmpp")))]
+#[cfg(all(feature = "tls", any(feature = "irc", feature = "xmpp", feature = "http")))]
 use std::sync::Arc;
 
 /// Everything that a projection may look up. A reload makes a new one; sessions see it from then on.
@@ -26,6 +26,12 @@ pub struct Settings {
     /// TLS for XMPP listeners.
     #[cfg(all(feature = "xmpp", feature = "tls"))]
     pub xmpp_tls: Option<Arc<crate::tls::TlsConfig>>,
+    /// What only HTTP has.
+    #[cfg(feature = "http")]
+    pub http: crate::http::settings::HttpSettings,
+    /// TLS for HTTP listeners.
+    #[cfg(all(feature = "http", feature = "tls"))]
+    pub http_tls: Option<Arc<crate::tls::TlsConfig>>,
 }
 
 impl Settings {
@@ -54,6 +60,10 @@ impl Settings {
             irc_tls: None,
             #[cfg(all(feature = "xmpp", feature = "tls"))]
             xmpp_tls: None,
+            #[cfg(feature = "http")]
+            http: crate::http::settings::HttpSettings::new(config),
+            #[cfg(all(feature = "http", feature = "tls"))]
+            http_tls: None,
         }
     }
 
@@ -61,7 +71,7 @@ impl Settings {
     ///
     /// # Errors
     /// [`TlsConfigError`](crate::tls::TlsConfigError) when the certificate cannot be used.
-    #[cfg(all(feature = "tls", any(feature = "irc", feature = "xmpp")))]
+    #[cfg(all(feature = "tls", any(feature = "irc", feature = "xmpp", feature = "http")))]
     pub fn with_tls(
         mut self,
         identity: &crate::tls::Identity,
@@ -77,6 +87,10 @@ impl Settings {
         #[cfg(feature = "xmpp")]
         {
             self.xmpp_tls = Some(make(Alpn::XmppClient)?);
+        }
+        #[cfg(feature = "http")]
+        {
+            self.http_tls = Some(make(Alpn::Http)?);
         }
         Ok(self)
     }
@@ -106,6 +120,9 @@ pub enum Protocol {
     /// XMPP for clients.
     #[cfg(feature = "xmpp")]
     Xmpp,
+    /// HTTP/1.1.
+    #[cfg(feature = "http")]
+    Http,
     /// The operator's commands, on a socket that only the server's owner can open.
     Control,
 }
@@ -122,6 +139,10 @@ impl Protocol {
             crate::config::Protocol::Xmpp => Some(Self::Xmpp),
             #[cfg(not(feature = "xmpp"))]
             crate::config::Protocol::Xmpp => None,
+            #[cfg(feature = "http")]
+            crate::config::Protocol::Http => Some(Self::Http),
+            #[cfg(not(feature = "http"))]
+            crate::config::Protocol::Http => None,
         }
     }
 }

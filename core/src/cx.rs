@@ -38,6 +38,7 @@ pub(crate) enum Effect<P: Projection> {
     RoomSignal { req: ReqId, room: RoomId, native: Native, least: Option<Power> },
     Display(Str),
     Login(User),
+    LoginDeadline(bool),
     Guest(UserName, Option<Str>),
     Subscribe(Label),
     Presence(Presence),
@@ -268,6 +269,12 @@ impl<'a, P: Projection> Cx<'a, P> {
     pub fn login(&mut self, user: User) {
         self.core.held = true;
         self.effects.push(Effect::Login(user));
+    }
+
+    /// Whether the connection must log in within `Limits::login_time` from now. It must, unless said otherwise
+    /// here: for protocols whose connections belong to nobody, and that limit their time themselves.
+    pub fn login_deadline(&mut self, on: bool) {
+        self.effects.push(Effect::LoginDeadline(on));
     }
 
     /// Logs in as a guest of that name. [`crate::projection::Wake::Login`] or `LoginRefused` follows.

@@ -23,9 +23,8 @@ fn listeners(config: &Config, spans: &Spans, reader: &mut Reader<'_>) {
             reader.report(Severity::Error, *at, message, Some(suggestion.to_owned()));
         };
         if !listen.protocol.is_built() {
-            let name = if listen.protocol == Protocol::Irc { "irc" } else { "xmpp" };
             error(
-                format!("this program was built without {name}"),
+                format!("this program was built without {}", listen.protocol.name()),
                 "build it with that feature, or take the listener out",
             );
         }
@@ -40,6 +39,12 @@ fn listeners(config: &Config, spans: &Spans, reader: &mut Reader<'_>) {
                 "IRC has no STARTTLS here: an upgrade that anybody in between can suppress protects nothing"
                     .to_owned(),
                 "use tls = \"direct\" on a port of its own, usually 6697",
+            );
+        }
+        if listen.tls == ListenTls::Starttls && listen.protocol == Protocol::Http {
+            error(
+                "HTTP has no STARTTLS".to_owned(),
+                "use tls = \"direct\" on a port of its own, usually 443 or 8443",
             );
         }
         if listen.tls == ListenTls::Off && !listen.address.is_loopback() && !config.plaintext_anywhere {

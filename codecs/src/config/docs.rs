@@ -1,7 +1,7 @@
 //! Documentation made from the key table: the example file and the reference page.
 
 use super::keys::{ROOT, Row, SECTIONS, Section, rows};
-use super::{Listen, ListenTls, Protocol};
+use super::{Listen, ListenTls};
 use std::fmt::Write as _;
 
 /// Width of the comments.
@@ -82,7 +82,7 @@ fn repeated(out: &mut String, section: &Section) {
                 out,
                 "#[[listen]]\n#address = \"{}\"\n#protocol = \"{}\"\n#tls = \"{}\"\n\n",
                 listen.address,
-                protocol(listen.protocol),
+                listen.protocol.name(),
                 tls(listen.tls)
             );
         }
@@ -93,13 +93,6 @@ fn repeated(out: &mut String, section: &Section) {
         let _ = writeln!(out, "#{} = {}", row.name, row.value);
     }
     out.push('\n');
-}
-
-fn protocol(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Irc => "irc",
-        Protocol::Xmpp => "xmpp",
-    }
 }
 
 fn tls(tls: ListenTls) -> &'static str {

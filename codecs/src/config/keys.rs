@@ -2,7 +2,7 @@
 
 use super::read::{Key, Reader, Set, Spans};
 use super::{
-    Config, Durability, Irc, LimitsConfig, Listen, ListenAddress, ListenTls, Log, LogFormat, Oper,
+    Config, Durability, Http, Irc, LimitsConfig, Listen, ListenAddress, ListenTls, Log, LogFormat, Oper,
     PasswordConfig, Preset, Protocol, Registration, Rooms, Tls,
 };
 use crate::sasl::{MAX_ITERATIONS, MIN_ITERATIONS};
@@ -129,6 +129,13 @@ pub(super) const SECTIONS: &[Section] = &[
         rows: || rows(OPER),
     },
     Section {
+        name: "http",
+        repeated: false,
+        doc: "What is served over HTTP.",
+        read: |reader, value, config, _| reader.table(value, "http", HTTP, &[], &mut config.http),
+        rows: || rows(HTTP),
+    },
+    Section {
         name: "limits",
         repeated: false,
         doc: "Sizes and counts. The defaults shown are those of the preset \"large\".",
@@ -213,7 +220,9 @@ const LISTEN: &[Key<Listening>] = &[
         "protocol",
         "\"irc\"",
         "What is spoken there. Required.",
-        Set::OneOf(&["irc", "xmpp"], |l, i| l.protocol = Some([Protocol::Irc, Protocol::Xmpp][i])),
+        Set::OneOf(&["irc", "xmpp", "http"], |l, i| {
+            l.protocol = Some([Protocol::Irc, Protocol::Xmpp, Protocol::Http][i]);
+        }),
     ),
     key(
         "tls",
@@ -365,6 +374,16 @@ const IRC: &[Key<Irc>] = &[
         }),
     ),
 ];
+
+const HTTP: &[Key<Http>] = &[optional(
+    "url",
+    "\"https://chat.example.org\"",
+    "Under which address clients reach the HTTP listener, as a proxy in front may decide. Without it: the one they used.",
+    Set::Text(|h, v| {
+        h.url = url(v)?;
+        Ok(())
+    }),
+)];
 
 const OPER: &[Key<Oper>] = &[
     optional(
@@ -576,6 +595,19 @@ fn domain(text: &str) -> Result<String, String> {
         return Err(format!("\"{text}\" is no domain name"));
     }
     Ok(lower)
+}
+
+/// An address without path, as browsers know it.
+fn url(text: &str) -> Result<String, String> {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let host = rest.map(|rest| rest.strip_suffix('/').unwrap_or(rest)).unwrap_or_default();
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']');
+    if host.is_empty() || !host.chars().all(plain) {
+        return Err(
+            "must be like \"https://chat.example.org\" or \"https://chat.example.org:8443\"".to_owned()
+        );
+    }
+    Ok(text.strip_suffix('/').unwrap_or(text).to_owned())
 }
 
 fn not_empty(text: &str) -> Result<String, String> {

@@ -54,6 +54,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// What only IRC clients see.
     pub irc: Irc,
+    /// What only HTTP clients see.
+    pub http: Http,
 }
 
 /// A listener.
@@ -76,6 +78,8 @@ pub enum Protocol {
     Irc,
     /// XMPP for clients.
     Xmpp,
+    /// HTTP/1.1, and what is spoken over it.
+    Http,
 }
 
 /// How a listener is protected.
@@ -187,6 +191,13 @@ pub struct Irc {
     pub oper: Vec<Oper>,
 }
 
+/// What only HTTP clients see.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Http {
+    /// The address of the HTTP listener as clients must write it, without a slash at its end; empty: what they wrote.
+    pub url: String,
+}
+
 /// Somebody who may become operator by OPER.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Oper {
@@ -225,6 +236,7 @@ impl Default for Config {
             },
             limits: LimitsConfig { preset: Preset::Large, values: Limits::LARGE },
             irc: Irc { server_description: "a Lavina chat server".to_owned(), ..Irc::default() },
+            http: Http::default(),
         }
     }
 }
@@ -253,6 +265,8 @@ impl Listen {
             listen(ListenAddress::All(6697), Protocol::Irc, ListenTls::Direct),
             listen(ListenAddress::All(5222), Protocol::Xmpp, ListenTls::Starttls),
             listen(ListenAddress::All(5223), Protocol::Xmpp, ListenTls::Direct),
+            listen(ListenAddress::Localhost(8008), Protocol::Http, ListenTls::Off),
+            listen(ListenAddress::All(8443), Protocol::Http, ListenTls::Direct),
         ];
         let built = |l: &Self| l.protocol.is_built() && (l.tls == ListenTls::Off || cfg!(feature = "tls"));
         all.into_iter().filter(built).collect()
@@ -283,6 +297,16 @@ impl Protocol {
         match self {
             Self::Irc => cfg!(feature = "irc"),
             Self::Xmpp => cfg!(feature = "xmpp"),
+            Self::Http => cfg!(feature = "http"),
+        }
+    }
+
+    /// As it is written in the file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Irc => "irc",
+            Self::Xmpp => "xmpp",
+            Self::Http => "http",
         }
     }
 }

@@ -30,7 +30,7 @@ fn the_example_changes_nothing_and_holds_every_key() {
     }
 }
 
-#[cfg(all(feature = "irc", feature = "xmpp", feature = "tls"))]
+#[cfg(all(feature = "irc", feature = "xmpp", feature = "http", feature = "tls"))]
 #[test]
 fn every_key_of_the_example_works_when_uncommented() {
     let uncommented: String = example()
@@ -42,8 +42,14 @@ fn every_key_of_the_example_works_when_uncommented() {
         .collect();
     let config = good(&uncommented);
     assert_eq!(config.irc.oper.len(), 1);
-    let plain =
-        Config { data_dir: None, shards: None, tls: Tls::default(), irc: Config::default().irc, ..config };
+    let plain = Config {
+        data_dir: None,
+        shards: None,
+        tls: Tls::default(),
+        irc: Config::default().irc,
+        http: Http::default(),
+        ..config
+    };
     assert_eq!(plain, Config::default(), "the defaults shown are the defaults");
 }
 
@@ -70,7 +76,7 @@ fn what_a_reload_cannot_change_is_named() {
     assert!(old.needs_restart(&old).is_empty());
 }
 
-#[cfg(all(feature = "irc", feature = "xmpp", feature = "tls"))]
+#[cfg(all(feature = "irc", feature = "xmpp", feature = "http", feature = "tls"))]
 #[test]
 fn a_whole_file() {
     let config = good(
@@ -156,11 +162,13 @@ fn refusals() {
         ("[[listen]]\naddress = \"localhost\"\nprotocol = \"irc\"", "`localhost` is no address with a port"),
         (
             "[[listen]]\naddress = \"*:1\"\nprotocol = \"ric\"",
-            "is not one of \"irc\" or \"xmpp\"\n  did you mean \"irc\"?",
+            "is not one of \"irc\", \"xmpp\" or \"http\"\n  did you mean \"irc\"?",
         ),
         ("[[irc.oper]]\nname = \"x\"", "this [[irc.oper]] has no `password`"),
         ("[tls]\nkey = \"k.pem\"", "`certificate` and `key` belong together"),
         ("[password]\niterations = 4095", "expected a whole number from 4096"),
+        ("[http]\nurl = \"chat.example.org\"", "must be like \"https://chat.example.org\""),
+        ("[http]\nurl = \"https://chat.example.org/x\"", "must be like"),
         ("[irc]\nnetwork = \"two words\"", "must be one word"),
         ("domain =", "not valid TOML"),
         ("a = 1\na = 2", "not valid TOML"),
@@ -171,7 +179,7 @@ fn refusals() {
     }
 }
 
-#[cfg(all(feature = "irc", feature = "xmpp", feature = "tls"))]
+#[cfg(all(feature = "irc", feature = "xmpp", feature = "http", feature = "tls"))]
 #[test]
 fn listeners_that_would_betray_passwords_are_refused() {
     let listen = |address: &str, protocol: &str, tls: &str| {
@@ -183,6 +191,8 @@ fn listeners_that_would_betray_passwords_are_refused() {
     good(&listen("127.0.0.1:6667", "irc", "off"));
     good(&listen("*:5222", "xmpp", "starttls"));
     assert!(shown(&read(&listen("*:6667", "irc", "starttls"))).contains("IRC has no STARTTLS here"));
+    assert!(shown(&read(&listen("*:8008", "http", "off"))).contains("can be reached from other machines"));
+    assert!(shown(&read(&listen("*:8008", "http", "starttls"))).contains("HTTP has no STARTTLS"));
     let twice = [listen("*:1", "irc", "direct"), listen("*:1", "xmpp", "direct")].concat();
     assert!(shown(&read(&twice)).contains("*:1 is listened on twice"));
 }

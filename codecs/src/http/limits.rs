@@ -18,6 +18,18 @@ pub const CHUNK_EXCESS: u64 = 16 * 1024;
 pub const TRAILERS: usize = 4 * 1024;
 /// Parameters read of a query; the rest is not seen.
 pub const QUERY_PARAMETERS: usize = 256;
+/// Requests of one connection being served at once; above: the next is not read.
+pub const IN_FLIGHT: usize = 16;
+/// Milliseconds for a head, from its first byte; above: 408.
+pub const HEAD_TIME: u64 = 20_000;
+/// Milliseconds within which [`BODY_LEAST`] bytes of a body must come, again and again; else: 408.
+pub const BODY_TIME: u64 = 20_000;
+/// Bytes of a body that must come in [`BODY_TIME`], unless it ends.
+pub const BODY_LEAST: usize = 4 * 1024;
+/// Milliseconds without a request after which a connection is closed.
+pub const KEEP_ALIVE: u64 = 120_000;
+/// Bytes of a body where none means anything; above: 413.
+pub const NO_BODY: u64 = 4 * 1024;
 
 const _: () = {
     assert!(REQUEST_LINE < HEAD);

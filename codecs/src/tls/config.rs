@@ -42,6 +42,8 @@ pub enum Alpn {
     Irc,
     /// `xmpp-client`, XEP-0368.
     XmppClient,
+    /// `http/1.1`.
+    Http,
 }
 
 impl Alpn {
@@ -50,6 +52,7 @@ impl Alpn {
         match self {
             Self::Irc => "irc",
             Self::XmppClient => "xmpp-client",
+            Self::Http => "http/1.1",
         }
     }
 }

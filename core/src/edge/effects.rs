@@ -44,6 +44,10 @@ impl<P: Projection> Edge<P> {
             }
             Effect::Display(name) => self.display(slot, name, post),
             Effect::Login(user) => self.start_login(slot, user, post),
+            Effect::LoginDeadline(on) => {
+                let until = self.now.mono + self.core_settings().limits.login_time;
+                self.timer(slot, super::LOGIN, on.then_some(until));
+            }
             Effect::Guest(name, alias) => self.claim_guest(slot, name, alias, post),
             Effect::Subscribe(label) => self.subscribe(slot, label, post),
             Effect::Presence(p) => self.set_presence(slot, p, post),

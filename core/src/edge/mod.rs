@@ -140,6 +140,7 @@ impl<P: Projection> Edge<P> {
             self.spare = effects;
             return None;
         };
+        let window = s.core.out.open();
         let mut cx = Cx {
             now: self.now,
             settings: &self.settings,
@@ -149,8 +150,12 @@ impl<P: Projection> Edge<P> {
             effects: &mut effects,
         };
         let result = f(&mut s.projection, &mut cx);
+        let freed = s.core.out.open() < window && !s.inbox.is_empty();
         self.wishes.extend(effects.drain(..).map(|e| (slot, e)));
         self.spare = effects;
+        if freed {
+            self.make_ready(slot);
+        }
         self.mark(slot);
         Some(result)
     }

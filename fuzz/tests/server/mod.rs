@@ -10,6 +10,7 @@ use lavina_core::ids::{ConnId, Epoch, Ticket, WorkerId};
 use lavina_core::time::{Mono, Now, UnixMillis};
 use lavina_store::{Memory, Reader, Store};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub struct Server {
@@ -122,10 +123,15 @@ impl Server {
     }
 
     pub fn open_on(&mut self, protocol: Protocol) -> ConnId {
+        self.open_from(protocol, None)
+    }
+
+    /// A connection from an address; without one it is a local socket.
+    pub fn open_from(&mut self, protocol: Protocol, peer: Option<SocketAddr>) -> ConnId {
         let conn = ConnId { slot: self.next, generation: 0 };
         self.next += 1;
         let on = Listener { protocol, security: Security::Off };
-        self.worker.handle(self.now, Input::Opened(conn, on, None));
+        self.worker.handle(self.now, Input::Opened(conn, on, peer));
         self.drain();
         conn
     }

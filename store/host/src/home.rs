@@ -47,7 +47,7 @@ impl Home {
     /// The settings that a configuration means here: with the server's secret and its certificate.
     pub fn settings(&self, config: &Config, shards: u8) -> Result<Settings, Trouble> {
         let settings = Settings::new(config, shards, self.secret()?);
-        #[cfg(all(feature = "tls", any(feature = "irc", feature = "xmpp")))]
+        #[cfg(all(feature = "tls", any(feature = "irc", feature = "xmpp", feature = "http")))]
         let settings = {
             use lavina_codecs::tls::{Clock, Identity, ring};
             let (certificate, key) = self.certificate(config)?;
@@ -77,7 +77,7 @@ impl Home {
     }
 
     /// The configured certificate and key, or self-made ones, made at the first start.
-    #[cfg(all(feature = "tls", any(feature = "irc", feature = "xmpp")))]
+    #[cfg(all(feature = "tls", any(feature = "irc", feature = "xmpp", feature = "http")))]
     fn certificate(&self, config: &Config) -> Result<(Vec<u8>, Vec<u8>), Trouble> {
         let read = |path: &Path| fs::read(path).map_err(|e| Trouble::io(path.display(), &e));
         if let (Some(certificate), Some(key)) = (&config.tls.certificate, &config.tls.key) {

@@ -1,0 +1,78 @@
+//! Who serves which path.
+
+use super::limits::NO_BODY;
+use super::page;
+use super::request::{Head, Method};
+use super::session::{Http, Request, Ticket};
+use crate::session::Cx;
+
+/// Methods of what can only be read.
+const READ: &[Method] = &[Method::Get, Method::Head];
+
+/// A path, or all that lies below one, and who serves it.
+pub struct Route {
+    /// The path, as it is written in a request.
+    pub path: &'static str,
+    /// Whether what lies below belongs to it too.
+    pub below: bool,
+    /// The methods it knows; others are 405. OPTIONS is answered for all.
+    pub methods: &'static [Method],
+    /// How many bytes the body may have; 413 above.
+    pub room: fn(&Head) -> u64,
+    /// Serves it, now or later, see [`Http::respond`].
+    pub serve: fn(&mut Http, Request, Ticket, &mut Cx<'_>),
+}
+
+/// All paths there are. The first that fits serves.
+pub const ROUTES: &[Route] = &[
+    Route { path: "/", below: false, methods: READ, room: no_body, serve: page::front },
+    Route { path: "/health", below: false, methods: READ, room: no_body, serve: page::health },
+];
+
+/// What was found for a request.
+pub enum Found {
+    /// Who serves it.
+    Route(&'static Route),
+    /// The path is known, with these methods only.
+    Otherwise(&'static [Method]),
+    /// There is no such path.
+    Nothing,
+}
+
+/// Looks for who serves a request.
+#[must_use]
+pub fn find(head: &Head) -> Found {
+    match ROUTES.iter().find(|route| route.has(head.path())) {
+        Some(route) if route.methods.contains(&head.method) => Found::Route(route),
+        Some(route) => Found::Otherwise(route.methods),
+        None => Found::Nothing,
+    }
+}
+
+fn no_body(_: &Head) -> u64 {
+    NO_BODY
+}
+
+impl Route {
+    fn has(&self, path: &str) -> bool {
+        match path.strip_prefix(self.path) {
+            Some("") => true,
+            Some(rest) => self.below && rest.starts_with('/'),
+            None => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_is_a_path_or_all_below_it() {
+        let route = |below| Route { below, ..ROUTES[1] };
+        let paths = ["/health", "/health/", "/health/x", "/healthy", "/Health", "/", "/x/health"];
+        let fit = |route: &Route| paths.map(|path| route.has(path));
+        assert_eq!(fit(&route(false)), [true, false, false, false, false, false, false]);
+        assert_eq!(fit(&route(true)), [true, true, true, false, false, false, false]);
+    }
+}

@@ -1,0 +1,404 @@
+//! A connection that speaks HTTP: requests are read one at a time and given to whoever serves their path; responses
+//! leave in the order of the requests, whenever they are ready.
+
+use super::cors;
+use super::limits::{BODY_LEAST, BODY_TIME, HEAD_TIME, IN_FLIGHT, KEEP_ALIVE};
+use super::reader::{Reader, Step};
+use super::request::{Head, Method};
+use super::response::{self, Manner, Response};
+use super::route::{self, Found, Route};
+use super::status::{Fault, Status};
+use crate::job::{Done, Job};
+use crate::session::Cx;
+use crate::settings::Listener;
+use lavina_core::event::{Event, Live};
+use lavina_core::ids::ReqId;
+use lavina_core::outbox::Slot;
+use lavina_core::projection::{Hole, Mode, Reason, Seen, Wake};
+use lavina_core::query::{Query, Reply};
+use lavina_core::refusal::Refusal;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// The timer that ends idle connections and slow requests.
+const TIMER: u8 = 0;
+
+/// A whole request, as it is served. It is a value: it can be sent to another worker.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Its head.
+    pub head: Box<Head>,
+    /// Its body, the transfer coding undone.
+    pub body: Vec<u8>,
+    /// The address of the other end (of a proxy in front that does not tell); `None`: a local socket.
+    pub peer: Option<SocketAddr>,
+    /// It came over TLS.
+    pub secure: bool,
+}
+
+/// The place of a request's response. It must be given back with [`Http::respond`], once; there is no other way to get rid
+/// of it but the end of the connection.
+#[derive(Debug)]
+#[must_use = "a request without response blocks all that follow it"]
+pub struct Ticket {
+    slot: Slot,
+    manner: Manner,
+}
+
+type OnReply = Box<dyn FnOnce(&mut Http, Ticket, Reply, &mut Cx<'_>) + Send>;
+type OnDone = Box<dyn FnOnce(&mut Http, Ticket, Result<Done, Refusal>, &mut Cx<'_>) + Send>;
+
+/// What is to happen with the answer to a question asked for a request.
+enum Then {
+    Reply(OnReply),
+    Job(OnDone),
+}
+
+/// A request whose body is being read.
+struct Reading {
+    head: Box<Head>,
+    ticket: Ticket,
+    route: &'static Route,
+    body: Vec<u8>,
+}
+
+/// What the timer waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Clock {
+    /// Nothing: requests are being served.
+    Off,
+    /// The next request.
+    Idle,
+    /// The rest of a head.
+    Head,
+    /// More of a body; so much has come since the timer was set.
+    Body(usize),
+}
+
+/// A connection.
+pub struct Http {
+    reader: Reader,
+    reading: Option<Reading>,
+    /// The places given out and not answered.
+    open: Vec<Slot>,
+    waiting: BTreeMap<ReqId, (Ticket, Then)>,
+    clock: Clock,
+    /// Nothing is read any more; the connection closes for this reason once everything is answered.
+    last: Option<Reason>,
+}
+
+// --- what the one projection of the server calls ---
+
+impl Http {
+    /// A connection came in.
+    #[must_use]
+    pub fn accept(_: Listener) -> Http {
+        Http {
+            reader: Reader::default(),
+            reading: None,
+            open: Vec::new(),
+            waiting: BTreeMap::new(),
+            clock: Clock::Off,
+            last: None,
+        }
+    }
+
+    /// The client speaks first. It need not log in: the time for its requests is what is limited.
+    pub fn opened(&mut self, cx: &mut Cx<'_>) {
+        cx.login_deadline(false);
+        self.watch(cx);
+    }
+
+    /// Takes one request, or what is there of it.
+    ///
+    /// # Errors
+    /// None: what is no request is answered, and the connection closes when everything is.
+    pub fn recv(&mut self, bytes: &[u8], cx: &mut Cx<'_>) -> Result<usize, Reason> {
+        if self.last.is_some() {
+            return Ok(bytes.len());
+        }
+        if self.reading.is_none() && self.open.len() >= IN_FLIGHT {
+            return Ok(0);
+        }
+        let mut at = 0;
+        while self.last.is_none() {
+            let (step, used) = match self.reader.next(&bytes[at..]) {
+                Ok(step) => step,
+                Err(fault) => {
+                    self.fault(fault, cx);
+                    break;
+                }
+            };
+            at += used;
+            match step {
+                Step::Wait => break,
+                Step::Head(head) => self.begin(head, cx),
+                Step::Data(data) => self.more(data),
+                Step::End => {
+                    self.complete(cx);
+                    break;
+                }
+            }
+        }
+        self.watch(cx);
+        Ok(if self.last.is_some() { bytes.len() } else { at })
+    }
+
+    /// It sees no rooms.
+    pub fn seen(&mut self, _: &Arc<Event>, _: Seen, _: &mut Cx<'_>) {}
+
+    /// It sees no rooms.
+    pub fn seen_live(&mut self, _: &Arc<Live>, _: Option<ReqId>, _: &mut Cx<'_>) {}
+
+    /// An answer.
+    pub fn reply(&mut self, req: ReqId, reply: Reply, cx: &mut Cx<'_>) {
+        match self.waiting.remove(&req) {
+            Some((ticket, Then::Reply(then))) => then(self, ticket, reply, cx),
+            Some((ticket, Then::Job(then))) => {
+                then(self, ticket, Err(reply.err().unwrap_or(Refusal::Busy)), cx)
+            }
+            None => {}
+        }
+    }
+
+    /// A job's result.
+    pub fn done(&mut self, req: ReqId, done: Done, cx: &mut Cx<'_>) {
+        if let Some((ticket, Then::Job(then))) = self.waiting.remove(&req) {
+            then(self, ticket, Ok(done), cx);
+        }
+    }
+
+    /// Something else happened.
+    pub fn wake(&mut self, why: Wake, cx: &mut Cx<'_>) {
+        match why {
+            Wake::Timer(TIMER) => self.time_is_over(cx),
+            Wake::Drain => self.drain(cx),
+            // A response too large for the outbox is no fault of the client's, but its connection cannot go on.
+            Wake::Overflow => cx.close(Reason::Limit("output not read")),
+            _ => {}
+        }
+    }
+
+    /// It sees no rooms.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        Mode::Quiet
+    }
+
+    /// It has no holes.
+    #[must_use]
+    pub fn hole(&self, _: Hole) -> &[u8] {
+        &[]
+    }
+}
+
+// --- what those who serve use ---
+
+impl Http {
+    /// Answers a request. The response leaves when those before it have left.
+    pub fn respond(&mut self, ticket: Ticket, response: Response, cx: &mut Cx<'_>) {
+        let Ticket { slot, manner } = ticket;
+        let mut out = Vec::with_capacity(256 + response.body.len());
+        response::write(&cors::allow(response), manner, cx.now().wall, &mut out);
+        cx.answer(slot, &out, false);
+        cx.done(slot);
+        self.open.retain(|open| *open != slot);
+        self.leave(cx);
+        self.watch(cx);
+    }
+
+    /// Asks for a request; `then` gets the answer and must respond.
+    pub fn ask(
+        &mut self,
+        query: Query,
+        ticket: Ticket,
+        cx: &mut Cx<'_>,
+        then: impl FnOnce(&mut Http, Ticket, Reply, &mut Cx<'_>) + Send + 'static,
+    ) {
+        let req = cx.query(query);
+        self.when(req, ticket, then);
+    }
+
+    /// Has a job done for a request; `then` gets the result and must respond.
+    pub fn job(
+        &mut self,
+        job: Job,
+        ticket: Ticket,
+        cx: &mut Cx<'_>,
+        then: impl FnOnce(&mut Http, Ticket, Result<Done, Refusal>, &mut Cx<'_>) + Send + 'static,
+    ) {
+        let req = cx.job(job);
+        self.waiting.insert(req, (ticket, Then::Job(Box::new(then))));
+    }
+
+    /// What is to happen with the answer to `req`, which was asked for this request in whatever way.
+    pub fn when(
+        &mut self,
+        req: ReqId,
+        ticket: Ticket,
+        then: impl FnOnce(&mut Http, Ticket, Reply, &mut Cx<'_>) + Send + 'static,
+    ) {
+        self.waiting.insert(req, (ticket, Then::Reply(Box::new(then))));
+    }
+}
+
+impl Http {
+    /// What was asked for requests that are not answered yet.
+    pub fn waiting(&self) -> impl Iterator<Item = ReqId> + '_ {
+        self.waiting.keys().copied()
+    }
+}
+
+// --- requests ---
+
+impl Http {
+    /// A head came: finds who serves it, and whether its body is wanted.
+    fn begin(&mut self, head: Box<Head>, cx: &mut Cx<'_>) {
+        let slot = cx.slot();
+        self.open.push(slot);
+        let ticket = Ticket { slot, manner: Manner::of(&head) };
+        let found = if head.expects_more() {
+            Err(Response::text(Status::EXPECTATION_FAILED, "only 100-continue can be expected"))
+        } else if head.method == Method::Options {
+            Err(cors::preflight(&head))
+        } else {
+            match route::find(&head) {
+                Found::Route(route) => Ok(route),
+                Found::Otherwise(methods) => Err(cors::method_not_allowed(methods)),
+                Found::Nothing => Err(Response::text(Status::NOT_FOUND, "there is nothing here")),
+            }
+        };
+        let route = match found {
+            Ok(route) => route,
+            Err(response) => return self.refuse(&head, ticket, response, cx),
+        };
+        let room = (route.room)(&head);
+        if let super::body::Framing::Length(length) = head.framing
+            && length > room
+        {
+            let response = Response::text(Status::CONTENT_TOO_LARGE, "the body is too large");
+            return self.refuse(&head, ticket, response, cx);
+        }
+        self.reader.allow(room);
+        if head.expects_continue() {
+            cx.answer(slot, response::CONTINUE, false);
+        }
+        self.reading = Some(Reading { head, ticket, route, body: Vec::new() });
+    }
+
+    /// Answers a request at its head. If it has a body, nobody wants that, and the connection ends with the answer.
+    fn refuse(&mut self, head: &Head, mut ticket: Ticket, response: Response, cx: &mut Cx<'_>) {
+        if head.framing != super::body::Framing::NONE {
+            ticket.manner.close = true;
+        }
+        if ticket.manner.close {
+            self.last = Some(Reason::Bye);
+        }
+        self.respond(ticket, response, cx);
+    }
+
+    fn more(&mut self, data: &[u8]) {
+        if let Clock::Body(progress) = &mut self.clock {
+            *progress += data.len();
+        }
+        if let Some(reading) = &mut self.reading {
+            reading.body.extend_from_slice(data);
+        }
+    }
+
+    /// The request is whole: it is served.
+    fn complete(&mut self, cx: &mut Cx<'_>) {
+        let Some(Reading { head, ticket, route, body }) = self.reading.take() else { return };
+        if ticket.manner.close {
+            self.last = Some(Reason::Bye);
+        }
+        let request = Request { head, body, peer: cx.peer(), secure: cx.is_secure() };
+        (route.serve)(self, request, ticket, cx);
+    }
+
+    /// What came is no request, or came too slowly: that is the last thing said.
+    fn fault(&mut self, fault: Fault, cx: &mut Cx<'_>) {
+        self.last = Some(Reason::Protocol(fault.why));
+        let ticket = match self.reading.take() {
+            Some(reading) => {
+                Ticket { manner: Manner { close: true, ..reading.ticket.manner }, ..reading.ticket }
+            }
+            None => {
+                let slot = cx.slot();
+                self.open.push(slot);
+                Ticket { slot, manner: Manner::FAULT }
+            }
+        };
+        self.respond(ticket, Response::text(fault.status, fault.why), cx);
+    }
+}
+
+// --- time, and the end ---
+
+impl Http {
+    /// Sets the timer for what is waited for now.
+    fn watch(&mut self, cx: &mut Cx<'_>) {
+        let wanted = match () {
+            () if self.last.is_some() => Clock::Off,
+            () if self.reading.is_some() => Clock::Body(0),
+            () if self.reader.is_in_head() => Clock::Head,
+            () if self.open.is_empty() => Clock::Idle,
+            () => Clock::Off,
+        };
+        let same = match (self.clock, wanted) {
+            // One request after another is not idle.
+            (Clock::Idle, Clock::Idle) => false,
+            (Clock::Body(_), Clock::Body(_)) => true,
+            (old, new) => old == new,
+        };
+        if same {
+            return;
+        }
+        self.clock = wanted;
+        let now = cx.now().mono;
+        cx.timer(
+            TIMER,
+            match wanted {
+                Clock::Off => None,
+                Clock::Idle => Some(now + KEEP_ALIVE),
+                Clock::Head => Some(now + HEAD_TIME),
+                Clock::Body(_) => Some(now + BODY_TIME),
+            },
+        );
+    }
+
+    fn time_is_over(&mut self, cx: &mut Cx<'_>) {
+        match std::mem::replace(&mut self.clock, Clock::Off) {
+            Clock::Off => {}
+            Clock::Idle => {
+                self.last = Some(Reason::Timeout("no request"));
+                self.leave(cx);
+            }
+            Clock::Body(progress) if progress >= BODY_LEAST => self.watch(cx),
+            Clock::Head | Clock::Body(_) => {
+                self.fault(Fault::new(Status::REQUEST_TIMEOUT, "the request came too slowly"), cx);
+            }
+        }
+    }
+
+    /// The server stops: what is not answered is told so.
+    fn drain(&mut self, cx: &mut Cx<'_>) {
+        self.last = Some(Reason::Drain);
+        let response = cors::allow(Response::text(Status::SERVICE_UNAVAILABLE, "the server is stopping"));
+        for slot in std::mem::take(&mut self.open) {
+            let mut out = Vec::new();
+            response::write(&response, Manner::FAULT, cx.now().wall, &mut out);
+            cx.answer(slot, &out, false);
+            cx.done(slot);
+        }
+        (self.reading, self.waiting) = (None, BTreeMap::new());
+    }
+
+    /// Closes if the last word is said and everything answered.
+    fn leave(&mut self, cx: &mut Cx<'_>) {
+        if let (Some(reason), true) = (self.last, self.open.is_empty()) {
+            cx.close(reason);
+        }
+    }
+}
