@@ -9,7 +9,7 @@ use crate::{
     outbox::{Outbox, Slot},
     policy::Power,
     presence::Presence,
-    projection::{Channel, Parcel, Projection, Reason, Signal, SignalWhat},
+    projection::{Around, Channel, Parcel, Projection, Reason, Signal, SignalWhat},
     query::Query,
     rng::Rng,
     text::Str,
@@ -45,7 +45,7 @@ pub(crate) enum Effect<P: Projection> {
     RoomPresence(RoomId, Presence),
     Attach { room: RoomId, since: Option<Pos> },
     Detach(RoomId),
-    Resume { session: SessionRef, key: u128, handled: u32 },
+    Resume { session: SessionRef, key: u128, handled: u32, around: Around },
     Secure(NoDebug<P::Layer>),
     Job { req: ReqId, job: NoDebug<P::Job> },
     Timer(u8, Option<Mono>),
@@ -323,9 +323,9 @@ impl<'a, P: Projection> Cx<'a, P> {
     /// which the client has taken `handled` counted units. The old session's requests in flight are answered first. This
     /// session ends when it succeeds; the old one goes on here with [`crate::projection::Wake::Resumed`], else this gets
     /// `NotResumed`.
-    pub fn resume(&mut self, session: SessionRef, key: u128, handled: u32) {
+    pub fn resume(&mut self, session: SessionRef, key: u128, handled: u32, around: Around) {
         self.core.held = true;
-        self.effects.push(Effect::Resume { session, key, handled });
+        self.effects.push(Effect::Resume { session, key, handled, around });
     }
 
     /// In [`crate::projection::Wake::Lost`]: the session stays for so many milliseconds without a connection.

@@ -199,8 +199,9 @@ pub enum Wake {
     LoginTimeout,
     /// The connection is gone. Without [`Cx::park`] in this call the session ends.
     Lost,
-    /// A new connection took over this session; everything unacknowledged follows by itself.
-    Resumed,
+    /// A new connection took over this session; everything unacknowledged follows by itself. The word that it goes on is
+    /// to stand between these.
+    Resumed(Around),
     /// The resumption asked for cannot be: the session goes on as a new one. Says how many counted
     /// units the old one had taken from the client, if that is still known.
     NotResumed(Option<u32>),
@@ -228,6 +229,9 @@ pub enum Wake {
     /// now is the last word.
     Overflow,
 }
+
+/// What a session that takes over another one wants to have written before and after the word that it goes on.
+pub type Around = [Vec<u8>; 2];
 
 /// What an attach brings.
 #[derive(Clone, Debug, Default)]

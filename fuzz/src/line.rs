@@ -413,7 +413,7 @@ impl Projection for Line {
             | Wake::Secured
             | Wake::Settings
             | Wake::Lost
-            | Wake::Resumed
+            | Wake::Resumed(_)
             | Wake::NotResumed(_) => {}
         }
     }

@@ -7,6 +7,7 @@ use crate::session::Cx;
 use crate::xmpp::address::user_name;
 use crate::xmpp::error::StreamCondition;
 use crate::xmpp::ns;
+use crate::xmpp::sasl2::Wishes;
 use crate::xmpp::session::Xmpp;
 use crate::xmpp::writer::Writer;
 use crate::xmpp::xml::Element;
@@ -25,11 +26,13 @@ pub(super) struct Login {
     /// Whom the credential looked up belongs to.
     found: Option<User>,
     /// What goes with success.
-    additional: Option<Vec<u8>>,
+    pub additional: Option<Vec<u8>>,
     /// Failures so far.
     failures: u32,
     /// The token that allows registering.
     pub token: Option<SmolStr>,
+    /// Logging in by SASL2, and what is wanted with it.
+    pub wishes: Option<Box<Wishes>>,
 }
 
 impl Xmpp {
@@ -40,26 +43,35 @@ impl Xmpp {
         }
         let step = match element.name.as_str() {
             "auth" => self.sasl_auth(element, cx),
-            "response" => self.sasl_response(element),
+            "response" => decode(&element.text()).and_then(|message| self.sasl_response(&message)),
             "abort" => Err("aborted"),
             _ => return Err(self.fail(StreamCondition::UnsupportedStanzaType, "", cx)),
         };
-        match step {
-            Ok(step) => self.sasl_step(step, cx),
-            Err(condition) => self.sasl_failure(condition, None, cx),
-        }
+        self.sasl_result(step, cx);
         Ok(())
     }
 
     fn sasl_auth(&mut self, element: &Element, cx: &mut Cx<'_>) -> Result<Step, &'static str> {
-        let channel = bindings(cx.channel());
-        let wanted = element.attr("mechanism").unwrap_or_default();
-        let mechanism =
-            Mechanism::offered(&channel).find(|m| m.name() == wanted).ok_or("invalid-mechanism")?;
+        if let Some(login) = &mut self.login {
+            login.wishes = None;
+        }
         let initial = match &*element.text() {
             "" => None,
             text => Some(decode(text)?),
         };
+        self.sasl_start(element.attr("mechanism").unwrap_or_default(), initial.as_deref(), cx)
+    }
+
+    /// Begins an exchange by the mechanism of that name.
+    pub(super) fn sasl_start(
+        &mut self,
+        wanted: &str,
+        initial: Option<&[u8]>,
+        cx: &mut Cx<'_>,
+    ) -> Result<Step, &'static str> {
+        let channel = bindings(cx.channel());
+        let mechanism =
+            Mechanism::offered(&channel).find(|m| m.name() == wanted).ok_or("invalid-mechanism")?;
         let settings = cx.settings();
         let mut setup = Setup {
             domain: SmolStr::new(&*settings.core.domain),
@@ -69,7 +81,7 @@ impl Xmpp {
             iterations: settings.iterations,
         };
         cx.fill_random(&mut setup.nonce);
-        let (sasl, step) = Sasl::start(mechanism, initial.as_deref(), setup);
+        let (sasl, step) = Sasl::start(mechanism, initial, setup);
         if let Some(login) = &mut self.login {
             login.sasl = Some(sasl);
             login.found = None;
@@ -77,15 +89,23 @@ impl Xmpp {
         Ok(step)
     }
 
-    fn sasl_response(&mut self, element: &Element) -> Result<Step, &'static str> {
-        let message = decode(&element.text())?;
+    /// Takes the client's next message of the exchange.
+    pub(super) fn sasl_response(&mut self, message: &[u8]) -> Result<Step, &'static str> {
         let sasl = self.login.as_mut().and_then(|l| l.sasl.as_mut()).ok_or("malformed-request")?;
-        Ok(sasl.respond(&message))
+        Ok(sasl.respond(message))
+    }
+
+    /// Goes on with what came of an element.
+    pub(super) fn sasl_result(&mut self, step: Result<Step, &'static str>, cx: &mut Cx<'_>) {
+        match step {
+            Ok(step) => self.sasl_step(step, cx),
+            Err(condition) => self.sasl_failure(condition, None, cx),
+        }
     }
 
     fn sasl_step(&mut self, step: Step, cx: &mut Cx<'_>) {
         match step {
-            Step::Challenge(data) => write_sasl("challenge", Some(&data), cx),
+            Step::Challenge(data) => self.write_sasl("challenge", Some(&data), cx),
             Step::NeedCredential(name) => self.look_up(&name, cx),
             Step::NeedDerive(derivation) => {
                 self.hold(true, cx);
@@ -144,7 +164,10 @@ impl Xmpp {
         if let Some(user) = cx.user() {
             cx.log(Log::new(Level::Info, "xmpp login").with("account", &user.name));
         }
-        write_sasl("success", additional.as_deref(), cx);
+        if let Some(wishes) = self.login.as_mut().and_then(|l| l.wishes.take()) {
+            return self.logged_in_with(*wishes, additional, cx);
+        }
+        self.write_sasl("success", additional.as_deref(), cx);
         self.restart_stream(cx);
         cx.hold(false);
     }
@@ -160,15 +183,18 @@ impl Xmpp {
         self.sasl_failure(condition, text, cx);
     }
 
-    fn sasl_failure(&mut self, condition: &str, text: Option<&str>, cx: &mut Cx<'_>) {
+    /// The exchange failed; another may follow.
+    pub(super) fn sasl_failure(&mut self, condition: &str, text: Option<&str>, cx: &mut Cx<'_>) {
         let Some(login) = &mut self.login else { return };
         login.sasl = None;
         login.found = None;
         login.failures += 1;
         let over = login.failures >= cx.core_settings().limits.login_tries;
+        let namespace = namespace(login);
+        login.wishes = None;
         let mut out = Vec::new();
         let mut w = Writer::in_stream(&mut out);
-        w.start_ns("failure", ns::SASL).start(condition).end();
+        w.start_ns("failure", namespace).start_ns(condition, ns::SASL).end();
         if let Some(text) = text {
             w.start("text").attr("xml:lang", "en").text(text).end();
         }
@@ -179,33 +205,40 @@ impl Xmpp {
             self.end(StreamCondition::PolicyViolation, "too many failures", Reason::Limit("logins"), cx);
         }
     }
+
+    fn write_sasl(&self, name: &str, data: Option<&[u8]>, cx: &mut Cx<'_>) {
+        let namespace = self.login.as_deref().map_or(ns::SASL, namespace);
+        let mut out = Vec::new();
+        let mut w = Writer::in_stream(&mut out);
+        w.start_ns(name, namespace);
+        match data {
+            // Only the older profile has a word for nothing (RFC 6120 §6.4.2).
+            Some([]) if namespace == ns::SASL => w.text("="),
+            Some(data) => w.text(&BASE64.encode(data)),
+            None => &mut w,
+        };
+        w.end();
+        drop(w);
+        cx.write(&out, false);
+    }
+}
+
+/// Which profile of SASL the client speaks.
+fn namespace(login: &Login) -> &'static str {
+    if login.wishes.is_some() { ns::SASL2 } else { ns::SASL }
 }
 
 /// The account and its credential, if it may log in.
-fn usable(reply: Reply) -> Option<(User, Credential)> {
+pub(super) fn usable(reply: Reply) -> Option<(User, Credential)> {
     let Ok(Value::Account(account)) = reply else { return None };
     let head = account.head.as_ref().filter(|h| !h.disabled && !h.deleted)?;
     Some((account.user()?, Credential::decode(&head.credential).ok()?))
 }
 
 /// The bytes of a SASL element; `=` stands for none (RFC 6120 §6.4.2).
-fn decode(text: &str) -> Result<Vec<u8>, &'static str> {
+pub(super) fn decode(text: &str) -> Result<Vec<u8>, &'static str> {
     match text {
         "=" | "" => Ok(Vec::new()),
         text => BASE64.decode(text.as_bytes()).map_err(|_| "incorrect-encoding"),
     }
-}
-
-fn write_sasl(name: &str, data: Option<&[u8]>, cx: &mut Cx<'_>) {
-    let mut out = Vec::new();
-    let mut w = Writer::in_stream(&mut out);
-    w.start_ns(name, ns::SASL);
-    match data {
-        Some([]) => w.text("="),
-        Some(data) => w.text(&BASE64.encode(data)),
-        None => &mut w,
-    };
-    w.end();
-    drop(w);
-    cx.write(&out, false);
 }

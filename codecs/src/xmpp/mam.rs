@@ -195,33 +195,65 @@ pub(super) fn query(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
     });
 }
 
+/// Where an archive begins and ends.
+pub(super) struct Ends([Option<Arc<Event>>; 2]);
+
+impl Ends {
+    pub(super) fn write(&self, w: &mut Writer<'_>) {
+        w.start_ns("metadata", ns::MAM);
+        for (name, event) in ["start", "end"].into_iter().zip(&self.0) {
+            if let Some(event) = event {
+                let at = datetime::format(event.at.0.try_into().unwrap_or(datetime::MAX_MILLIS));
+                w.start(name).attr("id", &event.id().text()).attr("timestamp", &at).end();
+            }
+        }
+        w.end();
+    }
+}
+
 /// Where the archive begins and ends (XEP-0313 §5).
 pub(super) fn metadata(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
     session.archive_of(iq, None, cx, |session, iq, archive, cx| {
         let Some(archive) = archive else {
             return session.iq_error(&iq, &StanzaCondition::ItemNotFound.into(), cx);
         };
-        let end = |newest| Range { newest, ..Range::latest(1) };
-        let last = archive.query(end(true));
-        session.ask(archive.query(end(false)), cx, move |session, first, cx| {
-            session.ask(last, cx, move |session, last, cx| match (found(first), found(last)) {
-                (Ok(first), Ok(last)) => session.iq_result(&iq, cx, |w| {
-                    w.start_ns("metadata", ns::MAM);
-                    for (name, page) in [("start", first), ("end", last)] {
-                        if let Some(event) = page.entries.first() {
-                            let at = datetime::format(event.at.0.try_into().unwrap_or(datetime::MAX_MILLIS));
-                            w.start(name).attr("id", &event.id().text()).attr("timestamp", &at).end();
-                        }
-                    }
-                    w.end();
-                }),
-                (Err(error), _) | (_, Err(error)) => session.iq_error(&iq, &error, cx),
-            });
+        session.ends_of(&archive, cx, move |session, ends, cx| match ends {
+            Ok(ends) => session.iq_result(&iq, cx, |w| ends.write(w)),
+            Err(error) => session.iq_error(&iq, &error, cx),
         });
     });
 }
 
 impl Xmpp {
+    /// Where the account's own archive begins and ends; none if it cannot be read now.
+    pub(super) fn archive_ends(
+        &mut self,
+        cx: &mut Cx<'_>,
+        then: impl FnOnce(&mut Xmpp, Option<Ends>, &mut Cx<'_>) + Send + 'static,
+    ) {
+        let Some(me) = cx.user().map(|me| me.id) else { return };
+        let own = Archive::Own { account: me, with: None };
+        self.ends_of(&own, cx, |session, ends, cx| then(session, ends.ok(), cx));
+    }
+
+    fn ends_of(
+        &mut self,
+        archive: &Archive,
+        cx: &mut Cx<'_>,
+        then: impl FnOnce(&mut Xmpp, Result<Ends, StanzaError>, &mut Cx<'_>) + Send + 'static,
+    ) {
+        let end = |newest| archive.query(Range { newest, ..Range::latest(1) });
+        let last = end(true);
+        self.ask(end(false), cx, move |session, first, cx| {
+            session.ask(last, cx, move |session, last, cx| {
+                let ends = found(first).and_then(|first| {
+                    Ok(Ends([first, found(last)?].map(|page| page.entries.first().cloned())))
+                });
+                then(session, ends, cx);
+            });
+        });
+    }
+
     /// Finds the archive that is asked for; none if nothing in it can fit the filter.
     fn archive_of(
         &mut self,

@@ -255,8 +255,7 @@ impl Xmpp {
                 delay(w, at, &domain);
             }
         });
-        cx.write(&out, true);
-        self.ask_for_ack(cx);
+        self.emit(&out, cx);
     }
 
     /// The own address that a message was sent to.

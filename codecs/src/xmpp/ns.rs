@@ -157,6 +157,12 @@ namespaces! {
     STANZA_ID = "urn:xmpp:sid:0";
     /// References (XEP-0372).
     REFERENCE = "urn:xmpp:reference:0";
+    /// Resource binding within SASL2 (XEP-0386).
+    BIND2 = "urn:xmpp:bind:0";
+    /// SASL2 (XEP-0388).
+    SASL2 = "urn:xmpp:sasl:2";
+    /// Logging in again by token (XEP-0484).
+    FAST = "urn:xmpp:fast:0";
     /// Explicit message encryption (XEP-0380).
     EME = "urn:xmpp:eme:0";
     /// Message styling (XEP-0393).

@@ -53,7 +53,7 @@ impl Xmpp {
     /// Shows what was missed; nothing if another session is available, which has seen it.
     pub(super) fn missed(&mut self, account: &Account, cx: &mut Cx<'_>) {
         let Some(bound) = &mut self.bound else { return };
-        let seen_by_others = bound.siblings.values().any(|priority| *priority >= 0);
+        let seen_by_others = bound.reads_archive || bound.siblings.values().any(|priority| *priority >= 0);
         if bound.available.is_none_or(|priority| priority < 0) {
             return;
         }

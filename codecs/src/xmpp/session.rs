@@ -15,6 +15,7 @@ use crate::xmpp::jid::Jid;
 use crate::xmpp::login::Login;
 use crate::xmpp::muc::{self, Rooms};
 use crate::xmpp::pep::Client;
+use crate::xmpp::sasl2::Opening;
 use crate::xmpp::sm_session::Sm;
 use crate::xmpp::stream::Stream;
 use crate::xmpp::writer::{Writer, escape_attr};
@@ -85,6 +86,10 @@ pub struct Bound {
     pub nick: Vec<u8>,
     /// The hash of the account's avatar.
     pub avatar: Option<SmolStr>,
+    /// What waits for the session to begin; none: it has.
+    pub(super) opening: Option<Box<Opening>>,
+    /// The client said that it reads the archive: it gets no offline messages (XEP-0386 §3.2).
+    pub reads_archive: bool,
     /// What waits while nobody looks at the client; none: somebody does.
     pub(super) deferred: Option<Deferred>,
     /// What is known of the client software.
@@ -210,7 +215,7 @@ impl Xmpp {
             Wake::Login => self.logged_in(cx),
             Wake::LoginRefused(refusal) => self.login_refused(&refusal, cx),
             Wake::Lost => self.lost(cx),
-            Wake::Resumed => self.resumed(cx),
+            Wake::Resumed(around) => self.resumed(around, cx),
             Wake::NotResumed(handled) => self.not_resumed(handled, cx),
             Wake::Replaced => self.end(StreamCondition::Conflict, "", Reason::Replaced, cx),
             Wake::Notice(notice) => self.notice(&notice, cx),
@@ -369,7 +374,18 @@ impl Xmpp {
         self.flush_deferred(cx);
         let mut out = Vec::with_capacity(256);
         build(&mut Writer::in_stream(&mut out));
-        cx.write(&out, true);
+        self.emit(&out, cx);
+    }
+
+    /// Sends a stanza that answers nothing; one for a session that has not begun waits until it has.
+    pub(super) fn emit(&mut self, stanza: &[u8], cx: &mut Cx<'_>) {
+        if let Some(opening) = self.bound.as_mut().and_then(|b| b.opening.as_mut()) {
+            if !opening.keep(stanza) {
+                self.begin(None, cx);
+            }
+            return;
+        }
+        cx.write(stanza, true);
         self.ask_for_ack(cx);
     }
 
@@ -411,6 +427,8 @@ impl Xmpp {
             rooms: Rooms::default(),
             nick,
             avatar: None,
+            opening: None,
+            reads_archive: false,
             deferred: None,
             client: Client::default(),
             parties: BTreeMap::new(),

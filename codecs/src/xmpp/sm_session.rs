@@ -9,7 +9,7 @@ use crate::xmpp::writer::Writer;
 use crate::xmpp::xml::Element;
 use data_encoding::BASE64URL_NOPAD;
 use lavina_core::ids::{SessionRef, WorkerId};
-use lavina_core::projection::Reason;
+use lavina_core::projection::{Around, Reason};
 
 /// Stanzas written before the client is asked for an acknowledgement.
 const ASK_AFTER: u32 = 8;
@@ -40,27 +40,32 @@ impl Xmpp {
 
     /// Every request under way is answered (`barrier`), so counting begins exactly here.
     fn sm_enable(&mut self, element: &Element, cx: &mut Cx<'_>) {
-        let Some(bound) = self.bound.as_mut().filter(|b| b.sm.is_none()) else {
+        if self.bound.as_ref().is_none_or(|b| b.sm.is_some()) {
             return sm_failed("unexpected-request", None, cx);
-        };
-        let resumable = matches!(element.attr("resume"), Some("true" | "1"));
-        let key = resumable.then(|| random_key(cx));
-        bound.sm = Some(Sm { handled: Count::default(), key, unasked: 0 });
-        if let Some(key) = key {
-            cx.resumable(key);
+        }
+        let enabled = self.sm_begin(element, cx);
+        cx.write(&enabled, false);
+        cx.outbox().retain();
+        cx.mode_changed();
+    }
+
+    /// Enables it, from the next unit written on; the answer.
+    pub(super) fn sm_begin(&mut self, element: &Element, cx: &mut Cx<'_>) -> Vec<u8> {
+        let key = matches!(element.attr("resume"), Some("true" | "1")).then(|| random_key(cx));
+        if let Some(bound) = &mut self.bound {
+            bound.sm = Some(Sm { handled: Count::default(), key, unasked: 0 });
         }
         let mut out = Vec::new();
         let mut w = Writer::in_stream(&mut out);
         w.start_ns("enabled", ns::SM);
         if let Some(key) = key {
+            cx.resumable(key);
             w.attr("id", &name_of(cx.session(), key)).attr("resume", "true");
             w.attr_num("max", cx.core_settings().limits.resume_time / 1000);
         }
         w.end();
         drop(w);
-        cx.write(&out, false);
-        cx.outbox().retain();
-        cx.mode_changed();
+        out
     }
 
     fn sm_resume(&mut self, element: &Element, cx: &mut Cx<'_>) {
@@ -70,21 +75,22 @@ impl Xmpp {
         let old = element.attr("previd").and_then(session_of);
         let handled = element.attr("h").and_then(Count::parse);
         match (old, handled) {
-            (Some((old, key)), Some(handled)) => cx.resume(old, key, handled.0),
+            (Some((old, key)), Some(handled)) => cx.resume(old, key, handled.0, Around::default()),
             _ => sm_failed("item-not-found", None, cx),
         }
     }
 
     /// A new connection goes on with this session.
-    pub(super) fn resumed(&mut self, cx: &mut Cx<'_>) {
+    pub(super) fn resumed(&mut self, around: Around, cx: &mut Cx<'_>) {
         self.stream.taken_over();
         cx.hold(self.is_held());
         let Some(sm) = self.bound.as_ref().and_then(|b| b.sm) else { return };
-        let mut out = Vec::new();
+        let [mut out, after] = around;
         let mut w = Writer::in_stream(&mut out);
         w.start_ns("resumed", ns::SM).attr_num("h", u64::from(sm.handled.0));
         w.attr("previd", &name_of(cx.session(), sm.key.unwrap_or_default())).end();
         drop(w);
+        out.extend_from_slice(&after);
         cx.write(&out, false);
         // A stream begins active; what waited is written behind what is sent again.
         cx.timer(TIMER_ACTIVE, Some(cx.now().mono));
@@ -93,6 +99,9 @@ impl Xmpp {
 
     /// The old session cannot be resumed; this one goes on and binds anew.
     pub(super) fn not_resumed(&mut self, handled: Option<u32>, cx: &mut Cx<'_>) {
+        if self.login.as_ref().is_some_and(|login| login.wishes.is_some()) {
+            return self.not_resumed_inline(handled, cx);
+        }
         cx.hold(false);
         sm_failed("item-not-found", handled, cx);
     }
@@ -163,14 +172,18 @@ fn write_too_high(out: &mut Vec<u8>, h: u32, sent: u32) {
 
 fn sm_failed(condition: &str, handled: Option<u32>, cx: &mut Cx<'_>) {
     let mut out = Vec::new();
-    let mut w = Writer::in_stream(&mut out);
+    write_failed(&mut out, condition, handled);
+    cx.write(&out, false);
+}
+
+/// The refusal of a request to enable or to resume.
+pub(super) fn write_failed(out: &mut Vec<u8>, condition: &str, handled: Option<u32>) {
+    let mut w = Writer::in_stream(out);
     w.start_ns("failed", ns::SM);
     if let Some(handled) = handled {
         w.attr_num("h", u64::from(handled));
     }
     w.start_ns(condition, ns::STANZA_ERRORS).end().end();
-    drop(w);
-    cx.write(&out, false);
 }
 
 fn random_key(cx: &mut Cx<'_>) -> u128 {
@@ -186,7 +199,8 @@ fn name_of(session: SessionRef, key: u128) -> String {
     BASE64URL_NOPAD.encode(&bytes)
 }
 
-fn session_of(name: &str) -> Option<(SessionRef, u128)> {
+/// The session and the key behind a name.
+pub(super) fn session_of(name: &str) -> Option<(SessionRef, u128)> {
     let bytes = BASE64URL_NOPAD.decode(name.as_bytes()).ok()?;
     let (worker, rest) = bytes.split_first()?;
     let (slot, rest) = rest.split_first_chunk()?;

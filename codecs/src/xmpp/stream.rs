@@ -9,6 +9,7 @@ use crate::xmpp::error::{StreamCondition, XmlFault, write_stream_error};
 use crate::xmpp::framer::{Framer, Kind, XmlLimits, check_blank};
 use crate::xmpp::jid::prepare_domain;
 use crate::xmpp::ns;
+use crate::xmpp::sasl2;
 use crate::xmpp::session::{TIMER_IDLE, Xmpp, random_name};
 use crate::xmpp::writer::{Writer, escape_attr};
 use crate::xmpp::xml::{Element, Scope};
@@ -51,6 +52,12 @@ impl Stream {
         self.framer = Framer::new(self.limits);
         self.scope = Scope::default();
         self.opened = false;
+    }
+
+    /// The client is logged in and the stream goes on as it is (XEP-0388 §2.6.1), with more room.
+    pub(super) fn promote(&mut self, of: &Limits) {
+        self.limits = fitting(XmlLimits::MEMBER, of);
+        self.framer = Framer::between(self.limits);
     }
 
     /// A new connection carries this stream on; its header was read elsewhere.
@@ -116,6 +123,7 @@ impl Xmpp {
         match (element.ns.as_str(), element.name.as_str()) {
             (ns::TLS, "starttls") => self.starttls(cx),
             (ns::SASL, _) => self.sasl(&element, cx),
+            (ns::SASL2, _) => self.sasl2(&element, cx),
             (ns::SM, _) => self.sm(&element, cx),
             (ns::CSI, _) if self.bound.is_some() => self.client_state(&element, cx),
             (ns::CLIENT, "iq") if self.may_speak(cx) => self.stanza(element, Xmpp::iq, cx),
@@ -215,21 +223,28 @@ impl Xmpp {
         } else if cx.user().is_none() {
             self.login_features(&mut w, cx);
         } else {
-            w.empty_ns("bind", ns::BIND);
-            w.start_ns("session", ns::SESSION).start("optional").end().end();
-            w.empty_ns("sm", ns::SM);
-            w.empty_ns("csi", ns::CSI);
-            w.empty_ns("sub", ns::PRE_APPROVAL);
-            w.empty_ns("ver", ns::ROSTER_VER);
-            disco::write_caps(&mut w);
-            w.start_ns("limits", ns::STREAM_LIMITS);
-            w.leaf("max-bytes", &self.stream.limits.bytes.to_string());
-            w.leaf("idle-seconds", &(cx.core_settings().limits.idle_time / 1000).to_string());
-            w.end();
+            self.session_features(&mut w, false, cx);
         }
         w.end();
         drop(w);
         cx.write(&out, false);
+    }
+
+    /// What a client that is logged in can use. `bound`: it has a resource.
+    pub(super) fn session_features(&self, w: &mut Writer<'_>, bound: bool, cx: &Cx<'_>) {
+        if !bound {
+            w.empty_ns("bind", ns::BIND);
+            w.start_ns("session", ns::SESSION).start("optional").end().end();
+        }
+        w.empty_ns("sm", ns::SM);
+        w.empty_ns("csi", ns::CSI);
+        w.empty_ns("sub", ns::PRE_APPROVAL);
+        w.empty_ns("ver", ns::ROSTER_VER);
+        disco::write_caps(w);
+        w.start_ns("limits", ns::STREAM_LIMITS);
+        w.leaf("max-bytes", &self.stream.limits.bytes.to_string());
+        w.leaf("idle-seconds", &(cx.core_settings().limits.idle_time / 1000).to_string());
+        w.end();
     }
 
     fn login_features(&self, w: &mut Writer<'_>, cx: &Cx<'_>) {
@@ -239,6 +254,7 @@ impl Xmpp {
             w.leaf("mechanism", mechanism.name());
         }
         w.end();
+        sasl2::write_feature(w, Mechanism::offered(&channel).map(Mechanism::name), cx);
         if !channel.is_empty() {
             w.start_ns("sasl-channel-binding", ns::CHANNEL_BINDING);
             for kind in channel.types() {
@@ -358,7 +374,7 @@ impl Xmpp {
 fn changes_the_stream(element: &Element) -> bool {
     matches!(
         (element.ns.as_str(), element.name.as_str()),
-        (ns::TLS, _) | (ns::SM, "enable" | "resume") | (ns::SASL, "auth")
+        (ns::TLS, _) | (ns::SM, "enable" | "resume") | (ns::SASL, "auth") | (ns::SASL2, "authenticate")
     )
 }
 

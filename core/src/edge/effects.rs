@@ -62,7 +62,12 @@ impl<P: Projection> Edge<P> {
             }
             Effect::Attach { room, since } => self.ask_attach(slot, room, since, post),
             Effect::Detach(room) => self.leave_room(slot, room, 0, post),
-            Effect::Resume { session, key, handled } => self.resume(slot, session, (key, handled), post),
+            Effect::Resume { session, key, handled, around } => {
+                if let Some(s) = self.sessions.get_mut(slot) {
+                    s.around = around;
+                }
+                self.resume(slot, session, (key, handled), post);
+            }
             Effect::Secure(layer) => self.secure(slot, layer.0),
             Effect::Job { req, job } => self.job(me, req, job),
             Effect::Timer(id, at) => self.timer(slot, id, at),

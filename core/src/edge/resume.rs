@@ -80,6 +80,7 @@ impl<P: Projection> Edge<P> {
             new.core.peer,
         );
         let plain = new.core.out.pending().to_vec();
+        let around = core::mem::take(&mut new.around);
         new.core.peer = None;
         self.finish(slot);
         let Some(s) = self.sessions.get_mut(old) else { return };
@@ -100,7 +101,7 @@ impl<P: Projection> Edge<P> {
         if let Some(s) = self.sessions.get_mut(old) {
             s.core.out.write(&plain, false);
         }
-        self.call(old, |p, cx| p.wake(Wake::Resumed, cx));
+        self.call(old, |p, cx| p.wake(Wake::Resumed(around), cx));
         if let Some(s) = self.sessions.get_mut(old) {
             s.core.out.again(again);
         }

@@ -5,7 +5,7 @@ use crate::{
     name::{User, UserName},
     outbox::Outbox,
     presence::Presence,
-    projection::{Mode, Projection, Reason, WireClass},
+    projection::{Around, Mode, Projection, Reason, WireClass},
     text::Str,
     time::{Mono, Now, UnixMillis},
 };
@@ -133,6 +133,8 @@ pub(crate) struct Session<P: Projection> {
     pub heir: Option<SessionRef>,
     /// As whose agent it is known, if it is one.
     pub agent: Option<(AccountId, Label)>,
+    /// What it wants to have said around the word that the session it takes over goes on.
+    pub around: Around,
 }
 
 impl<P: Projection> Session<P> {
@@ -164,6 +166,7 @@ impl<P: Projection> Session<P> {
             moving: false,
             heir: None,
             agent: None,
+            around: Around::default(),
         }
     }
 

@@ -7,6 +7,7 @@ use lavina_codecs::settings::{Listener, Protocol, Security, Settings};
 use lavina_core::Worker;
 use lavina_core::drive::{Drive, Due, Input, Output};
 use lavina_core::ids::{ConnId, Epoch, Ticket, WorkerId};
+use lavina_core::row::Asked;
 use lavina_core::time::{Mono, Now, UnixMillis};
 use lavina_store::{Memory, Reader, Store};
 use std::collections::BTreeMap;
@@ -22,6 +23,9 @@ pub struct Server {
     /// While true, the store does not say that anything is stored.
     pub stalled: bool,
     stored: Vec<(Epoch, Ticket)>,
+    /// While true, the store answers no question.
+    pub mute: bool,
+    unread: Vec<Asked>,
     next: u32,
 }
 
@@ -47,6 +51,8 @@ impl Server {
             closed: BTreeMap::new(),
             stalled: false,
             stored: Vec::new(),
+            mute: false,
+            unread: Vec::new(),
             next: 0,
         };
         s.drain();
@@ -65,8 +71,8 @@ impl Server {
                         self.tell_stored();
                     }
                     Output::Fetch(asked) => {
-                        let page = self.store.page(&asked.read);
-                        self.worker.handle(now, Input::Fetched(asked.id, page));
+                        self.unread.push(asked);
+                        self.tell_read();
                     }
                     Output::Flush(conn) => {
                         let bytes = self.worker.transmit(conn).to_vec();
@@ -103,6 +109,22 @@ impl Server {
                 self.worker.handle(self.now, Input::Stored(epoch, ticket));
             }
         }
+    }
+
+    fn tell_read(&mut self) {
+        if !self.mute {
+            for asked in std::mem::take(&mut self.unread) {
+                let page = self.store.page(&asked.read);
+                self.worker.handle(self.now, Input::Fetched(asked.id, page));
+            }
+        }
+    }
+
+    /// The store answers again.
+    pub fn unmute(&mut self) {
+        self.mute = false;
+        self.tell_read();
+        self.drain();
     }
 
     /// The store says what it has stored meanwhile.
