@@ -163,6 +163,7 @@ mod shard;
 mod slab;
 pub mod text;
 pub mod time;
+pub mod vecmap;
 mod worker;
 
 pub use cx::Cx;

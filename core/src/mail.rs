@@ -177,7 +177,7 @@ pub enum Mail {
         /// Its holder.
         of: AccountId,
         /// How.
-        now: Option<Box<Sighting>>,
+        now: Option<Arc<Sighting>>,
         /// Addresses that must not know.
         hidden_from: Vec<Str>,
         /// Equal for one change in several rooms: shown once. Zero: always.

@@ -218,6 +218,9 @@ impl Outbox {
         if self.slots.is_empty() && self.slots.capacity() > 0 {
             self.slots = VecDeque::new();
         }
+        if self.units.is_empty() && self.units.capacity() > 0 {
+            self.units = VecDeque::new();
+        }
     }
 
     fn count(&mut self, len: usize, counted: bool) {

@@ -1,7 +1,7 @@
 //! Rules of a room, and the standing of a person in it.
 
 use crate::{event::Native, ids::Pos, name::User, text::Str, time::UnixMillis};
-use alloc::{string::String, vec::Vec};
+use alloc::{boxed::Box, string::String, vec::Vec};
 use minicbor::{Decode, Encode};
 
 /// A person's power in a room: higher acts on lower. See the bands in [`power`].
@@ -85,9 +85,9 @@ pub struct Member {
     /// When that was.
     #[n(3)]
     pub at: UnixMillis,
-    /// Who invited, banned or admitted.
+    /// Who invited, banned or admitted, if it was somebody else.
     #[n(4)]
-    pub by: Option<User>,
+    pub by: Option<Box<User>>,
     /// Why, for people.
     #[n(5)]
     pub reason: Option<Str>,

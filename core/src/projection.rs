@@ -336,9 +336,9 @@ pub enum Notice {
         /// The name asked for.
         name: UserName,
         /// Before; `None` too when this answers the wish to watch.
-        before: Option<Box<Sighting>>,
+        before: Option<Arc<Sighting>>,
         /// Now.
-        now: Option<Box<Sighting>>,
+        now: Option<Arc<Sighting>>,
         /// True: this answers the wish to watch.
         first: bool,
         /// Equal for the same change shown in a room (see [`crate::event::Live::same`]).

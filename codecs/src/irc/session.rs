@@ -37,6 +37,7 @@ use lavina_core::query::Reply;
 use lavina_core::row::ReadMark;
 use lavina_core::text::Str;
 use lavina_core::time::{Mono, UnixMillis};
+use lavina_core::vecmap::VecMap;
 
 use super::cap::{Cap, Caps};
 use super::command::{self, Row, Verb};
@@ -72,7 +73,7 @@ enum Stage {
 #[derive(Debug, Clone)]
 struct Channel {
     /// As it is written.
-    name: String,
+    name: Str,
 }
 
 /// A session.
@@ -101,11 +102,11 @@ pub struct Irc {
     /// The device of the login, for replay.
     device: Option<Str>,
     /// The channels it is in, by room and by folded name.
-    rooms: BTreeMap<RoomId, Channel>,
-    names: BTreeMap<String, RoomId>,
+    rooms: VecMap<RoomId, Channel>,
+    names: VecMap<Str, RoomId>,
     registering: Option<Box<account::Registering>>,
     /// Channels being attached to.
-    awaited: BTreeMap<RoomId, String>,
+    awaited: VecMap<RoomId, String>,
     gathers: Vec<people::Gather>,
     targets: Option<Box<history::Targets>>,
     /// Nicks watched, with `nick!user@host` of those that are here.
@@ -152,10 +153,10 @@ impl Irc {
             logging_in: false,
             entering: None,
             device: None,
-            rooms: BTreeMap::new(),
-            names: BTreeMap::new(),
+            rooms: VecMap::new(),
+            names: VecMap::new(),
             registering: None,
-            awaited: BTreeMap::new(),
+            awaited: VecMap::new(),
             gathers: Vec::new(),
             targets: None,
             monitored: BTreeMap::new(),
@@ -439,7 +440,7 @@ impl Irc {
 
     /// The room of a channel the session is in.
     fn room(&self, channel: &str) -> Option<RoomId> {
-        self.names.get(&super::casemap::fold(channel)).copied()
+        self.names.get(super::casemap::fold(channel).as_str()).copied()
     }
 
     fn channel_name(&self, room: RoomId) -> Option<&str> {
@@ -447,13 +448,13 @@ impl Irc {
     }
 
     fn enter(&mut self, room: RoomId, name: &str) {
-        self.names.insert(super::casemap::fold(name), room);
-        self.rooms.insert(room, Channel { name: name.to_owned() });
+        self.names.insert(Str::new(super::casemap::fold(name)), room);
+        self.rooms.insert(room, Channel { name: Str::new(name) });
     }
 
     fn leave(&mut self, room: RoomId) {
         if let Some(channel) = self.rooms.remove(&room) {
-            self.names.remove(&super::casemap::fold(&channel.name));
+            self.names.remove(super::casemap::fold(&channel.name).as_str());
         }
     }
 

@@ -28,6 +28,7 @@ use lavina_core::projection::{Hole, Mode, Notice, Pieces, Reason, Seen, Shown, W
 use lavina_core::query::{Query, Reply, Value};
 use lavina_core::refusal::Refusal;
 use lavina_core::text::Str;
+use lavina_core::vecmap::VecMap;
 use smol_str::SmolStr;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -52,7 +53,7 @@ pub struct Xmpp {
     pub(super) login: Option<Box<Login>>,
     /// What a session has once a resource is bound.
     pub(super) bound: Option<Box<Bound>>,
-    waiting: BTreeMap<ReqId, Then>,
+    waiting: VecMap<ReqId, Then>,
     holds: u32,
 }
 
@@ -71,7 +72,7 @@ pub struct Bound {
     /// Stream management, if enabled.
     pub sm: Option<Sm>,
     /// The account's other sessions that are available, with their priorities.
-    pub siblings: BTreeMap<Label, i8>,
+    pub siblings: VecMap<Label, i8>,
     /// The addresses the account has blocked.
     pub blocked: Vec<Str>,
     /// The last position of the feed seen by this session.
@@ -152,7 +153,7 @@ impl Xmpp {
             stream: Stream::new(on.security, &settings.core.limits),
             login: Some(Box::default()),
             bound: None,
-            waiting: BTreeMap::new(),
+            waiting: VecMap::new(),
             holds: 0,
         }
     }
@@ -419,7 +420,7 @@ impl Xmpp {
             interested: false,
             carbons: false,
             sm: None,
-            siblings: BTreeMap::new(),
+            siblings: VecMap::new(),
             blocked,
             fed: None,
             live_from: None,

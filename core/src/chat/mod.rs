@@ -162,7 +162,7 @@ fn is_transient(change: &Change) -> bool {
 #[derive(Clone, Debug)]
 pub enum Entity {
     /// A name.
-    Name(name::Name),
+    Name(Box<name::Name>),
     /// An account.
     Account(Arc<account::Account>),
     /// A room or dialog.
@@ -175,7 +175,9 @@ impl Entity {
     pub fn load(id: &EntityId, page: Page, settings: &Settings) -> Result<Entity, Refusal> {
         Ok(match (id, page) {
             (_, Page::Failed(why)) => return Err(why),
-            (EntityId::Name(key), Page::Name(row)) => Entity::Name(name::Name { key: key.clone(), row }),
+            (EntityId::Name(key), Page::Name(row)) => {
+                Entity::Name(Box::new(name::Name { key: key.clone(), row }))
+            }
             (EntityId::Account(_), Page::Account(None)) | (EntityId::Room(_), Page::Room(None)) => {
                 Entity::fresh(id)
             }
@@ -192,7 +194,7 @@ impl Entity {
     /// One that is not made yet.
     pub fn fresh(id: &EntityId) -> Entity {
         match id {
-            EntityId::Name(key) => Entity::Name(name::Name { key: key.clone(), row: None }),
+            EntityId::Name(key) => Entity::Name(Box::new(name::Name { key: key.clone(), row: None })),
             EntityId::Account(id) => Entity::Account(Arc::new(account::Account::fresh(*id))),
             EntityId::Room(id) => Entity::Room(Box::new(room::Room::fresh(*id))),
         }

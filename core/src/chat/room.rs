@@ -479,7 +479,7 @@ impl Room {
                 standing: after,
                 since: pos,
                 at: self.last_at,
-                by: draft.entry.command.by.user().cloned(),
+                by: draft.entry.command.by.user().filter(|by| by.id != user.id).cloned().map(Box::new),
                 reason: note.reason,
                 voiced,
                 display: note.display,

@@ -53,8 +53,8 @@ impl<P: Projection> Edge<P> {
             Effect::Presence(p) => self.set_presence(slot, p, post),
             Effect::RoomPresence(room, p) => {
                 if let Some(s) = self.sessions.get_mut(slot) {
-                    let attachment = s.core.rooms.entry(room).or_default();
-                    attachment.presence = Some(p);
+                    let attachment = s.core.rooms.or_default(room);
+                    attachment.presence = Some(Box::new(p));
                     if attachment.place.is_some() {
                         self.show_in_room(slot, room, 0, post);
                     }
@@ -96,7 +96,7 @@ impl<P: Projection> Edge<P> {
             return self.answer(origin, Err(Refusal::TooMany), post);
         }
         let attach = s.core.user.clone().filter(|_| attach).map(|user| {
-            let presence = s.core.presence.clone().unwrap_or_default();
+            let presence = s.core.presence.as_deref().cloned().unwrap_or_default();
             Box::new(Attacher { session: s.core.me, user, presence })
         });
         let to = command.to.shard(self.core_settings().shards);
@@ -151,7 +151,7 @@ impl<P: Projection> Edge<P> {
             self.call(slot, |p, cx| p.wake(Wake::Attached { room, replay: Err(Refusal::TooMany) }, cx));
             return;
         }
-        s.core.rooms.entry(room).or_default();
+        s.core.rooms.or_default(room);
         let who = Box::new(Attacher { session: s.core.me, user, presence: s.core.presence_in(room) });
         post.send_to_shard(room.shard(shards), Mail::Attach { room, since, who });
     }
@@ -186,7 +186,7 @@ impl<P: Projection> Edge<P> {
         self.settle(post);
         let Some(s) = self.sessions.get_mut(slot) else { return };
         if s.core.pending.is_empty()
-            && let Some(user) = s.login.clone().filter(|_| !s.moving)
+            && let Some(user) = s.login.as_deref().cloned().filter(|_| !s.moving)
         {
             self.start_login(slot, user, post);
         }
@@ -219,7 +219,7 @@ impl<P: Projection> Edge<P> {
         };
         let req = s.core.request(Pending::Guest);
         let user = User { id, name: name.clone(), alias };
-        s.claim = Some((req, user.clone()));
+        s.claim = Some(Box::new((req, user.clone())));
         let origin = Origin { session: s.core.me, req };
         let command = Command::by(&user, EntityId::Name(NameKey::User(name)), Act::Claim { id: id.0 });
         let to = command.to.shard(shards);
@@ -230,7 +230,7 @@ impl<P: Projection> Edge<P> {
     fn guest_claimed(&mut self, slot: u32, req: ReqId, reply: Reply, post: &mut Post) {
         let shards = self.core_settings().shards;
         let Some(s) = self.sessions.get_mut(slot) else { return };
-        let Some((_, user)) = s.claim.take_if(|c| c.0 == req) else { return };
+        let Some((_, user)) = s.claim.take_if(|c| c.0 == req).map(|c| *c) else { return };
         let why = match reply {
             Ok(Value::Id(id)) if id == user.id.0 => None,
             Ok(_) => Some(Refusal::NameTaken),

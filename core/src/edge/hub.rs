@@ -16,7 +16,7 @@ use crate::{
     refusal::Refusal,
     text::Str,
 };
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::net::SocketAddr;
 
 impl<P: Projection> Edge<P> {
@@ -27,7 +27,7 @@ impl<P: Projection> Edge<P> {
             self.shed_guest(slot, post);
         }
         let Some(s) = self.sessions.get_mut(slot) else { return };
-        s.login = Some(user.clone());
+        s.login = Some(Box::new(user.clone()));
         if !s.core.pending.is_empty() {
             // It goes on when these are answered.
             return;
@@ -96,7 +96,7 @@ impl<P: Projection> Edge<P> {
         let shards = self.core_settings().shards;
         let Some(s) = self.sessions.get(slot).filter(|s| s.core.subscribed && !s.ended) else { return };
         let Some(user) = s.core.user.clone() else { return };
-        let presence = Some(alloc::boxed::Box::new(s.core.presence.clone().unwrap_or_default()));
+        let presence = Some(s.core.presence.clone().unwrap_or_default());
         let (session, label, display) = (s.core.me, s.core.label.clone(), s.core.display.clone());
         let to = user.id.shard(shards);
         post.send_to_shard(to, Mail::Present { user, session, label, presence, display, silent, same });
@@ -150,12 +150,12 @@ impl<P: Projection> Edge<P> {
 
     pub(super) fn set_presence(&mut self, slot: u32, presence: Presence, post: &mut Post) {
         let Some(s) = self.sessions.get_mut(slot) else { return };
-        let before = s.core.presence.replace(presence.clone());
+        let before = s.core.presence.replace(Box::new(presence.clone()));
         if s.core.user.is_none() {
             return;
         }
         let rooms: Vec<RoomId> = s.core.rooms.keys().copied().collect();
-        self.tally(before.as_ref(), Some(&presence));
+        self.tally(before.as_deref(), Some(&presence));
         let same = self.rng.next_u64() | 1;
         self.tell_present(slot, false, same, post);
         for room in rooms {
@@ -235,7 +235,7 @@ impl<P: Projection> Edge<P> {
         let sessions = self.hub(user.id).into_iter().filter_map(|slot| self.sessions.get(slot));
         let sessions = sessions.filter(|s| !s.ended && s.core.subscribed).map(|s| SessionView {
             label: s.core.label.clone(),
-            presence: s.core.presence.clone().unwrap_or_default(),
+            presence: s.core.presence.as_deref().cloned().unwrap_or_default(),
             since: s.core.since,
             active: s.core.active,
             display: s.core.display.clone(),
@@ -296,7 +296,7 @@ impl<P: Projection> Edge<P> {
         let (session, label, subscribed) = (s.core.me, s.core.label.clone(), s.core.subscribed);
         let farewell = s.core.farewell.clone();
         let (watches, presence) = (core::mem::take(&mut s.core.watches), s.core.presence.clone());
-        self.tally(presence.as_ref(), None);
+        self.tally(presence.as_deref(), None);
         for name in watches {
             self.watch(slot, name, false, post);
         }

@@ -103,7 +103,7 @@ impl<P: Projection> Edge<P> {
                 || s.closing.is_some()
                 || s.moving
                 || s.core.out.open() >= limits.window;
-            let slow = s.timers.iter().any(|t| t.0 == SLOWED);
+            let slow = s.timers.contains_key(&SLOWED);
             if rest.is_empty() || blocked || slow || rest.len() <= s.seen {
                 break;
             }

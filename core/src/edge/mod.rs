@@ -209,7 +209,7 @@ impl<P: Projection> Edge<P> {
     /// Makes the box of a move.
     pub fn poll_move(&mut self, slot: u32) -> Option<Output<P>> {
         let s = self.sessions.get(slot)?;
-        let (conn, user) = (s.conn?, s.login.clone()?);
+        let (conn, user) = (s.conn?, s.login.as_deref().cloned()?);
         let shards = self.core_settings().shards;
         self.conns.remove(&conn);
         let peer = s.core.peer;
@@ -250,12 +250,14 @@ impl<P: Projection> Edge<P> {
 
     fn timer(&mut self, slot: u32, id: u8, at: Option<Mono>) {
         let Some(s) = self.sessions.get_mut(slot) else { return };
-        if let Some(i) = s.timers.iter().position(|t| t.0 == id) {
-            let (_, old) = s.timers.swap_remove(i);
+        let old = match at {
+            Some(at) => s.timers.insert(id, at),
+            None => s.timers.remove(&id),
+        };
+        if let Some(old) = old {
             self.timers.remove(&(old, slot, id));
         }
         if let Some(at) = at {
-            s.timers.push((id, at));
             self.timers.insert((at, slot, id));
         }
     }

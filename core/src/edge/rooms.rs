@@ -2,7 +2,7 @@
 
 use super::{
     Attached, Edge,
-    session::{Attachment, Group, Place},
+    session::{Group, Place},
 };
 use crate::{
     event::{Event, Live, LiveWhat, What},
@@ -275,7 +275,7 @@ impl<P: Projection> Edge<P> {
         let index = put(attached, group, slot);
         attached.sessions += 1;
         if let Some(s) = self.sessions.get_mut(slot) {
-            s.core.rooms.entry(room).or_insert_with(Attachment::default).place = Some(Place { group, index });
+            s.core.rooms.or_default(room).place = Some(Place { group, index });
         }
     }
 

@@ -8,11 +8,9 @@ use crate::{
     projection::{Around, Mode, Projection, Reason, WireClass},
     text::Str,
     time::{Mono, Now, UnixMillis},
+    vecmap::VecMap,
 };
-use alloc::{
-    collections::{BTreeMap, BTreeSet},
-    vec::Vec,
-};
+use alloc::{boxed::Box, collections::BTreeSet, vec::Vec};
 use core::net::SocketAddr;
 
 /// The part of a session that the core keeps and [`crate::Cx`] shows.
@@ -23,7 +21,7 @@ pub(crate) struct Core {
     pub peer: Option<SocketAddr>,
     pub out: Outbox,
     /// Requests not answered yet.
-    pub pending: BTreeMap<ReqId, Pending>,
+    pub pending: VecMap<ReqId, Pending>,
     pub next_req: u32,
     /// `recv` is not called.
     pub held: bool,
@@ -32,8 +30,8 @@ pub(crate) struct Core {
     /// Set during `Wake::Lost`: the session stays until then.
     pub park: Option<Mono>,
     /// The rooms it is attached to or being attached to.
-    pub rooms: BTreeMap<RoomId, Attachment>,
-    pub presence: Option<Presence>,
+    pub rooms: VecMap<RoomId, Attachment>,
+    pub presence: Option<Box<Presence>>,
     pub display: Str,
     pub since: UnixMillis,
     pub active: UnixMillis,
@@ -64,7 +62,7 @@ pub(crate) struct Attachment {
     /// Where it stands in the room's group; `None`: asked, events do not come yet.
     pub place: Option<Place>,
     /// The presence in this room, where it differs from the general one.
-    pub presence: Option<Presence>,
+    pub presence: Option<Box<Presence>>,
 }
 
 /// A place in one of a room's groups.
@@ -118,16 +116,16 @@ pub(crate) struct Session<P: Projection> {
     pub farewell_sent: bool,
     /// Taken out of hubs and rooms.
     pub ended: bool,
-    pub timers: Vec<(u8, Mono)>,
+    pub timers: VecMap<u8, Mono>,
     pub flow: Flow,
     /// Bytes of `inbox` that `recv` found incomplete: it is not called again before there are more.
     pub seen: usize,
-    pub same: [u64; SAME],
+    pub same: Option<Box<[u64; SAME]>>,
     pub group: Group,
     /// A login waiting for requests in flight.
-    pub login: Option<User>,
+    pub login: Option<Box<User>>,
     /// The name a guest has asked for, with the request.
-    pub claim: Option<(ReqId, User)>,
+    pub claim: Option<Box<(ReqId, User)>>,
     pub moving: bool,
     /// The session that takes this one over once its requests in flight are answered.
     pub heir: Option<SessionRef>,
@@ -156,10 +154,10 @@ impl<P: Projection> Session<P> {
             close_sent: false,
             farewell_sent: false,
             ended: false,
-            timers: Vec::new(),
+            timers: VecMap::new(),
             flow: Flow::default(),
             seen: 0,
-            same: [0; SAME],
+            same: None,
             group,
             login: None,
             claim: None,
@@ -185,11 +183,12 @@ impl<P: Projection> Session<P> {
         if same == 0 {
             return false;
         }
-        if self.same.contains(&same) {
+        let seen = self.same.get_or_insert_default();
+        if seen.contains(&same) {
             return true;
         }
-        self.same.rotate_right(1);
-        self.same[0] = same;
+        seen.rotate_right(1);
+        seen[0] = same;
         false
     }
 
@@ -213,12 +212,12 @@ impl Core {
             label: Label::default(),
             peer,
             out: Outbox::default(),
-            pending: BTreeMap::new(),
+            pending: VecMap::new(),
             next_req: 0,
             held: false,
             spent: 0,
             park: None,
-            rooms: BTreeMap::new(),
+            rooms: VecMap::new(),
             presence: None,
             display: Str::default(),
             since: now,
@@ -240,7 +239,7 @@ impl Core {
     /// The presence shown in a room.
     pub fn presence_in(&self, room: RoomId) -> Presence {
         let own = self.rooms.get(&room).and_then(|a| a.presence.as_ref());
-        own.or(self.presence.as_ref()).cloned().unwrap_or_default()
+        own.or(self.presence.as_ref()).map(|p| (**p).clone()).unwrap_or_default()
     }
 }
 

@@ -3,13 +3,14 @@
 //! Whoever waits for an answer is refused at once. What was to be shown is kept; when the store answers
 //! again, that part of it is shown whose entry turns out to be stored.
 
-use super::{Desk, Fetching, Shards, Work, refuse_attach};
+use super::{Desk, Fetching, Live, Shards, Work, refuse_attach};
 use crate::{
     chat::{Entity, room::Room},
     command::{Act, Command, EntityId},
     event::{How, What},
     ids::{Origin, Pos, WorkerId},
     mail::Mail,
+    policy::Member,
     projection::Notice,
     query::{Bound, Only, Range},
     refusal::Refusal,
@@ -23,6 +24,51 @@ pub(super) struct Doubt {
     sure: bool,
     to: WorkerId,
     mail: Mail,
+}
+
+/// What a failure of the store has left behind with an entity.
+#[derive(Default)]
+pub(super) struct Unsure {
+    /// What was to be shown, until it is known what of it is stored.
+    doubt: Vec<Doubt>,
+    /// Guests' rows while the room is not in memory.
+    guests: Vec<Member>,
+}
+
+impl Live {
+    /// True: it is not known yet what of that which was to be shown is stored.
+    pub(super) fn doubts(&self) -> bool {
+        self.unsure.as_ref().is_some_and(|u| !u.doubt.is_empty())
+    }
+
+    fn take_doubts(&mut self) -> Vec<Doubt> {
+        let taken = self.unsure.as_mut().map(|u| core::mem::take(&mut u.doubt)).unwrap_or_default();
+        self.forget_what_is_sure();
+        taken
+    }
+
+    fn keep_doubts(&mut self, doubt: Vec<Doubt>) {
+        if !doubt.is_empty() {
+            self.unsure.get_or_insert_default().doubt = doubt;
+        }
+    }
+
+    /// The guests kept while the room was not in memory.
+    pub(super) fn take_guests(&mut self) -> Vec<Member> {
+        let taken = self.unsure.as_mut().map(|u| core::mem::take(&mut u.guests)).unwrap_or_default();
+        self.forget_what_is_sure();
+        taken
+    }
+
+    fn keep_guests(&mut self, guests: Vec<Member>) {
+        if !guests.is_empty() || self.unsure.is_some() {
+            self.unsure.get_or_insert_default().guests = guests;
+        }
+    }
+
+    fn forget_what_is_sure(&mut self) {
+        self.unsure.take_if(|u| u.doubt.is_empty() && u.guests.is_empty());
+    }
 }
 
 impl Shards {
@@ -54,7 +100,7 @@ impl Shards {
             Mail::Fed { account, pos, ref event, .. } if event.room.is_transient() => {
                 // Not before those of its feed that are in doubt.
                 let id = EntityId::Account(account);
-                match self.slots.get(&id).is_some_and(|s| !s.live.doubt.is_empty()) {
+                match self.slots.get(&id).is_some_and(|s| s.live.doubts()) {
                     true => self.keep(id, Doubt { pos, sure: true, to, mail }),
                     false => desk.post.send(to, mail),
                 }
@@ -90,7 +136,7 @@ impl Shards {
             Mail::Notice(account, notice) => self.doubt_notice(desk, to, account, notice),
             Mail::Live(_, ref live) => {
                 let id = EntityId::Room(live.room);
-                match self.slots.get(&id).and_then(|s| s.live.doubt.last()).map(|d| d.pos) {
+                match self.slots.get(&id).and_then(|s| s.live.unsure.as_ref()?.doubt.last()).map(|d| d.pos) {
                     Some(pos) => self.doubt(id, pos, to, mail),
                     None => desk.post.send(to, mail),
                 }
@@ -139,7 +185,7 @@ impl Shards {
 
     fn keep(&mut self, id: EntityId, doubt: Doubt) {
         if let Some(slot) = self.slots.get_mut(&id) {
-            slot.live.doubt.push(doubt);
+            slot.live.unsure.get_or_insert_default().doubt.push(doubt);
         }
     }
 
@@ -171,7 +217,7 @@ impl Shards {
             return;
         }
         if let Some(Entity::Room(room)) = &slot.entity {
-            slot.live.guests = room.guests();
+            slot.live.keep_guests(room.guests());
         }
         (slot.entity, slot.reading) = (None, false);
         let waiting = core::mem::take(&mut slot.waiting);
@@ -199,8 +245,9 @@ impl Shards {
     pub(super) fn catch_up(&mut self, desk: &mut Desk<'_>, id: &EntityId) {
         let Some(slot) = self.slots.get_mut(id) else { return };
         // One position, one entry; what belongs to it keeps its order.
-        slot.live.doubt.sort_by_key(|d| d.pos);
-        let Some(first) = slot.live.doubt.first() else { return };
+        let Some(unsure) = &mut slot.live.unsure else { return };
+        unsure.doubt.sort_by_key(|d| d.pos);
+        let Some(first) = unsure.doubt.first() else { return };
         let range = Range {
             after: Bound::Pos(first.pos.back()),
             newest: false,
@@ -232,15 +279,15 @@ impl Shards {
         };
         let upto = if more { stored.last().copied().unwrap_or(Pos::MAX) } else { Pos::MAX };
         let (known, unknown): (Vec<Doubt>, Vec<Doubt>) =
-            core::mem::take(&mut slot.live.doubt).into_iter().partition(|d| d.pos <= upto);
-        slot.live.doubt = unknown;
+            slot.live.take_doubts().into_iter().partition(|d| d.pos <= upto);
+        slot.live.keep_doubts(unknown);
         let (good, void): (Vec<Doubt>, Vec<Doubt>) =
             known.into_iter().partition(|d| d.sure || stored.contains(&d.pos));
         good.into_iter().for_each(|d| desk.ledger.emit(d.to, d.mail));
         if let Some(Entity::Room(room)) = &mut slot.entity {
             undo_guests(desk, room, &void);
         }
-        if !slot.live.doubt.is_empty() {
+        if slot.live.doubts() {
             slot.waiting.push_front(Work::CatchUp);
         }
         self.resume(desk, id);

@@ -227,7 +227,7 @@ impl Shards {
         same: u64,
     ) {
         let Some(slot) = self.slots.get_mut(id) else { return };
-        slot.live.user = Some(user.clone());
+        slot.live.user = Some(Box::new(user.clone()));
         let said = now.as_ref().and_then(|s| s.presence.clone());
         let label = now.as_ref().map(|s| s.label.clone());
         let old = match now {
@@ -303,7 +303,7 @@ impl Shards {
         visible: bool,
     ) {
         let Some(slot) = self.slots.get(id) else { return };
-        let Some(user) = slot.live.user.clone() else { return };
+        let Some(user) = slot.live.user.as_deref().cloned() else { return };
         for Subscribed { label, presence, .. } in slot.live.sessions.values() {
             let Some(mut presence) = presence.clone().filter(|p| p.show != Show::Offline) else { continue };
             if !visible {
@@ -317,8 +317,11 @@ impl Shards {
 
     /// Asks for a contact's presence, if anybody is there to see it.
     pub(super) fn ask_presence(&mut self, desk: &mut Desk<'_>, id: &EntityId, contact: AccountId) {
-        let Some(by) =
-            self.slots.get(id).filter(|s| !s.live.sessions.is_empty()).and_then(|s| s.live.user.clone())
+        let Some(by) = self
+            .slots
+            .get(id)
+            .filter(|s| !s.live.sessions.is_empty())
+            .and_then(|s| s.live.user.as_deref().cloned())
         else {
             return;
         };

@@ -25,6 +25,7 @@ use crate::{
     row::{Asked, Page, Read},
     settings::Settings,
     time::Now,
+    vecmap::VecMap,
 };
 use alloc::{
     boxed::Box,
@@ -49,7 +50,7 @@ pub(crate) struct Desk<'a> {
 pub(crate) struct Shards {
     shards: BTreeMap<ShardId, Shard>,
     /// Looked up only, never iterated; the hasher is fixed.
-    slots: HashMap<EntityId, Slot, FixedState>,
+    slots: HashMap<EntityId, Box<Slot>, FixedState>,
     /// The hand that looks for idle entities goes round here.
     clock: VecDeque<EntityId>,
     fetches: BTreeMap<FetchId, Fetching>,
@@ -89,23 +90,21 @@ struct Slot {
 #[derive(Default)]
 struct Live {
     /// Workers with attached sessions, and the last grant given to each.
-    attached: BTreeMap<WorkerId, u64>,
+    attached: VecMap<WorkerId, u64>,
     /// Members that are there.
     here: BTreeMap<crate::ids::AccountId, (User, Presence)>,
     /// The room as last shown, until something changes.
     view: Option<Arc<RoomView>>,
-    /// What was to be shown when the store failed, until it is known what of it is stored.
-    doubt: Vec<doubt::Doubt>,
-    /// Guests' rows while the room is not in memory.
-    guests: Vec<crate::policy::Member>,
+    /// What a failure of the store has left behind.
+    unsure: Option<Box<doubt::Unsure>>,
     /// Subscribed sessions of an account.
-    sessions: BTreeMap<SessionRef, Subscribed>,
+    sessions: VecMap<SessionRef, Subscribed>,
     /// Who the sessions belong to.
-    user: Option<User>,
+    user: Option<Box<User>>,
     /// What strangers see of an account, as last told to its name.
-    shown: Option<Box<crate::presence::Sighting>>,
+    shown: Option<Arc<crate::presence::Sighting>>,
     /// Who watches a name, what they see, and who was there.
-    watch: watch::Watch,
+    watch: Option<Box<watch::Watch>>,
 }
 
 /// A subscribed session of an account.
@@ -118,9 +117,9 @@ struct Subscribed {
 
 impl Live {
     fn is_empty(&self) -> bool {
-        let unknown = !self.doubt.is_empty();
+        let unknown = self.doubts();
         let alone = self.attached.is_empty() && self.here.is_empty() && self.sessions.is_empty();
-        alone && self.watch.is_idle() && !unknown
+        alone && self.watch.as_ref().is_none_or(|w| w.is_idle()) && !unknown
     }
 }
 
@@ -163,7 +162,7 @@ enum Work {
     },
     Sighted {
         of: crate::ids::AccountId,
-        now: Option<Box<crate::presence::Sighting>>,
+        now: Option<Arc<crate::presence::Sighting>>,
         hidden_from: Vec<crate::text::Str>,
         same: u64,
     },
@@ -395,7 +394,7 @@ impl Shards {
                 live: Live::default(),
                 ticket: Ticket(0),
             };
-            self.slots.insert(id.clone(), slot);
+            self.slots.insert(id.clone(), Box::new(slot));
             self.clock.push_back(id.clone());
         }
         let Some(slot) = self.slots.get_mut(&id) else { return };
@@ -434,6 +433,10 @@ impl Shards {
                 return;
             }
             let Some(work) = slot.waiting.pop_front() else { return };
+            if slot.waiting.is_empty() {
+                // Most entities never wait again.
+                slot.waiting = VecDeque::new();
+            }
             self.perform(desk, id, work);
         }
     }
@@ -508,7 +511,7 @@ impl Shards {
             Ok(mut entity) => {
                 slot.live.view = None;
                 if let Entity::Room(room) = &mut entity {
-                    room.put_back(core::mem::take(&mut slot.live.guests));
+                    room.put_back(slot.live.take_guests());
                     // Whoever came with an entry that is not stored is not there.
                     slot.live.here.retain(|id, _| room.is_joined(*id));
                 }

@@ -87,7 +87,7 @@ impl Shards {
         let Some(slot) = self.slots.get(id) else { return };
         match (&slot.entity, id) {
             (Some(Entity::Name(_)), _) if matches!(query, Query::Gone(_)) => {
-                let gone = slot.live.watch.gone();
+                let gone = slot.live.watch.as_ref().map(|w| w.gone()).unwrap_or_default();
                 self.reply(desk, origin, Ok(Value::Gone(Arc::new(gone))));
             }
             (Some(Entity::Name(name)), _) => {

@@ -41,7 +41,7 @@ impl Shards {
                 self.work(desk, id, Work::Derive(event));
             }
         }
-        let doubted = |id: &&EntityId| self.slots.get(*id).is_some_and(|s| !s.live.doubt.is_empty());
+        let doubted = |id: &&EntityId| self.slots.get(*id).is_some_and(|s| s.live.doubts());
         let doubted: Vec<EntityId> = self.clock.iter().filter(doubted).cloned().collect();
         for id in doubted {
             self.work(desk, id, Work::CatchUp);

@@ -13,13 +13,9 @@ use crate::{
     presence::{Gone, Presence, Show, Sighting},
     projection::Notice,
     text::Str,
+    vecmap::VecMap,
 };
-use alloc::{
-    boxed::Box,
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-    vec::Vec,
-};
+use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
 
 /// People remembered that were there under one name; above, the oldest is forgotten. All of them are
 /// forgotten when the name is put out of memory.
@@ -28,8 +24,8 @@ pub const GONE: usize = 16;
 /// The live part of a name.
 #[derive(Default)]
 pub(super) struct Watch {
-    watchers: BTreeMap<SessionRef, UserName>,
-    now: Option<Box<Sighting>>,
+    watchers: VecMap<SessionRef, UserName>,
+    now: Option<Arc<Sighting>>,
     hidden_from: Vec<Str>,
     gone: VecDeque<Gone>,
 }
@@ -57,13 +53,13 @@ impl Shards {
         let open = |p: &Presence| p.marks.open && p.show != Show::Offline;
         let mut there = slot.live.sessions.values().filter(|s| s.presence.as_ref().is_some_and(open));
         let presence = Presence::best(there.clone().filter_map(|s| s.presence.clone()));
-        let user = account.and_then(|a| a.user()).or_else(|| slot.live.user.clone());
+        let user = account.and_then(|a| a.user()).or_else(|| slot.live.user.as_deref().cloned());
         let display = there.next_back().map(|s| s.display.clone()).unwrap_or_default();
-        let now = presence.zip(user).map(|(presence, user)| Box::new(Sighting { user, presence, display }));
+        let now = presence.zip(user).map(|(presence, user)| Arc::new(Sighting { user, presence, display }));
         let hidden_from = account.and_then(|a| a.head.as_ref()).map(|h| h.blocked.clone());
         let hidden_from = hidden_from.unwrap_or_default();
         let before = core::mem::replace(&mut slot.live.shown, now.clone());
-        let mut tell = |user: &User, now: Option<Box<Sighting>>, hidden_from: Vec<Str>| {
+        let mut tell = |user: &User, now: Option<Arc<Sighting>>, hidden_from: Vec<Str>| {
             let (name, of) = (user.name.clone(), user.id);
             let to = NameKey::User(name.clone()).shard(desk.settings.shards);
             desk.post.send_to_shard(to, Mail::Sighted { name, of, now, hidden_from, same });
@@ -103,12 +99,12 @@ impl Shards {
         desk: &mut Desk<'_>,
         id: &EntityId,
         of: AccountId,
-        now: Option<Box<Sighting>>,
+        now: Option<Arc<Sighting>>,
         hidden_from: Vec<Str>,
         same: u64,
     ) {
         let (EntityId::Name(NameKey::User(name)), Some(slot)) = (id, self.slots.get_mut(id)) else { return };
-        let watch = &mut slot.live.watch;
+        let watch = slot.live.watch.get_or_insert_default();
         // A guest that is told late to have left does not take the name's next holder along.
         if now.is_none() && watch.now.as_ref().is_some_and(|s| s.user.id != of) {
             return;
@@ -126,11 +122,11 @@ impl Shards {
                 watch.gone.pop_front();
             }
         }
-        let visible = |seen: &Option<Box<Sighting>>, hidden: &[Str], by: &UserName| {
+        let visible = |seen: &Option<Arc<Sighting>>, hidden: &[Str], by: &UserName| {
             let hides = hidden.iter().any(|h| h.eq_ignore_ascii_case(by.as_str()));
             seen.clone().filter(|_| !hides)
         };
-        for (session, by) in &watch.watchers {
+        for (session, by) in watch.watchers.iter() {
             let was = visible(&before, &hidden_before, by);
             let is = visible(&watch.now, &watch.hidden_from, by);
             let same_still = match (&was, &is) {
@@ -156,7 +152,7 @@ impl Shards {
         on: bool,
     ) {
         let (EntityId::Name(NameKey::User(name)), Some(slot)) = (id, self.slots.get_mut(id)) else { return };
-        let watch = &mut slot.live.watch;
+        let watch = slot.live.watch.get_or_insert_default();
         if !on {
             watch.watchers.remove(&session);
             return;

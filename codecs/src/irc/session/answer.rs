@@ -144,6 +144,16 @@ impl Tasks {
     fn get(&mut self, id: TaskId) -> Option<&mut Task> {
         self.tasks.iter_mut().find(|task| task.id == id)
     }
+
+    /// Gives back the memory that an idle session does not need.
+    fn release(&mut self) {
+        if self.tasks.is_empty() {
+            self.tasks = Vec::new();
+        }
+        if self.asked.is_empty() {
+            self.asked = Vec::new();
+        }
+    }
 }
 
 impl Irc {
@@ -168,6 +178,7 @@ impl Irc {
     pub(super) fn answered(&mut self, req: ReqId) -> Option<Ask> {
         let at = self.tasks.asked.iter().position(|(asked, ..)| *asked == req)?;
         let (_, task, ask) = self.tasks.asked.remove(at);
+        self.tasks.release();
         self.task = task;
         if let Some(task) = task.and_then(|id| self.tasks.get(id)) {
             task.open = task.open.saturating_sub(1);
@@ -182,6 +193,7 @@ impl Irc {
             return;
         };
         let task = self.tasks.tasks.remove(at);
+        self.tasks.release();
         let server = server(cx);
         match (task.label, task.lines) {
             (Some(label), Lines::None) => {

@@ -56,7 +56,7 @@ impl Irc {
     /// The channels that the connection was in as a guest are entered again as the account.
     pub(super) fn enter_again(&mut self, cx: &mut Cx<'_>) {
         self.names.clear();
-        for channel in std::mem::take(&mut self.rooms).into_values() {
+        for (_, channel) in std::mem::take(&mut self.rooms) {
             self.join_one(&channel.name, None, cx);
         }
     }

@@ -219,7 +219,7 @@ impl Irc {
         }
         let (after, before) = (from.min(to), from.max(to));
         let rooms: Vec<(RoomId, String)> =
-            self.rooms.iter().map(|(room, c)| (*room, c.name.clone())).collect();
+            self.rooms.iter().map(|(room, c)| (*room, c.name.to_string())).collect();
         self.targets =
             Some(Box::new(Targets { after, before, limit, left: rooms.len() + 1, found: Vec::new() }));
         let (a, b) = (UnixMillis(after), UnixMillis(before));

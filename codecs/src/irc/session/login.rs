@@ -55,7 +55,7 @@ struct Exchange {
 /// The login of a connection.
 #[derive(Default)]
 pub(super) struct Login {
-    exchange: Option<Exchange>,
+    exchange: Option<Box<Exchange>>,
     /// The mechanism chosen, before the client's first message.
     pieces: Pieces,
     failures: u32,
@@ -153,7 +153,8 @@ impl Irc {
             iterations: cx.settings().iterations,
         };
         let (sasl, step) = Sasl::start(mechanism, initial, setup);
-        self.login.exchange = Some(Exchange { sasl, how, waits: Waits::Client, task: self.task, user: None });
+        let exchange = Exchange { sasl, how, waits: Waits::Client, task: self.task, user: None };
+        self.login.exchange = Some(Box::new(exchange));
         self.step(step, cx);
     }
 

@@ -122,7 +122,7 @@ impl Xmpp {
                     let id = MsgId { room: room.room, pos: room.member.since };
                     session.show_invitation(
                         name,
-                        room.member.by.as_ref(),
+                        room.member.by.as_deref(),
                         room.member.reason.as_ref(),
                         &id,
                         cx,

@@ -30,14 +30,14 @@ use lavina_core::policy::{Levels, Membership, Standing};
 use lavina_core::presence::Presence;
 use lavina_core::projection::Pieces;
 use lavina_core::text::Str;
+use lavina_core::vecmap::VecMap;
 use show::{Extra, Occupant, nick_of};
-use std::collections::BTreeMap;
 
 /// The rooms that a session sits in, or is coming into.
 #[derive(Default)]
 pub struct Rooms {
-    seats: BTreeMap<RoomId, Seat>,
-    names: BTreeMap<RoomName, RoomId>,
+    seats: VecMap<RoomId, Seat>,
+    names: VecMap<RoomName, RoomId>,
 }
 
 /// A session's place in a room.
@@ -152,7 +152,7 @@ impl Xmpp {
     /// The session is no longer available: it sits in no room any more.
     pub(super) fn leave_rooms(&mut self, cx: &mut Cx<'_>) {
         let Some(bound) = &mut self.bound else { return };
-        for room in std::mem::take(&mut bound.rooms).seats.into_keys() {
+        for (room, _) in std::mem::take(&mut bound.rooms).seats {
             cx.detach(room);
         }
     }
