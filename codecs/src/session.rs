@@ -37,6 +37,10 @@ pub const IRC_NATIVE: u8 = 1;
 #[cfg(feature = "xmpp")]
 pub const XMPP_NATIVE: u8 = 2;
 
+/// The number of Matrix's native payloads.
+#[cfg(feature = "matrix")]
+pub const MATRIX_NATIVE: u8 = 3;
+
 /// A session of any protocol.
 pub enum Session {
     /// The control socket.

@@ -1,8 +1,14 @@
-//! Matrix: JSON, the HTML of messages, identifiers.
+//! Matrix: JSON, the HTML of messages, identifiers, events, filters and rules.
 
 use lavina_codecs::json::Json;
+use lavina_codecs::matrix::content::{self, Intent, LocalNames, Look, Write};
+use lavina_codecs::matrix::filter::Filter;
 use lavina_codecs::matrix::html::{Nameless, clean, read, write};
-use lavina_codecs::matrix::{ids, uri};
+use lavina_codecs::matrix::push::{self, Ruleset};
+use lavina_codecs::matrix::{ids, pdu, uri};
+use lavina_core::event::{Actor, Event, Message, What};
+use lavina_core::ids::{Pos, RoomId};
+use lavina_core::time::UnixMillis;
 
 /// Any bytes as JSON: what is read can be written, and reads back the same.
 pub fn json(data: &[u8]) {
@@ -42,4 +48,65 @@ pub fn ids(data: &[u8]) {
     assert_eq!(key.event(&text).map(|event| key.event_id(event)).unwrap_or(text.to_string()), text);
     let _ = ids::room_name(&text, "x.org");
     let _ = uri::link(&text);
+}
+
+/// Any JSON as an event that a client sends: what is read of it is the same when it is read again.
+pub fn event(data: &[u8]) {
+    let Ok(json) = Json::parse(data) else { return };
+    let key = ids::IdKey::new(&[0; 32]);
+    let look = Look {
+        room: RoomId(1),
+        by: "alice",
+        event: &|id| {
+            key.event(id).or_else(|| id.starts_with('$').then(|| ids::EventRef::new(RoomId(1), Pos(1))))
+        },
+        names: &LocalNames("x.org"),
+        media: &|mxc| Some(mxc.replace("mxc", "https")),
+        text_max: 4096,
+        native_max: 16_384,
+    };
+    let kind = json.str_of("type").unwrap_or("m.room.message").to_owned();
+    let content = json.get("content").unwrap_or(&json).clone();
+    let Ok(intent) = content::read(&kind, content, &look) else { return };
+    let native = match &intent {
+        Intent::Say(message) | Intent::Edit { message, .. } => message.native.as_ref(),
+        Intent::React { native, .. } | Intent::Redact { native, .. } => Some(native),
+    };
+    let (again, kept) = native.and_then(content::unpack).expect("what is kept can be read");
+    assert_eq!(content::read(&again, kept, &look).as_ref(), Ok(&intent), "cleaning twice changes nothing");
+    let message = match intent {
+        Intent::Say(message) | Intent::Edit { message, .. } => message,
+        _ => return,
+    };
+    let with = Write { ids: &key, domain: "x.org", known: &|_| true, notify_room: true };
+    let foreign = Message { native: None, ..*message };
+    let what = What::Said(Box::new(foreign));
+    let (by, at) = (Actor::Server, UnixMillis(1));
+    let event =
+        Event { room: RoomId(1), pos: Pos(1), prev: Pos(0), at, by, once: None, what, facts: Vec::new() };
+    if let Some(shown) = content::write(&event, None, &with) {
+        assert!(shown.content.check_canonical().is_ok() && shown.content.get("m.mentions").is_some());
+        assert!(content::read(&shown.kind, shown.content, &look).is_ok(), "what we write can be read");
+    }
+}
+
+/// Any JSON as a filter, as a push rule, as what was kept of rules, and as an event under them; as an event of servers.
+pub fn rules(data: &[u8]) {
+    let Ok(json) = Json::parse(data) else { return };
+    if let Ok(filter) = Filter::parse(&json) {
+        let _ = filter.timeline.admits("!r", &json);
+        let _ = filter.fields(json.clone());
+    }
+    let mut rules = Ruleset::from_stored("@a:x", &json);
+    assert_eq!(Ruleset::from_stored("@a:x", &rules.to_stored()), rules, "what is kept comes back");
+    for kind in push::Kind::ALL {
+        let _ = rules.put(kind, "mine", &json, push::Place::default());
+    }
+    let subject = push::Subject::new(&json, 2, 50, Some(&json));
+    let _ = rules.evaluate(&subject, push::Reader { id: "@a:x", display: Some("A") });
+    for version in pdu::Version::ALL {
+        let once = pdu::redact(&json, version);
+        assert_eq!(pdu::redact(&once, version), once, "redacting twice changes nothing");
+        assert_eq!(pdu::event_id(&json, version), pdu::event_id(&once, version), "the id stays");
+    }
 }

@@ -24,6 +24,8 @@ pub const ALL: &[Body] = &[
     ("json", matrix::json),
     ("matrix_html", matrix::html),
     ("matrix_ids", matrix::ids),
+    ("matrix_event", matrix::event),
+    ("matrix_rules", matrix::rules),
     ("sasl", secure::sasl),
     ("tls", secure::tls),
     ("proxy_header", secure::proxy_header),
@@ -109,7 +111,7 @@ mod tests {
 
         #[test]
         fn any_bytes(data in bytes()) {
-            for (_, body) in &ALL[..9] {
+            for (_, body) in &ALL[..11] {
                 body(&data);
             }
         }

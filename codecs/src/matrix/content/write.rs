@@ -1,0 +1,183 @@
+//! What happened in a room, of whatever origin, as the content of an event.
+
+use super::{HTML, NEW_CONTENT, RELATES_TO, mentions, unpack};
+use crate::json::Json;
+use crate::matrix::html;
+use crate::matrix::ids::{EventRef, IdKey};
+use crate::object;
+use lavina_core::event::{Event, Kind, Message, Native, What};
+use lavina_core::ids::{MsgId, Pos, RoomId};
+use lavina_core::name::UserName;
+use lavina_core::text::{Rich, Str, Style};
+
+/// Quotes within quotes that are marked in plain text.
+const QUOTES_MAX: usize = 8;
+
+/// What writing a content needs to know.
+pub struct Write<'a> {
+    /// Makes ids.
+    pub ids: &'a IdKey,
+    /// The server's domain.
+    pub domain: &'a str,
+    /// Whether somebody has that name: only such people are mentioned.
+    pub known: &'a dyn Fn(&UserName) -> bool,
+    /// Whether the sender may call everybody (`@room`).
+    pub notify_room: bool,
+}
+
+/// Type and content of an event.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shown {
+    /// The type.
+    pub kind: Str,
+    /// The content.
+    pub content: Json,
+}
+
+impl Shown {
+    fn new(kind: &str, content: Json) -> Shown {
+        Shown { kind: Str::new(kind), content }
+    }
+
+    /// What is left of a message that was withdrawn.
+    fn hollow() -> Shown {
+        Shown::new("m.room.message", Json::object())
+    }
+}
+
+/// What an entry that is no state is shown as; none if Matrix does not show it (the payload of another protocol, or a
+/// change of state).
+///
+/// A reaction taken back is the redaction of the event that had added it: `undone` is that, where it is known.
+pub fn write(event: &Event, undone: Option<EventRef>, with: &Write<'_>) -> Option<Shown> {
+    match &event.what {
+        What::Said(message) | What::Edited { message, .. } if message.gone => Some(Shown::hollow()),
+        What::Said(message) => own(&message.native).or_else(|| with.said(event.room, message)),
+        What::Edited { target, message } => {
+            own(&message.native).or_else(|| with.edited(event.room, *target, message))
+        }
+        What::Reacted { native, target, key, on: true, .. } => {
+            own(native).or_else(|| Some(with.reacted(event.room, *target, key)))
+        }
+        What::Reacted { on: false, .. } => undone.map(|target| with.redaction(target, None)),
+        What::Redacted { native, target, reason, .. } => own(native)
+            .or_else(|| Some(with.redaction(EventRef::new(event.room, *target), reason.as_deref()))),
+        _ => None,
+    }
+}
+
+fn own(native: &Option<Native>) -> Option<Shown> {
+    native.as_ref().and_then(unpack).map(|(kind, content)| Shown { kind, content })
+}
+
+impl Write<'_> {
+    fn id(&self, room: RoomId, pos: Pos) -> String {
+        self.ids.event_id(EventRef::new(room, pos))
+    }
+
+    fn said(&self, room: RoomId, message: &Message) -> Option<Shown> {
+        let mut content = self.text(message)?;
+        let here = |id: &Option<MsgId>| id.filter(|id| id.room == room).map(|id| self.id(room, id.pos));
+        let (reply, thread) = (here(&message.reply), here(&message.thread));
+        let replied = |id: &str| object! { "event_id" => id };
+        let relation = match (thread, reply) {
+            (Some(root), reply) => Some(object! {
+                "rel_type" => "m.thread",
+                "event_id" => &root,
+                "is_falling_back" => reply.is_none(),
+                "m.in_reply_to" => replied(reply.as_ref().unwrap_or(&root)),
+            }),
+            (None, Some(reply)) => Some(object! { "m.in_reply_to" => replied(&reply) }),
+            (None, None) => None,
+        };
+        if let Some(relation) = relation {
+            content.set(RELATES_TO, relation);
+        }
+        Some(Shown::new("m.room.message", content))
+    }
+
+    fn edited(&self, room: RoomId, target: Pos, message: &Message) -> Option<Shown> {
+        let new = self.text(message)?;
+        let mut content = new.clone();
+        for key in ["body", "formatted_body"] {
+            if let Some(text) = new.str_of(key) {
+                content.set(key, format!("* {text}"));
+            }
+        }
+        // Who was mentioned before is not called again (client-server API, "Edits of events with mentions").
+        content.set("m.mentions", Json::object());
+        content.set(NEW_CONTENT, new);
+        content.set(RELATES_TO, object! { "rel_type" => "m.replace", "event_id" => self.id(room, target) });
+        Some(Shown::new("m.room.message", content))
+    }
+
+    fn reacted(&self, room: RoomId, target: Pos, key: &str) -> Shown {
+        let relation = object! {
+            "rel_type" => "m.annotation",
+            "event_id" => self.id(room, target),
+            "key" => key,
+        };
+        Shown::new("m.reaction", object! { RELATES_TO => relation })
+    }
+
+    fn redaction(&self, target: EventRef, reason: Option<&str>) -> Shown {
+        let mut content = object! { "redacts" => self.ids.event_id(target) };
+        if let Some(reason) = reason {
+            content.set("reason", reason);
+        }
+        Shown::new("m.room.redaction", content)
+    }
+
+    /// The content of a text from elsewhere; none if there is no text.
+    fn text(&self, message: &Message) -> Option<Json> {
+        if message.kind == Kind::Payload || message.body.text.is_empty() {
+            return None;
+        }
+        let msgtype = match message.kind {
+            Kind::Emote => "m.emote",
+            Kind::Notice => "m.notice",
+            Kind::Normal | Kind::Payload => "m.text",
+        };
+        let mut content = object! {
+            "msgtype" => msgtype,
+            "body" => body(&message.body),
+            "m.mentions" => mentions(&message.body.text, self.domain, self.known, self.notify_room),
+        };
+        if let Some(formatted) = html::write(&message.body) {
+            content.set("format", HTML);
+            content.set("formatted_body", formatted);
+        }
+        Some(content)
+    }
+}
+
+/// The plain text for clients and notifications that show no HTML: quoted lines are marked, what is hidden is left out
+/// (client-server API, "Spoiler messages").
+fn body(rich: &Rich) -> String {
+    let text = rich.text.as_str();
+    let ranges = |style: Style| -> Vec<(usize, usize)> {
+        rich.spans.iter().filter(|s| s.style == style).map(|s| (s.from as usize, s.to as usize)).collect()
+    };
+    let (quotes, hidden) = (ranges(Style::Quote), ranges(Style::Spoiler));
+    if quotes.is_empty() && hidden.is_empty() {
+        return text.to_owned();
+    }
+    let mut out = String::with_capacity(text.len() + 64);
+    let mut start = 0;
+    for line in text.split_inclusive('\n') {
+        let depth = quotes.iter().filter(|(from, to)| (*from..*to).contains(&start)).count();
+        out.extend(std::iter::repeat_n("> ", depth.min(QUOTES_MAX)));
+        let end = start + line.trim_end_matches('\n').len();
+        let mut at = start;
+        for (from, to) in &hidden {
+            let (from, to) = ((*from).max(at), (*to).min(end));
+            if from < to {
+                out.extend([text.get(at..from).unwrap_or_default(), "[spoiler]"]);
+                at = to;
+            }
+        }
+        start += line.len();
+        out.push_str(text.get(at..start).unwrap_or_default());
+    }
+    out
+}

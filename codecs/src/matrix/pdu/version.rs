@@ -1,0 +1,41 @@
+//! Room versions.
+
+/// A room version that is served here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Version {
+    /// Power levels are integers; `knock_restricted`.
+    V10,
+    /// Another redaction algorithm; `redacts` in the content.
+    V11,
+    /// The room's id is the hash of its create event; creators stand above all.
+    V12,
+}
+
+impl Version {
+    /// All of them.
+    pub const ALL: [Version; 3] = [Version::V10, Version::V11, Version::V12];
+
+    /// The version of that name.
+    pub fn named(name: &str) -> Option<Version> {
+        Version::ALL.into_iter().find(|v| v.name() == name)
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Version::V10 => "10",
+            Version::V11 => "11",
+            Version::V12 => "12",
+        }
+    }
+
+    /// Whether the room's id is the hash of its create event, which then has no `room_id` and authorises nothing by name.
+    pub fn room_id_is_hash(self) -> bool {
+        self >= Version::V12
+    }
+
+    /// Whether what a redaction redacts is said in its content.
+    pub fn redacts_in_content(self) -> bool {
+        self >= Version::V11
+    }
+}

@@ -1,0 +1,206 @@
+//! Conditions of rules, and the event that they look at.
+
+use super::glob::{Folded, Glob};
+use super::rule::PATTERN_MAX;
+use crate::json::Json;
+use crate::matrix::filter::keys;
+use lavina_core::text::Str;
+
+/// Characters of a body that patterns look at; more are passed over.
+const BODY_MAX: usize = 16 * 1024;
+
+/// An event to be judged, made ready once for all who may be told of it.
+pub struct Subject<'a> {
+    event: &'a Json,
+    body: Option<Folded>,
+    /// How many are joined to the room.
+    members: u64,
+    /// The sender's power; `i64::MAX` for the creators of rooms from version 12 on.
+    power: i64,
+    /// The content of the room's power levels.
+    levels: Option<&'a Json>,
+}
+
+impl<'a> Subject<'a> {
+    /// An event in the client's format, and what is true of its room.
+    pub fn new(event: &'a Json, members: u64, power: i64, levels: Option<&'a Json>) -> Subject<'a> {
+        let body = event.str_at("content.body").map(|body| Folded::new(cut(body)));
+        Subject { event, body, members, power, levels }
+    }
+
+    pub(super) fn sender(&self) -> &str {
+        self.event.str_of("sender").unwrap_or_default()
+    }
+
+    pub(super) fn room(&self) -> &str {
+        self.event.str_of("room_id").unwrap_or_default()
+    }
+
+    pub(super) fn words(&self, glob: &Glob) -> bool {
+        self.body.as_ref().is_some_and(|body| glob.fits_words(body))
+    }
+
+    /// The power that calling people in a way needs (`m.room.power_levels`, `notifications`).
+    fn needed(&self, key: &str) -> i64 {
+        let level = self.levels.and_then(|l| l.at(&["notifications", key]));
+        // Rooms before version 10 may have them as strings.
+        level.and_then(|l| l.as_int().or_else(|| l.as_str()?.trim().parse().ok())).unwrap_or(50)
+    }
+}
+
+fn cut(text: &str) -> &str {
+    text.char_indices().nth(BODY_MAX).map_or(text, |(at, _)| &text[..at])
+}
+
+/// Who would be told.
+#[derive(Clone, Copy, Debug)]
+pub struct Reader<'a> {
+    /// The id.
+    pub id: &'a str,
+    /// The display name in the room.
+    pub display: Option<&'a str>,
+}
+
+/// A condition, compiled.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Condition {
+    Match(Vec<Str>, Glob),
+    Words(Glob),
+    Is(Vec<Str>, Json),
+    Contains(Vec<Str>, Json),
+    DisplayName,
+    Members(std::cmp::Ordering, bool, u64),
+    Permission(Str),
+    /// Not known here, or without what it needs: never true.
+    Never,
+}
+
+impl Condition {
+    pub(super) fn new(json: &Json) -> Condition {
+        Condition::known(json).unwrap_or(Condition::Never)
+    }
+
+    fn known(json: &Json) -> Option<Condition> {
+        let key = || json.str_of("key").map(keys);
+        let value = || json.get("value").filter(|v| is_plain(v)).cloned();
+        Some(match json.str_of("kind")? {
+            "event_match" => {
+                let (key, pattern) = (json.str_of("key")?, json.str_of("pattern")?);
+                let glob = (pattern.len() <= PATTERN_MAX).then(|| Glob::new(pattern))?;
+                if key == "content.body" { Condition::Words(glob) } else { Condition::Match(keys(key), glob) }
+            }
+            "event_property_is" => Condition::Is(key()?, value()?),
+            "event_property_contains" => Condition::Contains(key()?, value()?),
+            "contains_display_name" => Condition::DisplayName,
+            "room_member_count" => members(json.str_of("is")?)?,
+            "sender_notification_permission" => Condition::Permission(Str::new(json.str_of("key")?)),
+            _ => return None,
+        })
+    }
+
+    pub(super) fn holds(&self, subject: &Subject<'_>, reader: Reader<'_>) -> bool {
+        let value = |path: &[Str]| path.iter().try_fold(subject.event, |json, key| json.get(key));
+        match self {
+            Condition::Match(path, glob) => {
+                value(path).and_then(Json::as_str).is_some_and(|s| glob.fits(&Folded::new(cut(s))))
+            }
+            Condition::Words(glob) => subject.words(glob),
+            Condition::Is(path, wanted) => value(path).is_some_and(|v| is_plain(v) && v == wanted),
+            Condition::Contains(path, wanted) => value(path)
+                .and_then(Json::as_array)
+                .is_some_and(|list| list.iter().any(|v| is_plain(v) && v == wanted)),
+            Condition::DisplayName => reader
+                .display
+                .filter(|name| !name.is_empty() && name.len() <= PATTERN_MAX)
+                // The name is no pattern: stars and question marks in it stand for themselves.
+                .is_some_and(|name| subject.words(&Glob::literal(name))),
+            Condition::Members(order, or_equal, count) => {
+                let found = subject.members.cmp(count);
+                found == *order || (*or_equal && found.is_eq())
+            }
+            Condition::Permission(key) => subject.power >= subject.needed(key),
+            Condition::Never => false,
+        }
+    }
+}
+
+/// Values that conditions compare with: no arrays, objects, fractions.
+fn is_plain(value: &Json) -> bool {
+    matches!(value, Json::Null | Json::Bool(_) | Json::Int(_) | Json::Str(_))
+}
+
+fn members(is: &str) -> Option<Condition> {
+    use std::cmp::Ordering::*;
+    let digits = is.trim_start_matches(['<', '>', '=']);
+    let (order, or_equal) = match &is[..is.len() - digits.len()] {
+        "" | "==" => (Equal, true),
+        "<" => (Less, false),
+        "<=" => (Less, true),
+        ">" => (Greater, false),
+        ">=" => (Greater, true),
+        _ => return None,
+    };
+    let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    plain.then(|| digits.parse().ok()).flatten().map(|n| Condition::Members(order, or_equal, n))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn json(text: &str) -> Json {
+        Json::parse(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn conditions() {
+        let event = json(
+            r#"{"type":"m.room.message","sender":"@b:x","content":{"body":"Hi Alice?","n":1,"f":true,"z":null,
+                "m.mentions":{"user_ids":["@a:x",["@c:x"]]},"float":1.5}}"#,
+        );
+        let levels = json(r#"{"notifications":{"room":20,"old":"30"}}"#);
+        let subject = Subject::new(&event, 3, 25, Some(&levels));
+        let reader = Reader { id: "@a:x", display: Some("alice?") };
+        for (condition, holds) in [
+            (r#"{"kind":"event_match","key":"type","pattern":"M.room.*"}"#, true),
+            (r#"{"kind":"event_match","key":"type","pattern":"room"}"#, false),
+            (r#"{"kind":"event_match","key":"content.body","pattern":"alice"}"#, true),
+            (r#"{"kind":"event_match","key":"content.body","pattern":"lice"}"#, false),
+            (r#"{"kind":"event_match","key":"content.n","pattern":"*"}"#, false),
+            (r#"{"kind":"event_match","key":"content.none","pattern":"*"}"#, false),
+            (r#"{"kind":"event_match","key":"type"}"#, false),
+            (r#"{"kind":"event_property_is","key":"content.f","value":true}"#, true),
+            (r#"{"kind":"event_property_is","key":"content.f","value":"true"}"#, false),
+            (r#"{"kind":"event_property_is","key":"content.n","value":1}"#, true),
+            (r#"{"kind":"event_property_is","key":"content.z","value":null}"#, true),
+            (r#"{"kind":"event_property_is","key":"content.none","value":null}"#, false),
+            (r#"{"kind":"event_property_is","key":"content.float","value":1.5}"#, false),
+            (
+                r#"{"kind":"event_property_contains","key":"content.m\\.mentions.user_ids","value":"@a:x"}"#,
+                true,
+            ),
+            (
+                r#"{"kind":"event_property_contains","key":"content.m\\.mentions.user_ids","value":"@c:x"}"#,
+                false,
+            ),
+            (r#"{"kind":"event_property_contains","key":"content.body","value":"Hi"}"#, false),
+            (r#"{"kind":"contains_display_name"}"#, true),
+            (r#"{"kind":"room_member_count","is":"3"}"#, true),
+            (r#"{"kind":"room_member_count","is":"==3"}"#, true),
+            (r#"{"kind":"room_member_count","is":"<3"}"#, false),
+            (r#"{"kind":"room_member_count","is":"<=3"}"#, true),
+            (r#"{"kind":"room_member_count","is":">2"}"#, true),
+            (r#"{"kind":"room_member_count","is":">=4"}"#, false),
+            (r#"{"kind":"room_member_count","is":"=3"}"#, false),
+            (r#"{"kind":"room_member_count","is":""}"#, false),
+            (r#"{"kind":"sender_notification_permission","key":"room"}"#, true),
+            (r#"{"kind":"sender_notification_permission","key":"old"}"#, false),
+            (r#"{"kind":"sender_notification_permission","key":"other"}"#, false),
+            (r#"{"kind":"org.example.unknown"}"#, false),
+            ("{}", false),
+        ] {
+            assert_eq!(Condition::new(&json(condition)).holds(&subject, reader), holds, "{condition}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The rules that everybody has (client-server API, "Predefined Rules").
+
+use super::rule::{Actions, Kind, Rule};
+use crate::json::Json;
+use crate::object;
+
+/// The predefined rules of a kind, for the person of that id. The first of the overrides, the master rule, comes even
+/// before people's own rules; all others after them.
+pub(super) fn rules(kind: Kind, user: &str) -> Vec<Rule> {
+    match kind {
+        Kind::Override => overrides(user),
+        Kind::Underride => underrides(),
+        Kind::Content | Kind::Room | Kind::Sender => Vec::new(),
+    }
+}
+
+/// The id of the rule that switches everything off.
+pub(super) const MASTER: &str = ".m.rule.master";
+
+fn matches(key: &str, pattern: &str) -> Json {
+    object! { "kind" => "event_match", "key" => key, "pattern" => pattern }
+}
+
+fn is(key: &str, value: impl Into<Json>) -> Json {
+    object! { "kind" => "event_property_is", "key" => key, "value" => value.into() }
+}
+
+fn overrides(user: &str) -> Vec<Rule> {
+    let silent = || Actions::of(false, None, false);
+    let mentioned = object! {
+        "kind" => "event_property_contains",
+        "key" => "content.m\\.mentions.user_ids",
+        "value" => user,
+    };
+    let may_call = object! { "kind" => "sender_notification_permission", "key" => "room" };
+    let mut master = Rule::made(MASTER, vec![], silent());
+    master.enabled = false;
+    vec![
+        master,
+        Rule::made(".m.rule.suppress_notices", vec![matches("content.msgtype", "m.notice")], silent()),
+        Rule::made(
+            ".m.rule.invite_for_me",
+            vec![
+                matches("type", "m.room.member"),
+                matches("content.membership", "invite"),
+                matches("state_key", user),
+            ],
+            Actions::of(true, Some("default"), false),
+        ),
+        Rule::made(".m.rule.member_event", vec![matches("type", "m.room.member")], silent()),
+        Rule::made(".m.rule.is_user_mention", vec![mentioned], Actions::of(true, Some("default"), true)),
+        Rule::made(
+            ".m.rule.is_room_mention",
+            vec![is("content.m\\.mentions.room", true), may_call],
+            Actions::of(true, None, true),
+        ),
+        Rule::made(
+            ".m.rule.tombstone",
+            vec![matches("type", "m.room.tombstone"), matches("state_key", "")],
+            Actions::of(true, None, true),
+        ),
+        Rule::made(".m.rule.reaction", vec![matches("type", "m.reaction")], silent()),
+        Rule::made(
+            ".m.rule.room.server_acl",
+            vec![matches("type", "m.room.server_acl"), matches("state_key", "")],
+            silent(),
+        ),
+        Rule::made(
+            ".m.rule.suppress_edits",
+            vec![is("content.m\\.relates_to.rel_type", "m.replace")],
+            silent(),
+        ),
+    ]
+}
+
+fn underrides() -> Vec<Rule> {
+    let two = || object! { "kind" => "room_member_count", "is" => "2" };
+    let sound = |sound| Actions::of(true, Some(sound), false);
+    let rule = |id, conditions, actions| Rule::made(id, conditions, actions);
+    vec![
+        rule(".m.rule.call", vec![matches("type", "m.call.invite")], sound("ring")),
+        rule(
+            ".m.rule.encrypted_room_one_to_one",
+            vec![two(), matches("type", "m.room.encrypted")],
+            sound("default"),
+        ),
+        rule(".m.rule.room_one_to_one", vec![two(), matches("type", "m.room.message")], sound("default")),
+        rule(".m.rule.message", vec![matches("type", "m.room.message")], Actions::of(true, None, false)),
+        rule(".m.rule.encrypted", vec![matches("type", "m.room.encrypted")], Actions::of(true, None, false)),
+    ]
+}
