@@ -12,6 +12,11 @@ use lavina_core::ids::ReqId;
 use lavina_core::name::RoomName;
 use lavina_core::projection::{Hole, Mode, Pieces, Projection, Reason, Seen, Shown, Wake, WireClass};
 use lavina_core::query::Reply;
+#[cfg(feature = "matrix")]
+use lavina_core::{
+    ids::{AccountId, Label, Origin},
+    projection::Parcel,
+};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -54,6 +59,9 @@ pub enum Session {
     /// HTTP.
     #[cfg(feature = "http")]
     Http(Box<crate::http::session::Http>),
+    /// An agent that serves Matrix requests.
+    #[cfg(feature = "matrix")]
+    Matrix(Box<crate::matrix::agent::Agent>),
     /// A listener without a protocol behind it: whatever is said closes the connection.
     Mute,
 }
@@ -69,6 +77,8 @@ macro_rules! each {
             Session::Xmpp($session) => $call,
             #[cfg(feature = "http")]
             Session::Http($session) => $call,
+            #[cfg(feature = "matrix")]
+            Session::Matrix($session) => $call,
             Session::Mute => $mute,
         }
     };
@@ -122,6 +132,18 @@ impl Projection for Session {
 
     fn wake(&mut self, why: Wake, cx: &mut Cx<'_>) {
         each!(self, session => session.wake(why, cx), ());
+    }
+
+    #[cfg(feature = "matrix")]
+    fn agent(account: AccountId, label: &Label, settings: &Arc<Settings>) -> Option<Self> {
+        Session::matrix_agent(account, label, settings)
+    }
+
+    #[cfg(feature = "matrix")]
+    fn serve(&mut self, from: Origin, parcel: Parcel, cx: &mut Cx<'_>) {
+        if let Session::Matrix(agent) = self {
+            agent.serve(from, parcel, cx);
+        }
     }
 
     fn mode(&self) -> Mode {

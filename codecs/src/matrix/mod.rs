@@ -1,10 +1,44 @@
-//! Matrix: ids, contents and events as pure functions over JSON values.
+//! Matrix: the client-server API.
+//!
+//! # How a request is served
+//!
+//! The connection ([`crate::http`]) reads a request and hands it over as a value ([`request::Request`]) to an *agent*
+//! ([`agent`]): that of the device whose token it carries, on the account's worker, or the front of the same worker
+//! where there is no token. The table of endpoints is [`route`]; a handler is an `async fn` in [`api`], run as a
+//! coroutine by [`task`]: it asks the core, waits, and gives a [`request::Response`] or an [`error::Error`].
+//!
+//! # Where things are
+//!
+//! Pure functions over values: [`ids`], [`html`], [`uri`]. State of a device: [`device`], with
+//! [`device::sync`] for what it has been told. Endpoints: [`api`], one file a part, each with its own rows of the table.
+//!
+//!
+//! # What is stored where
+//!
+//! | what | where |
+//! |---|---|
+//! | devices and tokens | the account's value `m.device/DEVICE` ([`device::DeviceRow`]) |
+//! | account data | `m.data/TYPE`, of a room `m.data/TYPE/ROOM`; tags are the room's `m.tag` |
+//! | device keys, one-time keys, fallback keys | `m.keys/DEVICE`, `m.otk/DEVICE/ALGORITHM/ID`, `m.fallback/DEVICE/ALGORITHM` |
+//! | cross-signing keys and signatures | `m.cross/KIND`, `m.sign/…` |
+//! | key backup | the account's shelf, `backup/VERSION/ROOM/SESSION`; versions in `m.backup/VERSION` |
+//! | to-device messages | the account's letters, under the device's label |
+//! | state of a room without a neutral meaning | the room's values |
+//! | display name and picture | the account's `m.profile/displayname`, `m.profile/avatar_url`; custom fields likewise |
 
+pub mod agent;
+pub mod api;
 pub mod content;
+pub mod device;
+pub mod error;
 pub mod event;
 pub mod filter;
 pub mod html;
 pub mod ids;
 pub mod pdu;
 pub mod push;
+pub mod request;
+pub mod route;
+pub mod task;
+pub mod token;
 pub mod uri;

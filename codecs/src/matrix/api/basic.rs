@@ -1,0 +1,64 @@
+//! What a client asks first: versions, well-known, capabilities, who it is.
+
+use crate::json::Json;
+use crate::matrix::error::Error;
+use crate::matrix::ids;
+use crate::matrix::request::{Request, Response};
+use crate::matrix::route::{Route, route};
+use crate::matrix::task::{Answer, Ctx};
+use crate::object;
+
+/// The endpoints of this part.
+pub const ROUTES: &[Route] = &[
+    route!(Get "/_matrix/client/versions" No versions),
+    route!(Get "/.well-known/matrix/client" No well_known),
+    route!(Get "/_matrix/client/v3/capabilities" Must capabilities),
+    route!(Get "/_matrix/client/v3/account/whoami" Must whoami),
+];
+
+/// Versions of the specification whose endpoints for clients are served.
+const VERSIONS: &[&str] = &[
+    "r0.6.1", "v1.1", "v1.2", "v1.3", "v1.4", "v1.5", "v1.6", "v1.7", "v1.8", "v1.9", "v1.10", "v1.11",
+    "v1.12",
+];
+
+/// Versions of rooms that can be made, the first for those that ask for none.
+pub const ROOM_VERSIONS: &[&str] = &["12", "11", "10"];
+
+async fn versions(_: Ctx, _: Request) -> Answer {
+    let features = object! {};
+    Ok(Response::ok(&object! { "versions" => VERSIONS.to_vec(), "unstable_features" => features }))
+}
+
+async fn well_known(_: Ctx, request: Request) -> Answer {
+    let base = request.base.ok_or_else(|| Error::not_found("the address of this server is not known"))?;
+    Ok(Response::ok(&object! { "m.homeserver" => object! { "base_url" => base } }))
+}
+
+async fn capabilities(_: Ctx, _: Request) -> Answer {
+    let mut available = Json::object();
+    for version in ROOM_VERSIONS {
+        available.set(*version, "stable");
+    }
+    let on = || object! { "enabled" => true };
+    let off = || object! { "enabled" => false };
+    Ok(Response::ok(&object! {
+        "capabilities" => object! {
+            "m.change_password" => on(),
+            "m.room_versions" => object! { "default" => ROOM_VERSIONS[0], "available" => available },
+            "m.set_displayname" => on(),
+            "m.set_avatar_url" => on(),
+            "m.3pid_changes" => off(),
+            "m.get_login_token" => off(),
+        },
+    }))
+}
+
+async fn whoami(ctx: Ctx, _: Request) -> Answer {
+    let who = ctx.who()?;
+    Ok(Response::ok(&object! {
+        "user_id" => ids::user_id(&who.user, ctx.domain()),
+        "device_id" => &who.device,
+        "is_guest" => false,
+    }))
+}
