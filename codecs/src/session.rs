@@ -9,14 +9,13 @@ use crate::layer::Layer;
 use crate::settings::{Listener, Protocol, Security, Settings};
 use lavina_core::event::{Event, Live};
 use lavina_core::ids::ReqId;
+#[cfg(feature = "matrix")]
+use lavina_core::ids::{AccountId, Label, Origin};
 use lavina_core::name::RoomName;
+#[cfg(feature = "http")]
+use lavina_core::projection::Parcel;
 use lavina_core::projection::{Hole, Mode, Pieces, Projection, Reason, Seen, Shown, Wake, WireClass};
 use lavina_core::query::Reply;
-#[cfg(feature = "matrix")]
-use lavina_core::{
-    ids::{AccountId, Label, Origin},
-    projection::Parcel,
-};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -143,6 +142,13 @@ impl Projection for Session {
     fn serve(&mut self, from: Origin, parcel: Parcel, cx: &mut Cx<'_>) {
         if let Session::Matrix(agent) = self {
             agent.serve(from, parcel, cx);
+        }
+    }
+
+    #[cfg(feature = "http")]
+    fn responded(&mut self, req: ReqId, parcel: Option<Parcel>, cx: &mut Cx<'_>) {
+        if let Session::Http(http) = self {
+            http.responded(req, parcel, cx);
         }
     }
 

@@ -53,7 +53,6 @@ pub(crate) enum Effect<P: Projection> {
     Close(Reason),
     Hand { req: ReqId, account: crate::ids::AccountId, label: Label, make: bool, parcel: Parcel },
     Respond(Origin, Parcel),
-    NoLogin,
     Log(crate::log::Log),
     Watch(UserName, bool),
     Announce(Native),
@@ -258,12 +257,6 @@ impl<'a, P: Projection> Cx<'a, P> {
         self.effects.push(Effect::Respond(to, parcel));
     }
 
-    /// The connection needs no login and has no time limit for it: its requests say themselves who they
-    /// are from.
-    pub fn no_login(&mut self) {
-        self.effects.push(Effect::NoLogin);
-    }
-
     /// Logs in as an account whose credential was checked. The connection may move to another worker;
     /// [`crate::projection::Wake::Login`] follows there. Holds reading until then.
     pub fn login(&mut self, user: User) {
@@ -275,6 +268,12 @@ impl<'a, P: Projection> Cx<'a, P> {
     /// here: for protocols whose connections belong to nobody, and that limit their time themselves.
     pub fn login_deadline(&mut self, on: bool) {
         self.effects.push(Effect::LoginDeadline(on));
+    }
+
+    /// So many bytes of output may wait for this session, instead of `Limits::outbox`: for protocols whose
+    /// single answers can be large.
+    pub fn allow_output(&mut self, bytes: usize) {
+        self.core.room = Some(bytes);
     }
 
     /// Logs in as a guest of that name. [`crate::projection::Wake::Login`] or `LoginRefused` follows.

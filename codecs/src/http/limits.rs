@@ -18,6 +18,8 @@ pub const CHUNK_EXCESS: u64 = 16 * 1024;
 pub const TRAILERS: usize = 4 * 1024;
 /// Parameters read of a query; the rest is not seen.
 pub const QUERY_PARAMETERS: usize = 256;
+/// Bytes of responses waiting to be sent on one connection; above: it is closed.
+pub const RESPONSES: usize = 32 * 1024 * 1024;
 /// Requests of one connection being served at once; above: the next is not read.
 pub const IN_FLIGHT: usize = 16;
 /// Milliseconds for a head, from its first byte; above: 408.

@@ -27,8 +27,8 @@
 //!
 //! A request that waits for minutes costs its ticket only; no timer runs against it, and requests behind it are read
 //! and served meanwhile, up to [`limits::IN_FLIGHT`]. When the connection closes, the session ends, and what is answered
-//! later finds nobody. Who must be told of it (a long poll somewhere else) is in [`session::Http::waiting`]: the place is the
-//! `Wake::Lost` of [`session::Http::wake`].
+//! later finds nobody. Who must be told of it (a long poll somewhere else) is told by what
+//! [`session::Http::when_answered`] was given.
 
 pub mod body;
 pub mod cors;

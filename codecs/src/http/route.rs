@@ -9,6 +9,10 @@ use crate::session::Cx;
 /// Methods of what can only be read.
 const READ: &[Method] = &[Method::Get, Method::Head];
 
+/// All methods that there are, for those who answer errors in a form of their own.
+#[cfg(feature = "matrix")]
+const ALL: &[Method] = &[Method::Get, Method::Head, Method::Post, Method::Put, Method::Delete, Method::Patch];
+
 /// A path, or all that lies below one, and who serves it.
 pub struct Route {
     /// The path, as it is written in a request.
@@ -27,6 +31,16 @@ pub struct Route {
 pub const ROUTES: &[Route] = &[
     Route { path: "/", below: false, methods: READ, room: no_body, serve: page::front },
     Route { path: "/health", below: false, methods: READ, room: no_body, serve: page::health },
+    #[cfg(feature = "matrix")]
+    Route { path: "/_matrix", below: true, methods: ALL, room: json, serve: crate::matrix::door::serve },
+    #[cfg(feature = "matrix")]
+    Route {
+        path: "/.well-known/matrix",
+        below: true,
+        methods: ALL,
+        room: json,
+        serve: crate::matrix::door::serve,
+    },
 ];
 
 /// What was found for a request.
@@ -47,6 +61,11 @@ pub fn find(head: &Head) -> Found {
         Some(route) => Found::Otherwise(route.methods),
         None => Found::Nothing,
     }
+}
+
+#[cfg(feature = "matrix")]
+fn json(_: &Head) -> u64 {
+    crate::matrix::request::BODY_MAX
 }
 
 fn no_body(_: &Head) -> u64 {

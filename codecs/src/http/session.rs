@@ -2,7 +2,7 @@
 //! leave in the order of the requests, whenever they are ready.
 
 use super::cors;
-use super::limits::{BODY_LEAST, BODY_TIME, HEAD_TIME, IN_FLIGHT, KEEP_ALIVE};
+use super::limits::{BODY_LEAST, BODY_TIME, HEAD_TIME, IN_FLIGHT, KEEP_ALIVE, RESPONSES};
 use super::reader::{Reader, Step};
 use super::request::{Head, Method};
 use super::response::{self, Manner, Response};
@@ -14,7 +14,7 @@ use crate::settings::Listener;
 use lavina_core::event::{Event, Live};
 use lavina_core::ids::ReqId;
 use lavina_core::outbox::Slot;
-use lavina_core::projection::{Hole, Mode, Reason, Seen, Wake};
+use lavina_core::projection::{Hole, Mode, Parcel, Reason, Seen, Wake};
 use lavina_core::query::{Query, Reply};
 use lavina_core::refusal::Refusal;
 use std::collections::BTreeMap;
@@ -49,10 +49,15 @@ pub struct Ticket {
 type OnReply = Box<dyn FnOnce(&mut Http, Ticket, Reply, &mut Cx<'_>) + Send>;
 type OnDone = Box<dyn FnOnce(&mut Http, Ticket, Result<Done, Refusal>, &mut Cx<'_>) + Send>;
 
+type OnAnswer = Box<dyn FnOnce(&mut Http, Ticket, Option<Parcel>, &mut Cx<'_>) + Send>;
+type OnLost = Box<dyn FnOnce(&mut Cx<'_>) + Send>;
+
 /// What is to happen with the answer to a question asked for a request.
 enum Then {
     Reply(OnReply),
     Job(OnDone),
+    /// The second: when the connection is lost before the answer comes.
+    Answer(OnAnswer, OnLost),
 }
 
 /// A request whose body is being read.
@@ -107,6 +112,7 @@ impl Http {
     /// The client speaks first. It need not log in: the time for its requests is what is limited.
     pub fn opened(&mut self, cx: &mut Cx<'_>) {
         cx.login_deadline(false);
+        cx.allow_output(RESPONSES);
         self.watch(cx);
     }
 
@@ -158,7 +164,14 @@ impl Http {
             Some((ticket, Then::Job(then))) => {
                 then(self, ticket, Err(reply.err().unwrap_or(Refusal::Busy)), cx)
             }
-            None => {}
+            Some((_, Then::Answer(..))) | None => {}
+        }
+    }
+
+    /// The answer to what was handed over.
+    pub fn responded(&mut self, req: ReqId, parcel: Option<Parcel>, cx: &mut Cx<'_>) {
+        if let Some((ticket, Then::Answer(then, _))) = self.waiting.remove(&req) {
+            then(self, ticket, parcel, cx);
         }
     }
 
@@ -173,6 +186,13 @@ impl Http {
     pub fn wake(&mut self, why: Wake, cx: &mut Cx<'_>) {
         match why {
             Wake::Timer(TIMER) => self.time_is_over(cx),
+            Wake::Lost => {
+                for (_, then) in std::mem::take(&mut self.waiting).into_values() {
+                    if let Then::Answer(_, lost) = then {
+                        lost(cx);
+                    }
+                }
+            }
             Wake::Drain => self.drain(cx),
             // A response too large for the outbox is no fault of the client's, but its connection cannot go on.
             Wake::Overflow => cx.close(Reason::Limit("output not read")),
@@ -244,9 +264,16 @@ impl Http {
 }
 
 impl Http {
-    /// What was asked for requests that are not answered yet.
-    pub fn waiting(&self) -> impl Iterator<Item = ReqId> + '_ {
-        self.waiting.keys().copied()
+    /// What is to happen when what was handed over as `req` ([`lavina_core::Cx::hand`]) is answered, or when the
+    /// connection is lost before that.
+    pub fn when_answered(
+        &mut self,
+        req: ReqId,
+        ticket: Ticket,
+        then: impl FnOnce(&mut Http, Ticket, Option<Parcel>, &mut Cx<'_>) + Send + 'static,
+        lost: impl FnOnce(&mut Cx<'_>) + Send + 'static,
+    ) {
+        self.waiting.insert(req, (ticket, Then::Answer(Box::new(then), Box::new(lost))));
     }
 }
 

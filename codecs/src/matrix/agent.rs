@@ -118,7 +118,7 @@ impl Agent {
         }
         match &self.stage {
             Stage::Fresh if self.label == FRONT => {
-                cx.no_login();
+                cx.login_deadline(false);
                 self.stage = Stage::Front;
                 self.begin(from, request, cx);
             }

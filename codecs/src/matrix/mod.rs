@@ -30,6 +30,7 @@ pub mod agent;
 pub mod api;
 pub mod content;
 pub mod device;
+pub mod door;
 pub mod error;
 pub mod event;
 pub mod filter;

@@ -10,7 +10,7 @@ use lavina_core::text::Str;
 use std::net::SocketAddr;
 
 /// Longest body of a request but media, in bytes; above: 413.
-pub const BODY_MAX: usize = 1024 * 1024;
+pub const BODY_MAX: u64 = 1024 * 1024;
 
 /// A request.
 #[derive(Clone, Debug)]

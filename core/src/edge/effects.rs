@@ -79,7 +79,6 @@ impl<P: Projection> Edge<P> {
                 post.send(owner, Mail::Hand { origin, account, label, make, parcel });
             }
             Effect::Respond(to, parcel) => post.send(to.session.worker, Mail::Responded(to, Some(parcel))),
-            Effect::NoLogin => self.timer(slot, super::LOGIN, None),
             Effect::Log(log) => self.out(Output::Log(log)),
             Effect::Watch(name, on) => self.watch(slot, name, on, post),
             Effect::Announce(native) => self.announce(slot, native, post),

@@ -164,7 +164,7 @@ impl<P: Projection> Edge<P> {
     fn mark(&mut self, slot: u32) {
         let limit = self.core_settings().limits.outbox;
         let Some(s) = self.sessions.get_mut(slot) else { return };
-        if s.held() > limit && s.closing.is_none() {
+        if s.held() > s.core.room.unwrap_or(limit) && s.closing.is_none() {
             s.core.out.clear();
             s.closing = Some(Reason::Limit("output not read"));
             self.call(slot, |p, cx| p.wake(Wake::Overflow, cx));

@@ -37,6 +37,8 @@ pub(crate) struct Core {
     pub active: UnixMillis,
     pub subscribed: bool,
     pub farewell: Option<Str>,
+    /// Bytes of output that may wait, where it is not the usual limit.
+    pub room: Option<usize>,
     /// What a new session must know to take this one over; `None`: nobody can.
     pub resume_key: Option<u128>,
     /// Names it watches.
@@ -224,6 +226,7 @@ impl Core {
             active: now,
             subscribed: false,
             farewell: None,
+            room: None,
             resume_key: None,
             watches: BTreeSet::new(),
         }
