@@ -9,9 +9,8 @@
 //!
 //! # Where things are
 //!
-//! Pure functions over values: [`ids`], [`html`], [`uri`]. State of a device: [`device`], with
+//! Pure functions over values: [`ids`], [`content`], [`event`], [`filter`], [`push`], [`html`], [`uri`], [`pdu`]. State of a device: [`device`], with
 //! [`device::sync`] for what it has been told. Endpoints: [`api`], one file a part, each with its own rows of the table.
-//!
 //!
 //! # What is stored where
 //!
