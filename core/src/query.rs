@@ -17,7 +17,8 @@ use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 /// A question. Who asks is known from the session; `reader` is checked where it matters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Query {
-    /// What does the name stand for? → [`Value::Id`], or `NoSuchUser`, `NoSuchRoom`, `BadInvite`.
+    /// What does the name stand for? → [`Value::Id`], or `NoSuchUser`, `NoSuchRoom`. An invitation's: is it
+    /// good? → [`Value::Done`], or `BadInvite`.
     Resolve(NameKey),
     /// The account of that name. → [`Value::Account`].
     AccountNamed(crate::name::UserName),

@@ -50,7 +50,14 @@ macro_rules! route {
 pub(super) use crate::route;
 
 /// The parts of the API.
-const TABLES: &[&[Route]] = &[api::basic::ROUTES, api::login::ROUTES];
+const TABLES: &[&[Route]] = &[
+    api::basic::ROUTES,
+    api::data::ROUTES,
+    api::devices::ROUTES,
+    api::login::ROUTES,
+    api::pushrules::ROUTES,
+    api::register::ROUTES,
+];
 
 /// Who serves a request.
 pub enum Place {

@@ -91,6 +91,12 @@ impl Shards {
                 self.reply(desk, origin, Ok(Value::Gone(Arc::new(gone))));
             }
             (Some(Entity::Name(name)), _) => {
+                let now = desk.now.wall.0;
+                let good = |i: &crate::row::Invite| i.uses > 0 && (i.until == 0 || i.until > now);
+                let invite = name.row.as_ref().and_then(|r| r.invite.as_ref());
+                if matches!(query, Query::Resolve(NameKey::Invite(_))) && invite.is_some_and(good) {
+                    return self.reply(desk, origin, Ok(Value::Done));
+                }
                 let Some(target) =
                     name.row.as_ref().filter(|r| !r.locked && r.invite.is_none()).map(|r| r.id)
                 else {

@@ -1,4 +1,9 @@
 //! The endpoints, one file a part of the API: its rows of the table of routes, and their handlers.
 
+pub mod auth;
 pub mod basic;
+pub mod data;
+pub mod devices;
 pub mod login;
+pub mod pushrules;
+pub mod register;

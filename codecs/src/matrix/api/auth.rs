@@ -1,0 +1,145 @@
+//! User-interactive authentication (client-server API, "User-Interactive Authentication API"): one stage a flow.
+//!
+//! Nothing is kept between the requests of a client that proves who it is: the session that it names is a value that
+//! only this server can have made, and that is good for one purpose and for a quarter of an hour.
+
+use super::login::check_password;
+use crate::json::Json;
+use crate::matrix::error::Error;
+use crate::matrix::ids;
+use crate::matrix::task::Ctx;
+use crate::object;
+use data_encoding::BASE64URL_NOPAD;
+use hmac::{Hmac, KeyInit, Mac};
+use lavina_core::name::User;
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
+
+/// Milliseconds that a session is good for.
+pub const SESSION_TIME: u64 = 900_000;
+
+/// The stage of a password.
+pub const PASSWORD: &str = "m.login.password";
+
+/// The stage that asks for nothing.
+pub const DUMMY: &str = "m.login.dummy";
+
+/// The stage of a registration token.
+pub const TOKEN: &str = "m.login.registration_token";
+
+/// What was proved.
+pub enum Proof {
+    /// The password.
+    Password,
+    /// Nothing was asked for.
+    Dummy,
+    /// A registration token, not looked at yet.
+    Token(String),
+}
+
+/// Checks what the client says under `auth` for this purpose: one of the stages must be passed. Equal purposes are the
+/// same request, made again.
+///
+/// # Errors
+/// 401 with the flows and a session, until it is passed.
+pub async fn confirm(
+    ctx: &Ctx,
+    body: &Json,
+    purpose: &str,
+    stages: &[&'static str],
+    user: Option<&User>,
+) -> Result<Proof, Error> {
+    let now = ctx.now().wall.0;
+    let key = ctx.settings().core.secret;
+    let fresh = session(&key, purpose, now + SESSION_TIME);
+    let Some(auth) = body.get("auth") else { return Err(ask(stages, &fresh, None)) };
+    if auth.as_object().is_none() {
+        return Err(Error::bad_json("auth must be an object"));
+    }
+    let said = auth.str_of("session");
+    if said.is_some_and(|s| !is_session(&key, purpose, s, now)) {
+        let why = Error::forbidden("the session is over, or was for something else");
+        return Err(ask(stages, &fresh, Some(why)));
+    }
+    let session = said.unwrap_or(&fresh);
+    let stage = auth.str_of("type").filter(|t| stages.contains(t));
+    let fail = |why: Error| Err(ask(stages, session, Some(why)));
+    match stage {
+        Some(DUMMY) if said.is_some() => Ok(Proof::Dummy),
+        Some(TOKEN) if said.is_some() => match auth.str_of("token") {
+            Some(token) => Ok(Proof::Token(token.to_owned())),
+            None => fail(Error::missing_param("auth.token is missing")),
+        },
+        Some(PASSWORD) => {
+            let identified =
+                auth.at(&["identifier", "user"]).or_else(|| auth.get("user")).and_then(Json::as_str);
+            let own = user.map(|u| u.name.clone());
+            let name = identified.and_then(|said| ids::login_name(said, ctx.domain()));
+            let (Some(own), Some(password)) = (own, auth.str_of("password")) else {
+                return fail(Error::missing_param("auth.password is missing"));
+            };
+            if name.is_some_and(|name| name != own) {
+                return fail(Error::forbidden("that is another user"));
+            }
+            match check_password(ctx, Some(own.as_str()), password).await? {
+                Some(_) => Ok(Proof::Password),
+                None => fail(Error::forbidden("wrong password")),
+            }
+        }
+        Some(_) => Err(ask(stages, session, None)),
+        None if auth.get("type").is_none() => Err(ask(stages, session, None)),
+        None => fail(Error::unknown("this stage is not among the flows")),
+    }
+}
+
+/// The 401 that says what is asked for, and what was wrong with what was said.
+fn ask(stages: &[&'static str], session: &str, why: Option<Error>) -> Error {
+    let flows: Vec<Json> = stages.iter().map(|stage| object! { "stages" => [*stage] }).collect();
+    let (code, text) =
+        why.map_or(("M_UNAUTHORIZED", "confirm that it is you".to_owned()), |e| (e.code, e.text));
+    let none: Vec<Json> = Vec::new();
+    Error::new(401, code, text)
+        .with("flows", flows)
+        .with("params", Json::object())
+        .with("completed", none)
+        .with("session", session)
+}
+
+fn session(key: &[u8; 32], purpose: &str, until: u64) -> String {
+    let mut bytes = until.to_be_bytes().to_vec();
+    bytes.extend_from_slice(&mac(key, purpose, until));
+    BASE64URL_NOPAD.encode(&bytes)
+}
+
+fn is_session(key: &[u8; 32], purpose: &str, said: &str, now: u64) -> bool {
+    let Ok(bytes) = BASE64URL_NOPAD.decode(said.as_bytes()) else { return false };
+    let Some((until, code)) = bytes.split_first_chunk::<8>() else { return false };
+    let until = u64::from_be_bytes(*until);
+    until > now && mac(key, purpose, until).ct_eq(code).into()
+}
+
+fn mac(key: &[u8; 32], purpose: &str, until: u64) -> [u8; 32] {
+    // HMAC takes keys of any length.
+    let Ok(mut mac) = <Hmac<Sha256> as KeyInit>::new_from_slice(key) else { return [0; 32] };
+    mac.update(b"lavina interactive auth 1\0");
+    mac.update(&until.to_be_bytes());
+    mac.update(purpose.as_bytes());
+    mac.finalize().into_bytes().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_is_for_one_purpose_and_for_a_time() {
+        let key = [3; 32];
+        let s = session(&key, "delete a", 1_000);
+        assert!(is_session(&key, "delete a", &s, 999));
+        assert!(!is_session(&key, "delete a", &s, 1_000));
+        assert!(!is_session(&key, "delete b", &s, 1));
+        assert!(!is_session(&[4; 32], "delete a", &s, 1));
+        assert!(!is_session(&key, "delete a", &s[2..], 1));
+        assert!(!is_session(&key, "delete a", "", 1));
+    }
+}

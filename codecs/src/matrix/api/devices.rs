@@ -1,0 +1,85 @@
+//! Devices (client-server API, "Device Management").
+
+use super::auth::{self, confirm};
+use super::login::{account, remove_devices};
+use crate::json::Json;
+use crate::matrix::device::DeviceRow;
+use crate::matrix::error::Error;
+use crate::matrix::request::{Request, Response};
+use crate::matrix::route::{Route, route};
+use crate::matrix::task::{Answer, Ctx, Who};
+use crate::object;
+use lavina_core::text::Str;
+
+/// The endpoints of this part.
+pub const ROUTES: &[Route] = &[
+    route!(Get "/_matrix/client/v3/devices" Must list),
+    route!(Get "/_matrix/client/v3/devices/{device}" Must get),
+    route!(Put "/_matrix/client/v3/devices/{device}" Must rename),
+    route!(Delete "/_matrix/client/v3/devices/{device}" Must delete),
+    route!(Post "/_matrix/client/v3/delete_devices" Must delete_several),
+];
+
+/// Longest name of a device for people, in bytes; above: 413.
+const NAME_MAX: usize = 1_024;
+
+async fn list(ctx: Ctx, _: Request) -> Answer {
+    let account = account(&ctx).await?;
+    let devices: Vec<Json> = DeviceRow::all(&account).map(|(id, row)| shown(id, &row)).collect();
+    Ok(Response::ok(&object! { "devices" => devices }))
+}
+
+async fn get(ctx: Ctx, request: Request) -> Answer {
+    let row = row(&ctx, request.arg(0)).await?;
+    Ok(Response::ok(&shown(request.arg(0), &row)))
+}
+
+/// A device as its owner sees it. Addresses are not kept.
+fn shown(id: &str, row: &DeviceRow) -> Json {
+    let mut device = object! { "device_id" => id, "last_seen_ts" => row.seen.0 };
+    if let Some(name) = &row.name {
+        device.set("display_name", name);
+    }
+    device
+}
+
+async fn row(ctx: &Ctx, device: &str) -> Result<DeviceRow, Error> {
+    let account = account(ctx).await?;
+    DeviceRow::find(&account, device).ok_or_else(|| Error::not_found("there is no such device"))
+}
+
+async fn rename(ctx: Ctx, request: Request) -> Answer {
+    let body = request.json()?;
+    let mut row = row(&ctx, request.arg(0)).await?;
+    let name = body.str_of("display_name").map(Str::new);
+    if name.as_ref().is_some_and(|n| n.len() > NAME_MAX) {
+        return Err(Error::too_large("the name is too long"));
+    }
+    row.name = name;
+    let who = Who { user: ctx.user()?.clone(), device: Str::new(request.arg(0)) };
+    ctx.command(row.command(&who)).await?;
+    Ok(Response::done())
+}
+
+async fn delete(ctx: Ctx, request: Request) -> Answer {
+    let body = request.json()?;
+    let user = ctx.user()?.clone();
+    row(&ctx, request.arg(0)).await?;
+    let purpose = format!("delete device {}", request.arg(0));
+    confirm(&ctx, &body, &purpose, &[auth::PASSWORD], Some(&user)).await?;
+    remove_devices(&ctx, &user, vec![Str::new(request.arg(0))]).await?;
+    Ok(Response::done())
+}
+
+async fn delete_several(ctx: Ctx, request: Request) -> Answer {
+    let body = request.json()?;
+    let user = ctx.user()?.clone();
+    let wrong = || Error::bad_json("devices must be a list of device ids");
+    let list = body.get("devices").and_then(Json::as_array).ok_or_else(wrong)?;
+    let devices: Option<Vec<Str>> = list.iter().map(|d| d.as_str().map(Str::new)).collect();
+    let devices = devices.ok_or_else(wrong)?;
+    let purpose = format!("delete devices {}", devices.join("\n"));
+    confirm(&ctx, &body, &purpose, &[auth::PASSWORD], Some(&user)).await?;
+    remove_devices(&ctx, &user, devices).await?;
+    Ok(Response::done())
+}
