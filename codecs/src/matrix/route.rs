@@ -51,12 +51,16 @@ pub(super) use crate::route;
 
 /// The parts of the API.
 const TABLES: &[&[Route]] = &[
+    api::backup::ROUTES,
     api::basic::ROUTES,
+    api::cross::ROUTES,
     api::data::ROUTES,
     api::devices::ROUTES,
+    api::keys::ROUTES,
     api::login::ROUTES,
     api::pushrules::ROUTES,
     api::register::ROUTES,
+    api::todevice::ROUTES,
 ];
 
 /// Who serves a request.

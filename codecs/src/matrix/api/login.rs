@@ -129,8 +129,8 @@ pub async fn find(ctx: &Ctx, name: &UserName) -> Result<Option<Arc<Account>>, Er
 /// A device id that is none, or too many devices.
 pub async fn log_in(ctx: &Ctx, account: &Account, user: &User, body: &Json) -> Answer {
     let device = match body.str_of("device_id") {
-        Some(id) if id.is_empty() || id.len() > DEVICE_MAX => {
-            return Err(Error::invalid_param("device_id must have 1 to 255 bytes"));
+        Some(id) if id.is_empty() || id.len() > DEVICE_MAX || id.contains('/') => {
+            return Err(Error::invalid_param("device_id must have 1 to 255 bytes and no slash"));
         }
         Some(id) => Str::new(id),
         None => Str::new(BASE32_NOPAD.encode(&ctx.random::<6>().await).trim_end_matches('=')),
@@ -254,7 +254,11 @@ pub async fn remove_devices(ctx: &Ctx, user: &User, devices: Vec<Str>) -> Result
         let label = crate::matrix::agent::label(&device);
         ctx.command(Command::by(user, to.clone(), Act::Collect { label, upto: Pos::MAX })).await?;
     }
+    let encrypts = values.iter().any(|(key, _)| key.starts_with(super::keys::DEVICE_KEYS));
     let act = Act::SetAttrs { values, tell: Audience::Own, native: None };
+    if encrypts {
+        super::keys::tell_changed(ctx, user).await?;
+    }
     ctx.command(Command::by(user, to, act)).await?;
     Ok(())
 }

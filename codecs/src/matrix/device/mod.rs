@@ -10,11 +10,15 @@ use lavina_core::row;
 use lavina_core::text::{Octets, Str};
 use lavina_core::time::UnixMillis;
 use minicbor::{Decode, Encode};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use sync::Sync;
 
 /// What the records of devices are called among the account's named values.
 pub const KEY: &str = "m.device/";
+
+/// Transactions remembered; above: the oldest is forgotten.
+const TRANSACTIONS: usize = 128;
 
 /// A device that is there.
 pub struct Device {
@@ -24,12 +28,26 @@ pub struct Device {
     pub row: DeviceRow,
     /// What happened, for `/sync`.
     pub sync: Sync,
+    /// The latest transactions that leave no entry behind by which a repeat would be known.
+    transactions: VecDeque<Str>,
 }
 
 impl Device {
     /// A device with its record.
     pub fn new(who: Who, row: DeviceRow) -> Device {
-        Device { sync: Sync::new(&who), who: Arc::new(who), row }
+        Device { sync: Sync::new(&who), who: Arc::new(who), row, transactions: VecDeque::new() }
+    }
+
+    /// False: this transaction was made before, and not long ago.
+    pub fn first_time(&mut self, transaction: Str) -> bool {
+        if self.transactions.contains(&transaction) {
+            return false;
+        }
+        if self.transactions.len() >= TRANSACTIONS {
+            self.transactions.pop_front();
+        }
+        self.transactions.push_back(transaction);
+        true
     }
 }
 
