@@ -483,7 +483,7 @@ pub enum Act {
         #[n(1)]
         message: Box<Message>,
     },
-    /// Withdraw a message.
+    /// Withdraw a message, or one edit of it.
     #[n(40)]
     Redact {
         /// Which.

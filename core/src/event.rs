@@ -79,6 +79,23 @@ impl Event {
         MsgId { room: self.room, pos: self.pos }
     }
 
+    /// The entries of its room that it is about: what it edits, withdraws or reacts to; the root of its
+    /// thread; what it answers.
+    pub fn about(&self) -> impl Iterator<Item = Pos> + use<> {
+        let here = |id: &Option<MsgId>| id.filter(|id| id.room == self.room).map(|id| id.pos);
+        let (first, second) = match &self.what {
+            What::Edited { target, .. } | What::Redacted { target, .. } | What::Reacted { target, .. } => {
+                (Some(*target), None)
+            }
+            What::Said(m) => {
+                let (thread, reply) = (here(&m.thread), here(&m.reply));
+                (thread, reply.filter(|r| thread != Some(*r)))
+            }
+            _ => (None, None),
+        };
+        first.into_iter().chain(second)
+    }
+
     /// The account whose membership it changes, if any.
     pub fn subject(&self) -> Option<&User> {
         match &self.what {

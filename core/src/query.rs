@@ -81,6 +81,24 @@ pub enum Query {
         /// Which stretch.
         range: Range,
     },
+    /// The entries of a room's log that are about one of these entries ([`Event::about`]), as far as the
+    /// reader may see them; of more than `limit` the newest or the oldest. → [`Value::Events`].
+    Related {
+        /// The room or dialog.
+        room: RoomId,
+        /// Who reads.
+        reader: AccountId,
+        /// About which entries.
+        targets: Vec<Pos>,
+        /// After this.
+        after: Pos,
+        /// Before this.
+        before: Pos,
+        /// True: the newest of them. The answer is in rising order either way.
+        newest: bool,
+        /// At most so many.
+        limit: u32,
+    },
     /// A stretch of an account's feed: its dialogs in the order of arrival. → [`Value::Feed`].
     Feed {
         /// Whose.

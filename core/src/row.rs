@@ -207,6 +207,22 @@ pub enum Read {
         /// Which stretch.
         range: Range,
     },
+    /// The entries of a room's log, above `floor` and up to `last`, that are about one of these entries
+    /// ([`Event::about`]); those whose content is gone need not be among them. → [`Page::Events`].
+    Related {
+        /// The room.
+        room: RoomId,
+        /// Nothing at or below this is shown.
+        floor: Pos,
+        /// Nothing above this is shown.
+        last: Pos,
+        /// About which entries.
+        targets: Vec<Pos>,
+        /// Of more than `limit`: true, the newest; false, the oldest.
+        newest: bool,
+        /// At most so many.
+        limit: u32,
+    },
     /// A stretch of a feed. → [`Page::Feed`].
     Feed {
         /// Whose.

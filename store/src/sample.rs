@@ -142,7 +142,14 @@ impl World {
         let log = self.logs.get(&room).cloned().unwrap_or_default();
         let target = Pos(log.get(bits as usize % log.len().max(1)).copied().unwrap_or(1));
         match bits % 11 {
-            0..=4 => said(&format!("words {bits:x}")),
+            0..=2 => said(&format!("words {bits:x}")),
+            3 | 4 => {
+                let id = |pos: Pos| Some(MsgId { room, pos });
+                let thread = id(target).filter(|_| bits & 64 == 0);
+                let reply = id(Pos(target.0.saturating_sub(bits >> 7 & 1)));
+                let body = Rich::plain(format!("words {bits:x}"));
+                What::Said(Box::new(Message { body, thread, reply, ..Message::default() }))
+            }
             5 => What::Edited { target, message: Box::default() },
             6 => What::Redacted {
                 target,
@@ -373,6 +380,12 @@ impl World {
                 let floor = Pos(if bits & 0x30 == 0 { bits >> 6 & 0x1f } else { 0 });
                 let last = if bits & 0xc00 == 0 { Pos(bits >> 12 & 0x3f) } else { Pos::MAX };
                 reads.push(Read::History { room, floor, last, range });
+                let log = self.logs.get(&room).map_or(&[][..], |l| l);
+                let targets =
+                    (0..bits & 3).filter_map(|i| log.get((bits >> (8 + i)) as usize % log.len().max(1)));
+                let targets = targets.map(|p| Pos(*p)).collect();
+                let (newest, limit) = (bits >> 40 & 1 == 0, [1, 2, 200][(bits >> 41) as usize % 3]);
+                reads.push(Read::Related { room, floor, last, targets, newest, limit });
             }
         }
         for n in 0..PEOPLE {

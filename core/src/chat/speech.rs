@@ -107,10 +107,15 @@ impl Room {
         if answer.is_some() { Verdict::Follow } else { Verdict::ByEvent }
     }
 
-    /// The message that is meant, if the actor may see it.
-    fn target(&self, target: &Target, by: &Actor) -> Result<Arc<Event>, Refusal> {
+    /// The message (or, with `edits`, the edit of one) that is meant, if the actor may see it.
+    fn target(&self, target: &Target, by: &Actor, edits: bool) -> Result<Arc<Event>, Refusal> {
+        let fits = |e: &&Arc<Event>| match e.what {
+            What::Said(_) => true,
+            What::Edited { .. } => edits,
+            _ => false,
+        };
         let found = match target {
-            Target::Pos(pos) => self.entry(*pos).filter(|e| matches!(e.what, What::Said(_))),
+            Target::Pos(pos) => self.entry(*pos).filter(fits),
             Target::ClientId(id) => self.tail.iter().rev().find(|e| match &e.what {
                 What::Said(m) => m.client_id.as_ref() == Some(id) && e.by == *by,
                 _ => false,
@@ -128,7 +133,7 @@ impl Room {
         let message = checked(message, draft.settings)?;
         self.check_voice(None, draft)?;
         let by = &draft.entry.command.by;
-        let old = self.target(target, by)?;
+        let old = self.target(target, by, false)?;
         if old.by != *by {
             return Err(Refusal::Forbidden);
         }
@@ -139,8 +144,8 @@ impl Room {
         Ok(self.feed(draft))
     }
 
-    /// Withdraws a message: its content, and that of its edits in memory, is gone from history. Who may:
-    /// its author, and whoever has the power; in a dialog only the author.
+    /// Withdraws a message: its content, and that of its edits in memory, is gone from history. Withdrawing an
+    /// edit leaves the message with what it was before. Who may: the author, and whoever has the power; in a dialog only the author.
     pub(super) fn redact(
         &mut self,
         target: &Target,
@@ -150,14 +155,16 @@ impl Room {
     ) -> Done {
         let by = draft.entry.command.by.clone();
         let own = self.member_power(&by)?;
-        let old = self.target(target, &by)?;
+        let old = self.target(target, &by, true)?;
         if old.by != by {
             match self.is_dialog() {
                 true if by != Actor::Server => return Err(Refusal::Forbidden),
                 _ => need(own, self.policy().levels.redact)?,
             }
         }
-        let What::Said(message) = &old.what else { return Err(Refusal::NoSuchItem) };
+        let (What::Said(message) | What::Edited { message, .. }) = &old.what else {
+            return Err(Refusal::NoSuchItem);
+        };
         if message.gone {
             return Ok(DONE);
         }
@@ -203,7 +210,7 @@ impl Room {
     ) -> Done {
         self.check_voice(None, draft)?;
         let by = draft.entry.command.by.clone();
-        let old = self.target(target, &by)?;
+        let old = self.target(target, &by, false)?;
         if matches!(&old.what, What::Said(m) if m.gone) {
             return Err(Refusal::NoSuchItem);
         }

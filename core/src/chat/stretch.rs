@@ -3,6 +3,7 @@
 use crate::{
     chat::room::{Readable, Room},
     event::{Event, What},
+    ids::Pos,
     query::{Bound, Only, Range, Stretch},
 };
 use alloc::{sync::Arc, vec::Vec};
@@ -30,6 +31,21 @@ impl Room {
             false => all[..limit.min(total)].to_vec(),
         };
         Some(Stretch { more: total > entries.len(), entries, total: range.count.then_some(total as u64) })
+    }
+
+    /// The latest entries that may be read and are about one of these.
+    pub fn related(
+        &self,
+        readable: Readable,
+        targets: &[Pos],
+        newest: bool,
+        limit: usize,
+    ) -> Stretch<Arc<Event>> {
+        let fits = |e: &&Arc<Event>| readable.has(e.pos) && e.about().any(|t| targets.contains(&t));
+        let all: Vec<Arc<Event>> = self.tail.iter().filter(fits).cloned().collect();
+        let (total, limit) = (all.len(), limit.min(all.len()));
+        let entries = if newest { all[total - limit..].to_vec() } else { all[..limit].to_vec() };
+        Stretch { more: total > limit, entries, total: None }
     }
 }
 

@@ -204,6 +204,23 @@ fn messages_once_and_withdrawn_for_good() {
 }
 
 #[test]
+fn an_edit_is_withdrawn_alone() {
+    let mut r = room(&[(2, 0)]);
+    let said = r.by(&user(2), say("one")).events[0].clone();
+    let Act::Say { message, .. } = say("two") else { unreachable!() };
+    let edit = Act::Edit { target: Target::Pos(said.pos), message };
+    let edited = r.by(&user(2), edit).events[0].clone();
+    assert_eq!(edited.about().collect::<Vec<_>>(), [said.pos]);
+    let redact = Act::Redact { target: Target::Pos(edited.pos), reason: None, native: None };
+    r.by(&user(2), redact);
+    let gone = |r: &Rig, pos: Pos| match &state(r).entry(pos).unwrap().what {
+        What::Said(m) | What::Edited { message: m, .. } => m.gone,
+        _ => unreachable!(),
+    };
+    assert!(gone(&r, edited.pos) && !gone(&r, said.pos));
+}
+
+#[test]
 fn an_older_target_is_asked_for() {
     let mut r = room(&[]);
     let old = r.by(&user(1), say("old")).events[0].clone();

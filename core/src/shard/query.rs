@@ -2,7 +2,7 @@
 
 use super::{Desk, Fetching, Shards, Work, execute::room_of};
 use crate::{
-    chat::Entity,
+    chat::{Entity, room::Readable},
     command::EntityId,
     ids::{AccountId, Origin},
     mail::{Mail, Round},
@@ -24,7 +24,9 @@ impl Shards {
             Query::RoomNamed(n) => EntityId::Name(NameKey::Room(n.clone())),
             Query::Account(a) => EntityId::Account(*a),
             Query::WhoisOf(user) => EntityId::Account(user.id),
-            Query::Room(room) | Query::History { room, .. } => EntityId::Room(*room),
+            Query::Room(room) | Query::History { room, .. } | Query::Related { room, .. } => {
+                EntityId::Room(*room)
+            }
             Query::Memberships(account) => {
                 return self.ask(desk, Read::Memberships(*account), Fetching::Answer(origin));
             }
@@ -126,6 +128,7 @@ impl Shards {
             }
             (Some(Entity::Room(_)), EntityId::Room(room)) => match query {
                 Query::History { reader, range, .. } => self.history(desk, *room, origin, reader, range),
+                Query::Related { .. } => self.related(desk, *room, origin, query),
                 _ => {
                     let reply = self.view(*room).map(Value::Room).ok_or(Refusal::NoSuchRoom);
                     self.reply(desk, origin, reply);
@@ -180,6 +183,26 @@ impl Shards {
             Read::History { room, floor: readable.floor, last: readable.last, range },
             Fetching::Answer(origin),
         );
+    }
+
+    fn related(&mut self, desk: &mut Desk<'_>, room: crate::ids::RoomId, origin: Origin, query: Query) {
+        let Query::Related { reader, mut targets, after, before, newest, limit, .. } = query else { return };
+        let slot = self.slots.get(&EntityId::Room(room)).and_then(|s| room_of(s.entity.as_ref()));
+        let Some(entity) = slot.filter(|r| r.head.is_some()) else {
+            return self.refuse(desk, origin, Refusal::NoSuchRoom);
+        };
+        let Some(readable) = entity.readable(reader) else {
+            return self.refuse(desk, origin, Refusal::NotMember);
+        };
+        let (floor, last) = (readable.floor.max(after), readable.last.min(before.back()));
+        let limit = limit.min(desk.settings.limits.page);
+        targets.truncate(desk.settings.limits.page as usize);
+        if room.is_transient() {
+            let found = entity.related(Readable { floor, last }, &targets, newest, limit as usize);
+            return self.reply(desk, origin, Ok(Value::Events(Arc::new(found))));
+        }
+        let read = Read::Related { room, floor, last, targets, newest, limit };
+        self.ask(desk, read, Fetching::Answer(origin));
     }
 
     pub(super) fn answer_page(&mut self, desk: &mut Desk<'_>, origin: Origin, page: Page) {

@@ -197,6 +197,14 @@ impl Tables {
             Read::Account(id) => Page::Account(self.account(*id).map(Box::new)),
             Read::Room(id, tail) => Page::Room(self.room(*id, *tail).map(Box::new)),
             Read::History { room, floor, last, range } => self.history(*room, (*floor, *last), range)?,
+            Read::Related { room, floor, last, targets, newest, limit } => {
+                let fits = |e: &&Arc<Event>| {
+                    e.pos > *floor && e.pos <= *last && e.about().any(|target| targets.contains(&target))
+                };
+                let log = self.log(*room, Pos::ZERO, Pos::MAX);
+                let range = Range { newest: *newest, ..Range::latest(*limit) };
+                Page::Events(cut(log.filter(fits).cloned().collect(), &range))
+            }
             Read::Feed { account, with, range } => self.feed_page(*account, *with, range)?,
             Read::Memberships(account) => Page::Memberships(self.memberships(*account, false)),
             Read::Formerly(account) => Page::Memberships(self.memberships(*account, true)),

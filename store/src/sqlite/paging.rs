@@ -19,7 +19,7 @@ use lavina_core::{
     time::UnixMillis,
 };
 use rusqlite::{OptionalExtension, Row};
-use std::{cmp::Ordering, sync::Arc};
+use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
 
 /// Unwanted entries in a row after which the next wanted one is looked up instead of waited for.
 const GAP: usize = 64;
@@ -37,6 +37,58 @@ pub(super) fn history(rows: &Rows, room: RoomId, ends: (Pos, Pos), range: &Range
         Some(by) => log.scan(ends, range, by)?,
         None => log.pick(ends, range)?,
     }))
+}
+
+/// The entries of a room's log that are about one of these, found by the index; an entry whose content is gone is about
+/// nothing any more.
+pub(super) fn related(
+    rows: &Rows,
+    room: RoomId,
+    (floor, last): (Pos, Pos),
+    targets: &[Pos],
+    newest: bool,
+    limit: u32,
+) -> Result<Stretch<Arc<Event>>, Fault> {
+    let n = rows.room_number(room)?.unwrap_or(0);
+    let sql = match newest {
+        true => {
+            "SELECT r.pos, e.data FROM related r JOIN event e ON e.id = r.room << 40 | r.pos
+             WHERE r.room = ?1 AND r.target = ?2 AND r.pos > ?3 AND r.pos <= ?4 ORDER BY r.pos DESC"
+        }
+        false => {
+            "SELECT r.pos, e.data FROM related r JOIN event e ON e.id = r.room << 40 | r.pos
+             WHERE r.room = ?1 AND r.target = ?2 AND r.pos > ?3 AND r.pos <= ?4 ORDER BY r.pos"
+        }
+    };
+    let mut statement = rows.conn().prepare_cached(sql)?;
+    let limit = limit as usize;
+    let mut found = BTreeMap::new();
+    for target in targets {
+        let of = (n, int(target.0), int(floor.0.min(Pos::MAX.0)), int(last.0.min(Pos::MAX.0)));
+        let mut of_this = statement.query(of)?;
+        let mut taken = 0;
+        while let Some(row) = of_this.next()? {
+            let entry = event(blob(row, 1)?)?;
+            if !entry.about().any(|t| t == *target) {
+                continue;
+            }
+            // One more than wanted tells that there are more.
+            if taken > limit {
+                break;
+            }
+            taken += 1;
+            found.insert(uint(row.get(0)?), entry);
+        }
+    }
+    let more = found.len() > limit;
+    while found.len() > limit {
+        if newest {
+            found.pop_first()
+        } else {
+            found.pop_last()
+        };
+    }
+    Ok(Stretch { entries: found.into_values().collect(), more, total: None })
 }
 
 /// A stretch of a feed, or of one dialog in it.

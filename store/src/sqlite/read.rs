@@ -63,6 +63,9 @@ impl Rows {
             Read::History { room, floor, last, range } => {
                 paging::history(self, *room, (*floor, *last), range)?
             }
+            Read::Related { room, floor, last, targets, newest, limit } => {
+                Page::Events(paging::related(self, *room, (*floor, *last), targets, *newest, *limit)?)
+            }
             Read::Feed { account, with, range } => paging::feed(self, *account, *with, range)?,
             Read::Memberships(account) => Page::Memberships(self.memberships(*account, false)?),
             Read::Formerly(account) => Page::Memberships(self.memberships(*account, true)?),

@@ -9,7 +9,7 @@ pub(super) const APPLICATION: u32 = 0x4c61_7669;
 
 /// Each step brings a store from version n (its place in the list) to n + 1. Never change one that was
 /// released; add one.
-pub(super) const MIGRATIONS: &[&str] = &[V1, V2];
+pub(super) const MIGRATIONS: &[&str] = &[V1, V2, V3];
 
 /// The newest version known.
 pub(super) fn known() -> u32 {
@@ -106,6 +106,13 @@ CREATE TABLE letter (
   account INTEGER NOT NULL, label TEXT NOT NULL, pos INTEGER NOT NULL, data BLOB NOT NULL,
   PRIMARY KEY (account, label, pos)) WITHOUT ROWID;
 CREATE INDEX member_former ON member (account) WHERE joined < 0;
+";
+
+/// Which entries of a room (by its small number) are about which: found by position on both sides.
+const V3: &str = "
+CREATE TABLE related (
+  room INTEGER NOT NULL, target INTEGER NOT NULL, pos INTEGER NOT NULL,
+  PRIMARY KEY (room, target, pos)) WITHOUT ROWID;
 ";
 
 /// What a connection is for.

@@ -292,6 +292,7 @@ impl Writer {
             self.erase_feeds(n)?;
             self.run("DELETE FROM event WHERE id BETWEEN ?1 AND ?2", (first, last))?;
             self.run("DELETE FROM unfollowed WHERE event BETWEEN ?1 AND ?2", (first, last))?;
+            self.run("DELETE FROM related WHERE room = ?1", (n,))?;
             // The number stays with the id: other accounts' feeds may name it.
             let sql =
                 "UPDATE room SET name = NULL, secret = 0, dialog = 0, head = NULL, topic = NULL, masks = NULL
@@ -363,6 +364,10 @@ impl Writer {
         let sql = "INSERT INTO event VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
         let row = (id, class as u8, known.nth, known.said, known.messages, row::encode(&**e));
         self.run(sql, row)?;
+        for target in e.about() {
+            let row = (known.n, int(target.0), int(e.pos.0));
+            self.run("INSERT INTO related VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING", row)?;
+        }
         if known.dialog {
             let shard = e.room.shard(self.shards).0;
             self.run("INSERT OR REPLACE INTO unfollowed VALUES (?1, ?2, ?3)", (shard, int(e.pos.0), id))?;
