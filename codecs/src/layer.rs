@@ -16,6 +16,9 @@ pub enum Layer {
     /// TLS, and what is known of its channel once the handshake is done.
     #[cfg(feature = "tls")]
     Tls(TlsLayer, Option<Box<Channel>>),
+    /// A WebSocket, on top of TLS or of nothing.
+    #[cfg(all(feature = "http", any(feature = "irc", feature = "xmpp")))]
+    Web(Box<crate::http::socket::Socket>),
 }
 
 impl Layer {
@@ -31,6 +34,7 @@ impl Layer {
 
 impl CoreLayer for Layer {
     fn read(&mut self, wire: &[u8], plain: &mut Vec<u8>, answer: &mut Vec<u8>) -> Result<(), Reason> {
+        let _ = (wire, &plain, &answer);
         match *self {
             #[cfg(feature = "tls")]
             Layer::Tls(ref mut tls, ref mut channel) => {
@@ -40,31 +44,30 @@ impl CoreLayer for Layer {
                 }
                 Ok(())
             }
-            #[cfg(not(feature = "tls"))]
-            _ => {
-                let _ = (wire, plain, answer);
-                Err(Reason::Tls("not built in"))
-            }
+            #[cfg(all(feature = "http", any(feature = "irc", feature = "xmpp")))]
+            Layer::Web(ref mut socket) => socket.read(wire, plain, answer),
         }
     }
 
     fn write(&mut self, plain: &[u8], wire: &mut Vec<u8>) {
+        let _ = (plain, &wire);
         match *self {
             #[cfg(feature = "tls")]
             Layer::Tls(ref mut tls, _) => {
                 tls.write(plain, wire);
             }
-            #[cfg(not(feature = "tls"))]
-            _ => wire.extend_from_slice(plain),
+            #[cfg(all(feature = "http", any(feature = "irc", feature = "xmpp")))]
+            Layer::Web(ref mut socket) => socket.write(plain, wire),
         }
     }
 
     fn close(&mut self, wire: &mut Vec<u8>) {
+        let _ = &wire;
         match *self {
             #[cfg(feature = "tls")]
             Layer::Tls(ref mut tls, _) => tls.close(wire),
-            #[cfg(not(feature = "tls"))]
-            _ => wire.clear(),
+            #[cfg(all(feature = "http", any(feature = "irc", feature = "xmpp")))]
+            Layer::Web(ref mut socket) => socket.close(wire),
         }
     }
 
@@ -72,8 +75,35 @@ impl CoreLayer for Layer {
         match *self {
             #[cfg(feature = "tls")]
             Layer::Tls(_, ref channel) => channel.as_deref(),
-            #[cfg(not(feature = "tls"))]
-            _ => None,
+            #[cfg(all(feature = "http", any(feature = "irc", feature = "xmpp")))]
+            Layer::Web(ref socket) => socket.channel(),
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        match *self {
+            #[cfg(feature = "tls")]
+            Layer::Tls(_, ref channel) => channel.is_some(),
+            #[cfg(all(feature = "http", any(feature = "irc", feature = "xmpp")))]
+            Layer::Web(ref socket) => socket.is_open(),
+        }
+    }
+
+    fn is_secure(&self) -> bool {
+        match *self {
+            #[cfg(feature = "tls")]
+            Layer::Tls(..) => true,
+            #[cfg(all(feature = "http", any(feature = "irc", feature = "xmpp")))]
+            Layer::Web(ref socket) => socket.is_secure(),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        match *self {
+            #[cfg(feature = "tls")]
+            Layer::Tls(..) => false,
+            #[cfg(all(feature = "http", any(feature = "irc", feature = "xmpp")))]
+            Layer::Web(ref socket) => socket.is_over(),
         }
     }
 }

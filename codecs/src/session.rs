@@ -110,7 +110,14 @@ impl Projection for Session {
     }
 
     fn recv(&mut self, bytes: &[u8], cx: &mut Cx<'_>) -> Result<usize, Reason> {
-        each!(self, session => session.recv(bytes, cx), Err(Reason::Tls("no certificate")))
+        let taken = each!(self, session => session.recv(bytes, cx), Err(Reason::Tls("no certificate")));
+        #[cfg(all(feature = "http", any(feature = "irc", feature = "xmpp")))]
+        if let Session::Http(http) = self
+            && let Some(spoken) = http.switched()
+        {
+            self.switch(spoken, cx);
+        }
+        taken
     }
 
     fn seen(&mut self, event: &Arc<Event>, how: Seen, cx: &mut Cx<'_>) {
@@ -181,6 +188,30 @@ impl Projection for Session {
 
     fn run(job: Job) -> Done {
         job.run()
+    }
+}
+
+#[cfg(all(feature = "http", any(feature = "irc", feature = "xmpp")))]
+impl Session {
+    /// A connection that spoke HTTP goes on with another protocol, in a WebSocket.
+    fn switch(&mut self, spoken: crate::http::websocket::Spoken, cx: &mut Cx<'_>) {
+        use crate::http::{socket::Socket, websocket::Spoken};
+        let limits = cx.core_settings().limits;
+        let security = if cx.is_secure() { Security::Direct } else { Security::Off };
+        let on = |protocol| Listener { protocol, security };
+        cx.wrap(move |below| Layer::Web(Box::new(Socket::new(spoken, below, &limits))));
+        cx.login_deadline(true);
+        *self = match spoken {
+            #[cfg(feature = "irc")]
+            Spoken::Irc { .. } => Self::Irc(Box::new(crate::irc::session::Irc::accept(on(Protocol::Irc)))),
+            #[cfg(feature = "xmpp")]
+            Spoken::Xmpp => {
+                let session = crate::xmpp::session::Xmpp::accept(on(Protocol::Xmpp), cx.settings());
+                Self::Xmpp(Box::new(session))
+            }
+        };
+        // Neither says anything first: that would go out below the new layer.
+        self.opened(cx);
     }
 }
 

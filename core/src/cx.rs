@@ -47,6 +47,7 @@ pub(crate) enum Effect<P: Projection> {
     Detach(RoomId),
     Resume { session: SessionRef, key: u128, handled: u32, around: Around },
     Secure(NoDebug<P::Layer>),
+    Wrap(NoDebug<Wrap<P>>),
     Job { req: ReqId, job: NoDebug<P::Job> },
     Timer(u8, Option<Mono>),
     Mode,
@@ -59,6 +60,10 @@ pub(crate) enum Effect<P: Projection> {
     Shutdown,
     Reload,
 }
+
+/// Makes a layer around the one there is, if any.
+pub(crate) type Wrap<P> =
+    Box<dyn FnOnce(Option<<P as Projection>::Layer>) -> <P as Projection>::Layer + Send>;
 
 /// A value that is left out of debug output.
 pub(crate) struct NoDebug<T>(pub T);
@@ -123,9 +128,9 @@ impl<'a, P: Projection> Cx<'a, P> {
         self.layer.and_then(crate::projection::Layer::channel)
     }
 
-    /// True: the connection has a layer (TLS), though its handshake may be under way.
+    /// True: nobody between the ends can read (TLS), though the handshake may be under way.
     pub fn is_secure(&self) -> bool {
-        self.layer.is_some()
+        self.layer.is_some_and(crate::projection::Layer::is_secure)
     }
 
     /// True: the session is attached to the room.
@@ -341,6 +346,12 @@ impl<'a, P: Projection> Cx<'a, P> {
     /// far and not taken is dropped (RFC 3207 section 6, RFC 6120 section 5.4.3.3).
     pub fn secure(&mut self, layer: P::Layer) {
         self.effects.push(Effect::Secure(NoDebug(layer)));
+    }
+
+    /// A layer comes above the one there is, if any: what was written before this call goes out below it; what was
+    /// read and not taken is dropped, as a peer that agreed on it has sent nothing yet.
+    pub fn wrap(&mut self, make: impl FnOnce(Option<P::Layer>) -> P::Layer + Send + 'static) {
+        self.effects.push(Effect::Wrap(NoDebug(Box::new(make))));
     }
 
     /// Has a job done. Answered by [`Projection::done`]; refused as busy by [`Projection::reply`].

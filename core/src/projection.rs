@@ -140,6 +140,22 @@ pub trait Layer: Send {
 
     /// What is known of the channel once its handshake is done.
     fn channel(&self) -> Option<&Channel>;
+
+    /// True once plain bytes can be written.
+    fn is_open(&self) -> bool {
+        self.channel().is_some()
+    }
+
+    /// True: nobody between the ends can read, though the handshake that brings it about may be under way.
+    fn is_secure(&self) -> bool {
+        true
+    }
+
+    /// True: the peer has said its last word in this layer. The connection is closed once the answer to that is
+    /// sent, and the session has lost it.
+    fn is_over(&self) -> bool {
+        false
+    }
 }
 
 /// What is known of a secure channel.

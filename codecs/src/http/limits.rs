@@ -32,6 +32,8 @@ pub const BODY_LEAST: usize = 4 * 1024;
 pub const KEEP_ALIVE: u64 = 120_000;
 /// Bytes of a body where none means anything; above: 413.
 pub const NO_BODY: u64 = 4 * 1024;
+/// Bytes of the payload of a control frame of a WebSocket; above: closed with 1002 (RFC 6455 §5.5).
+pub const WS_CONTROL: usize = 125;
 
 const _: () = {
     assert!(REQUEST_LINE < HEAD);

@@ -7,6 +7,13 @@
 //! [`session::Http`] is a connection: it reads requests, lets [`route`] find who serves the path, and writes the
 //! responses in the order of the requests, whenever they come. [`cors`] lets web pages use all of it.
 //!
+//! # WebSockets
+//!
+//! [`upgrade`] answers a good [`handshake`] with 101, and the connection's session becomes one of IRC or XMPP, exactly
+//! those that serve bare connections. Between it and the connection comes a byte layer, [`socket::Socket`], on top of TLS if
+//! there is any: it reads and writes the frames of [`websocket`] and turns messages into the protocol's own stream
+//! and back, as `irc::websocket` and `xmpp::websocket` say.
+//!
 //! # How to serve more paths
 //!
 //! Add a row to [`route::ROUTES`]: a path, or all below it, with the methods, the size of body, and a function
@@ -33,7 +40,10 @@
 pub mod body;
 pub mod cors;
 pub mod date;
+pub mod handshake;
 pub mod headers;
+#[cfg(feature = "xmpp")]
+pub mod hostmeta;
 pub mod limits;
 pub mod page;
 pub mod reader;
@@ -42,5 +52,10 @@ pub mod response;
 pub mod route;
 pub mod session;
 pub mod settings;
+#[cfg(any(feature = "irc", feature = "xmpp"))]
+pub mod socket;
 pub mod status;
 pub mod target;
+#[cfg(any(feature = "irc", feature = "xmpp"))]
+pub mod upgrade;
+pub mod websocket;

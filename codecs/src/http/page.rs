@@ -12,6 +12,10 @@ use lavina_core::refusal::Refusal;
 
 /// `/`: what this is and how to come in.
 pub fn front(http: &mut Http, request: Request, ticket: Ticket, cx: &mut Cx<'_>) {
+    #[cfg(any(feature = "irc", feature = "xmpp"))]
+    if super::handshake::is_wanted(&request.head) {
+        return super::upgrade::by_subprotocol(http, request, ticket, cx);
+    }
     let response = response(&request.head, cx.settings());
     http.respond(ticket, response, cx);
 }

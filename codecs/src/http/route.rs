@@ -1,9 +1,13 @@
 //! Who serves which path.
 
+#[cfg(feature = "xmpp")]
+use super::hostmeta;
 use super::limits::NO_BODY;
 use super::page;
 use super::request::{Head, Method};
 use super::session::{Http, Request, Ticket};
+#[cfg(any(feature = "irc", feature = "xmpp"))]
+use super::upgrade;
 use crate::session::Cx;
 
 /// Methods of what can only be read.
@@ -40,6 +44,26 @@ pub const ROUTES: &[Route] = &[
         methods: ALL,
         room: json,
         serve: crate::matrix::door::serve,
+    },
+    #[cfg(feature = "irc")]
+    Route { path: "/irc", below: false, methods: READ, room: no_body, serve: upgrade::irc },
+    #[cfg(feature = "xmpp")]
+    Route { path: "/xmpp-websocket", below: false, methods: READ, room: no_body, serve: upgrade::xmpp },
+    #[cfg(feature = "xmpp")]
+    Route {
+        path: "/.well-known/host-meta",
+        below: false,
+        methods: READ,
+        room: no_body,
+        serve: hostmeta::xml,
+    },
+    #[cfg(feature = "xmpp")]
+    Route {
+        path: "/.well-known/host-meta.json",
+        below: false,
+        methods: READ,
+        room: no_body,
+        serve: hostmeta::json,
     },
 ];
 

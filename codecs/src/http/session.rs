@@ -8,9 +8,10 @@ use super::request::{Head, Method};
 use super::response::{self, Manner, Response};
 use super::route::{self, Found, Route};
 use super::status::{Fault, Status};
+use super::websocket::Spoken;
 use crate::job::{Done, Job};
 use crate::session::Cx;
-use crate::settings::Listener;
+use crate::settings::{Listener, Settings};
 use lavina_core::event::{Event, Live};
 use lavina_core::ids::ReqId;
 use lavina_core::outbox::Slot;
@@ -44,6 +45,21 @@ pub struct Request {
 pub struct Ticket {
     slot: Slot,
     manner: Manner,
+}
+
+impl Request {
+    /// The address under which the client reached this, without a slash at its end: the one that is configured, else the
+    /// one it named. A proxy in front that does TLS tells so with `X-Forwarded-Proto`.
+    #[must_use]
+    pub fn base(&self, settings: &Settings) -> String {
+        if let Some(url) = &settings.http.url {
+            return url.clone();
+        }
+        let secure = self.secure || self.head.header("x-forwarded-proto") == Some("https");
+        let scheme = if secure { "https" } else { "http" };
+        let host = self.head.host().filter(|host| !host.is_empty()).unwrap_or(&settings.core.domain);
+        format!("{scheme}://{host}")
+    }
 }
 
 type OnReply = Box<dyn FnOnce(&mut Http, Ticket, Reply, &mut Cx<'_>) + Send>;
@@ -91,6 +107,8 @@ pub struct Http {
     clock: Clock,
     /// Nothing is read any more; the connection closes for this reason once everything is answered.
     last: Option<Reason>,
+    /// What is spoken from here on instead.
+    switched: Option<Spoken>,
 }
 
 // --- what the one projection of the server calls ---
@@ -106,6 +124,7 @@ impl Http {
             waiting: BTreeMap::new(),
             clock: Clock::Off,
             last: None,
+            switched: None,
         }
     }
 
@@ -146,6 +165,12 @@ impl Http {
                     break;
                 }
             }
+        }
+        if self.switched.is_some() && at < bytes.len() {
+            // Before the answer nothing can be meant for what is spoken after it (RFC 6455 §4.1).
+            (self.switched, self.last) =
+                (None, Some(Reason::Protocol("bytes before the handshake was done")));
+            self.leave(cx);
         }
         self.watch(cx);
         Ok(if self.last.is_some() { bytes.len() } else { at })
@@ -275,6 +300,22 @@ impl Http {
     ) {
         self.waiting.insert(req, (ticket, Then::Answer(Box::new(then), Box::new(lost))));
     }
+
+    /// Answers a request with 101: from here on something else is spoken.
+    pub fn switch(&mut self, ticket: Ticket, response: Response, spoken: Spoken, cx: &mut Cx<'_>) {
+        if self.open.len() > 1 || self.last.is_some() {
+            let why = "a WebSocket is opened on a connection that stays, with no request before it under way";
+            return self.respond(ticket, Response::text(Status::BAD_REQUEST, why), cx);
+        }
+        self.respond(ticket, response, cx);
+        self.switched = Some(spoken);
+        cx.timer(TIMER, None);
+    }
+
+    /// What is spoken instead of HTTP now, told once; this session is at its end.
+    pub fn switched(&mut self) -> Option<Spoken> {
+        self.switched.take()
+    }
 }
 
 // --- requests ---
@@ -366,6 +407,9 @@ impl Http {
 impl Http {
     /// Sets the timer for what is waited for now.
     fn watch(&mut self, cx: &mut Cx<'_>) {
+        if self.switched.is_some() {
+            return;
+        }
         let wanted = match () {
             () if self.last.is_some() => Clock::Off,
             () if self.reading.is_some() => Clock::Body(0),

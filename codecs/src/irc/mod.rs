@@ -25,5 +25,7 @@ pub mod rules;
 pub mod session;
 pub mod settings;
 pub mod stamp;
+#[cfg(feature = "http")]
+pub mod websocket;
 pub mod whox;
 pub mod write;

@@ -43,5 +43,7 @@ mod sm_session;
 mod stream;
 pub mod styling;
 mod vcard;
+#[cfg(feature = "http")]
+pub mod websocket;
 pub mod writer;
 pub mod xml;

@@ -69,6 +69,7 @@ impl<P: Projection> Edge<P> {
                 self.resume(slot, session, (key, handled), post);
             }
             Effect::Secure(layer) => self.secure(slot, layer.0),
+            Effect::Wrap(make) => self.wrap(slot, make.0),
             Effect::Job { req, job } => self.job(me, req, job),
             Effect::Timer(id, at) => self.timer(slot, id, at),
             Effect::Mode => self.regroup(slot),
@@ -162,6 +163,19 @@ impl<P: Projection> Edge<P> {
         s.wire.extend_from_slice(s.core.out.pending());
         s.core.out.sent(n);
         (s.layer, s.secured, s.seen) = (Some(layer), false, 0);
+        s.inbox.clear();
+        self.mark(slot);
+    }
+
+    /// What was written goes out in the form of the layer there is, the new one is next.
+    fn wrap(&mut self, slot: u32, make: crate::cx::Wrap<P>) {
+        let Some(s) = self.sessions.get_mut(slot) else { return };
+        Self::seal(s);
+        let n = s.core.out.pending().len();
+        s.wire.extend_from_slice(s.core.out.pending());
+        s.core.out.sent(n);
+        s.layer = Some(make(s.layer.take()));
+        s.seen = 0;
         s.inbox.clear();
         self.mark(slot);
     }

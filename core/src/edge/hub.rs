@@ -11,7 +11,7 @@ use crate::{
     name::User,
     post::Post,
     presence::{Presence, Show},
-    projection::{Notice, Projection, Reason, Seen, Signal, Wake},
+    projection::{Layer, Notice, Projection, Reason, Seen, Signal, Wake},
     query::{SessionView, Value, Whois},
     refusal::Refusal,
     text::Str,
@@ -239,7 +239,7 @@ impl<P: Projection> Edge<P> {
             since: s.core.since,
             active: s.core.active,
             display: s.core.display.clone(),
-            secure: s.layer.is_some(),
+            secure: s.layer.as_ref().is_some_and(Layer::is_secure),
         });
         let user = match self.hubs.get(&user.id).and_then(|h| self.sessions.get(*h.first()?)) {
             Some(s) if user.is_guest() => s.core.user.clone().unwrap_or(user),

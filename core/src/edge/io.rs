@@ -63,6 +63,8 @@ impl<P: Projection> Edge<P> {
                 let result = layer.read(bytes, &mut s.inbox, &mut s.wire);
                 let secured = !s.secured && layer.channel().is_some();
                 s.secured |= secured;
+                let over = !s.hung_up && layer.is_over();
+                s.hung_up |= over;
                 if secured {
                     self.call(slot, |p, cx| p.wake(Wake::Secured, cx));
                     self.settle(post);
@@ -73,6 +75,11 @@ impl<P: Projection> Edge<P> {
                 }
                 self.mark(slot);
                 self.advance(slot, &[], post);
+                if over {
+                    // Its answer goes out; then the connection is lost, as one that the other end closed.
+                    self.out(Output::Close(conn, Reason::Bye));
+                    return;
+                }
             }
             None if s.inbox.is_empty() => self.advance(slot, bytes, post),
             None => {
@@ -238,7 +245,7 @@ impl<P: Projection> Edge<P> {
         match &mut s.layer {
             Some(layer) => {
                 let n = s.core.out.pending().len();
-                if n > 0 && layer.channel().is_some() {
+                if n > 0 && layer.is_open() {
                     layer.write(s.core.out.pending(), &mut s.wire);
                     s.core.out.sent(n);
                 }

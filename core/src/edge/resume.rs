@@ -89,6 +89,7 @@ impl<P: Projection> Edge<P> {
         let old_peer = core::mem::replace(&mut s.core.peer, peer);
         (s.layer, s.wire, s.wire_sent, s.secured, s.inbox, s.flow) = (layer, wire, 0, secured, inbox, flow);
         (s.seen, s.core.held, s.paused, s.closing, s.dirty) = (0, false, paused, None, false);
+        s.hung_up = false;
         let again = s.core.out.rewind();
         self.timers_clear(old);
         if let Some(lost) = lost {

@@ -129,6 +129,8 @@ pub(crate) struct Session<P: Projection> {
     /// The name a guest has asked for, with the request.
     pub claim: Option<Box<(ReqId, User)>>,
     pub moving: bool,
+    /// The other end has said its last word in the layer.
+    pub hung_up: bool,
     /// The session that takes this one over once its requests in flight are answered.
     pub heir: Option<SessionRef>,
     /// As whose agent it is known, if it is one.
@@ -164,6 +166,7 @@ impl<P: Projection> Session<P> {
             login: None,
             claim: None,
             moving: false,
+            hung_up: false,
             heir: None,
             agent: None,
             around: Around::default(),

@@ -6,6 +6,7 @@
 pub mod http;
 pub mod irc;
 pub mod matrix;
+pub mod websocket;
 pub mod xmpp;
 
 use crate::secure;
@@ -21,6 +22,7 @@ pub const ALL: &[Body] = &[
     ("xmpp_stream", xmpp::stream),
     ("jid", xmpp::jid),
     ("http", http::requests),
+    ("websocket", websocket::frames),
     ("json", matrix::json),
     ("matrix_html", matrix::html),
     ("matrix_ids", matrix::ids),
@@ -111,7 +113,7 @@ mod tests {
 
         #[test]
         fn any_bytes(data in bytes()) {
-            for (_, body) in &ALL[..11] {
+            for (_, body) in &ALL[..12] {
                 body(&data);
             }
         }

@@ -19,6 +19,8 @@ pub struct Server {
     pub store: Memory,
     pub now: Now,
     pub out: BTreeMap<ConnId, String>,
+    /// The same as bytes; taken out by nobody but the test.
+    pub raw: BTreeMap<ConnId, Vec<u8>>,
     pub closed: BTreeMap<ConnId, String>,
     /// While true, the store does not say that anything is stored.
     pub stalled: bool,
@@ -48,6 +50,7 @@ impl Server {
             store: Memory::new(4).unwrap(),
             now,
             out: BTreeMap::new(),
+            raw: BTreeMap::new(),
             closed: BTreeMap::new(),
             stalled: false,
             stored: Vec::new(),
@@ -76,10 +79,7 @@ impl Server {
                     }
                     Output::Flush(conn) => {
                         let bytes = self.worker.transmit(conn).to_vec();
-                        self.out
-                            .entry(conn)
-                            .or_default()
-                            .push_str(&String::from_utf8(bytes.clone()).unwrap());
+                        self.sent(conn, &bytes);
                         self.worker.handle(now, Input::Sent(conn, bytes.len()));
                     }
                     Output::Job(id, work) => {
@@ -88,7 +88,7 @@ impl Server {
                     }
                     Output::Close(conn, reason) => {
                         let bytes = self.worker.transmit(conn).to_vec();
-                        self.out.entry(conn).or_default().push_str(&String::from_utf8_lossy(&bytes));
+                        self.sent(conn, &bytes);
                         self.worker.handle(now, Input::Sent(conn, bytes.len()));
                         self.closed.insert(conn, format!("{reason:?}"));
                         self.worker.handle(now, Input::Closed(conn));
@@ -101,6 +101,11 @@ impl Server {
                 _ => break,
             }
         }
+    }
+
+    fn sent(&mut self, conn: ConnId, bytes: &[u8]) {
+        self.out.entry(conn).or_default().push_str(&String::from_utf8_lossy(bytes));
+        self.raw.entry(conn).or_default().extend_from_slice(bytes);
     }
 
     fn tell_stored(&mut self) {
