@@ -9,8 +9,9 @@
 //!
 //! # Where things are
 //!
-//! Pure functions over values: [`ids`], [`content`], [`event`], [`filter`], [`push`], [`html`], [`uri`], [`pdu`]. State of a device: [`device`], with
-//! [`device::sync`] for what it has been told. Endpoints: [`api`], one file a part, each with its own rows of the table.
+//! Pure functions over values: [`ids`], [`content`], [`event`], [`filter`], [`push`], [`relations`], [`search`],
+//! [`html`], [`uri`], [`pdu`]. State of a device: [`device`], with [`device::sync`] for what it has been told.
+//! Endpoints: [`api`], one file a part, each with its own rows of the table.
 //!
 //! # What is stored where
 //!
@@ -37,8 +38,10 @@ pub mod html;
 pub mod ids;
 pub mod pdu;
 pub mod push;
+pub mod relations;
 pub mod request;
 pub mod route;
+pub mod search;
 pub mod task;
 pub mod token;
 pub mod uri;

@@ -86,6 +86,20 @@ pub fn pack(kind: &str, content: &Json) -> Native {
     Native { protocol: MATRIX_NATIVE, bytes: Octets::from(whole.to_bytes()) }
 }
 
+/// The type in a native form, without reading the rest; none if it is another protocol's.
+pub fn kind_of(native: &Native) -> Option<Str> {
+    // The type stands last, and a quote within a string is escaped.
+    const KEY: &[u8] = b",\"type\":";
+    let bytes = Some(&*native.bytes).filter(|_| native.protocol == MATRIX_NATIVE)?.strip_suffix(b"}")?;
+    let at = memchr::memmem::rfind(bytes, KEY)?;
+    Json::parse_within(bytes.get(at + KEY.len()..)?, 0).ok()?.as_str().map(Str::new)
+}
+
+/// Whether only the devices of its readers can read it.
+pub fn is_encrypted(native: &Native) -> bool {
+    kind_of(native).is_some_and(|kind| kind == "m.room.encrypted")
+}
+
 /// Type and content of a native form; none if it is another protocol's.
 pub fn unpack(native: &Native) -> Option<(Str, Json)> {
     if native.protocol != MATRIX_NATIVE {

@@ -5,6 +5,7 @@ use super::{BadContent, HTML, NEW_CONTENT, RELATES_TO, TYPE_MAX, media, pack};
 use crate::json::Json;
 use crate::matrix::html::{self, Names};
 use crate::matrix::ids::{EventRef, Who, who};
+use lavina_core::chat::speech::REACTION_MAX;
 use lavina_core::event::{Kind, Message, Native};
 use lavina_core::ids::{MsgId, RoomId};
 use lavina_core::text::{Rich, Str};
@@ -106,7 +107,7 @@ pub fn read(kind: &str, mut content: Json, look: &Look<'_>) -> Result<Intent, Ba
     match (relation.and_then(|r| r.str_of("rel_type")), related) {
         (Some("m.annotation"), Some(target)) if kind == "m.reaction" => {
             if let Some(key) = relation.and_then(|r| r.str_of("key")).filter(|k| !k.is_empty()) {
-                return Ok(Intent::React { target, key: Str::new(key), native });
+                return Ok(Intent::React { target, key: reaction(key, &content), native });
             }
         }
         (Some("m.replace"), Some(target)) => {
@@ -123,6 +124,20 @@ pub fn read(kind: &str, mut content: Json, look: &Look<'_>) -> Result<Intent, Ba
         relate(&mut message, relation, look);
     }
     Ok(Intent::Say(Box::new(message)))
+}
+
+/// A reaction as everybody can read it: of a picture, its name between colons.
+fn reaction(key: &str, content: &Json) -> Str {
+    if !key.starts_with("mxc://") {
+        return Str::new(key);
+    }
+    let names = ["shortcode", "com.beeper.reaction.shortcode"];
+    let name = names.iter().find_map(|name| content.str_of(name)).map(|name| name.trim_matches(':'));
+    let plain = |name: &&str| {
+        (1..=REACTION_MAX - 2).contains(&name.len())
+            && !name.contains(|c: char| c.is_control() || c.is_whitespace())
+    };
+    Str::new(format!(":{}:", name.filter(plain).unwrap_or("image")))
 }
 
 impl Look<'_> {

@@ -201,6 +201,12 @@ fn edits_reactions_and_redactions() {
     };
     assert_eq!((target.pos, key.as_str()), (Pos(2), "👍"));
     assert_eq!(said("m.reaction", &reaction(3.into())).kind, Kind::Payload);
+    for (name, shown) in [(":cat_wave:", ":cat_wave:"), ("a b", ":image:"), ("", ":image:")] {
+        let mut picture = reaction("mxc://x.org/a".into());
+        picture.set("shortcode", name);
+        let read = try_read("m.reaction", &picture);
+        assert!(matches!(&read, Ok(Intent::React { key, .. }) if key == shown), "{read:?}");
+    }
 
     let redaction = object! { "redacts" => id(2), "reason" => "spam" };
     let Ok(Intent::Redact { target, reason, .. }) = try_read("m.room.redaction", &redaction) else {
@@ -330,6 +336,16 @@ fn what_matrix_said_comes_back_as_it_was() {
     assert_eq!((kind.as_str(), parse(&json)), ("m.room.message", content));
     let secret = said("m.room.encrypted", &object! { "ciphertext" => "x" });
     assert_eq!(shown_with(What::Said(Box::new(secret)), None).unwrap().0, "m.room.encrypted");
+}
+
+#[test]
+fn the_type_is_found_without_reading_the_rest() {
+    for kind in ["m.room.message", "m.room.encrypted", "odd\",\"type\":\"x"] {
+        let native = pack(kind, &object! { "type" => "inner", "z" => ",\"type\":\"no\"" });
+        assert_eq!(kind_of(&native).as_deref(), Some(kind));
+        assert_eq!(is_encrypted(&native), kind == "m.room.encrypted");
+        assert_eq!(kind_of(&Native { protocol: 1, ..native }), None);
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::Version;
 use crate::json::{Json, Map};
+use lavina_core::text::Str;
 
 /// Keys of the event that stay in every version.
 const KEPT: [&str; 12] = [
@@ -67,9 +68,11 @@ fn content(kind: &str, content: Option<&Map>, from_11: bool) -> Map {
         content.iter().filter(|(k, _)| stays(k)).map(|(k, v)| (k.clone(), v.clone())).collect();
     if kind == "m.room.member"
         && from_11
-        && let Some(signed) = content.get("third_party_invite").and_then(|i| i.get("signed"))
+        && let Some(invite) = content.get("third_party_invite").and_then(Json::as_object)
     {
-        out.insert("third_party_invite", crate::object! { "signed" => signed.clone() });
+        // The object stays even without what it may hold, as widespread servers have it: hashes depend on it.
+        let signed = invite.get("signed").map(|signed| (Str::new("signed"), signed.clone()));
+        out.insert("third_party_invite", signed.into_iter().collect::<Map>());
     }
     out
 }
@@ -137,7 +140,8 @@ mod tests {
             ),
             ("m.room.redaction", r#"{"redacts":"$e","reason":"x"}"#, "{}", r#"{"redacts":"$e"}"#),
             ("m.room.aliases", r#"{"aliases":[]}"#, "{}", "{}"),
-            ("m.room.member", r#"{"third_party_invite":{"x":1}}"#, "{}", "{}"),
+            ("m.room.member", r#"{"third_party_invite":{"x":1}}"#, "{}", r#"{"third_party_invite":{}}"#),
+            ("m.room.member", r#"{"third_party_invite":"x"}"#, "{}", "{}"),
             ("m.x", "3", "{}", "{}"),
         ] {
             check(V10, &of(kind, content), &of(kind, before));
