@@ -58,6 +58,8 @@ const TABLES: &[&[Route]] = &[
     api::devices::ROUTES,
     api::keys::ROUTES,
     api::login::ROUTES,
+    api::misc::ROUTES,
+    api::profile::ROUTES,
     api::pushrules::ROUTES,
     api::register::ROUTES,
     api::todevice::ROUTES,

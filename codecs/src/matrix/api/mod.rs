@@ -8,6 +8,8 @@ pub mod data;
 pub mod devices;
 pub mod keys;
 pub mod login;
+pub mod misc;
+pub mod profile;
 pub mod pushrules;
 pub mod register;
 pub mod todevice;
