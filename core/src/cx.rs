@@ -337,7 +337,13 @@ impl<'a, P: Projection> Cx<'a, P> {
         self.core.park = Some(self.now.mono + ms);
     }
 
-    /// A guest's last words, shown where it was when its session ends.
+    /// Whether the account leaves the session's rooms when it ends and no other session of the account is
+    /// there, as a guest does.
+    pub fn leaves(&mut self, leaves: bool) {
+        self.core.leaves = leaves;
+    }
+
+    /// The last words of one who leaves with its session, shown where it was.
     pub fn farewell(&mut self, words: Str) {
         self.core.farewell = Some(words);
     }

@@ -225,6 +225,15 @@ pub struct Policy {
     /// Modes of one protocol without a neutral meaning, as that protocol writes them.
     #[n(8)]
     pub modes: Str,
+    /// True: who is no member may speak. Only a room in memory can have this.
+    #[n(9)]
+    pub outsiders: bool,
+    /// True: only who has an account comes in.
+    #[n(10)]
+    pub accounts_join: bool,
+    /// True: only who has an account, or voice, speaks.
+    #[n(11)]
+    pub accounts_speak: bool,
 }
 
 /// Which list a mask is on.
@@ -243,6 +252,9 @@ pub enum MaskKind {
     /// May come but not speak.
     #[n(3)]
     Mute,
+    /// Speaks although a mute fits.
+    #[n(4)]
+    MuteExcept,
 }
 
 /// A pattern (`*` and `?`) on one of the lists.

@@ -331,6 +331,8 @@ pub enum Notice {
         room: RoomId,
         /// How far.
         mark: ReadMark,
+        /// The session whose request it was, if any.
+        origin: Option<Origin>,
     },
     /// A letter came for the sessions under this label.
     Letter {

@@ -12,8 +12,6 @@ def build_config(w):
         raise NotImplementedByController("WebSocket")
     if w.casemapping != "ascii":
         raise NotImplementedByController("casemapping " + w.casemapping)
-    if w.default_user_modes:
-        raise NotImplementedByController("default user modes")
     doc = {
         "domain": "my.little.server",
         "data-dir": w.data_dir,
@@ -21,13 +19,14 @@ def build_config(w):
         "durability": "process",
         "listen": [listener],
         "log": {"level": "debug"},
-        "registration": {"open": True},
+        "registration": {"open": not w.register_needs_email, "before-connect": w.register_before_connect},
         "password": {"iterations": 4096},
-        "rooms": {"who-may-create": "everybody", "leave-on-quit": True},
+        "rooms": {"who-may-create": "everybody", "leave-on-quit": w.always_on not in ("opt-out", "mandatory")},
         "irc": {
             "network": "LavinaTest",
             "server-name": "My.Little.Server",
             "server-description": "test server",
+            "user-modes": w.default_user_modes.lstrip("+"),
             "oper": [{"name": "operuser", "password": "operpassword"}],
         },
         "limits": {"flood": False, "connections-per-address": 0, "login-tries": 1000},
@@ -38,9 +37,5 @@ def build_config(w):
         doc["tls"] = {"certificate": w.tls[0], "key": w.tls[1]}
     return doc
 
-
-ISUPPORT = {
-    name: value for name, value in ISUPPORT.items() if name not in ("ACCOUNTEXTBAN", "STATUSMSG")
-}
 
 REHASH_VERB = "REHASH"

@@ -253,3 +253,219 @@ fn bots_are_marked() {
     assert!(s.send(a, "WHOIS bot\r\n").contains(" 335 alice bot "));
     assert!(s.send(a, "WHO #c\r\n").contains(" H~B :"), "a flag in WHO");
 }
+
+#[test]
+fn a_message_of_several_lines_is_one_message() {
+    let mut s = Server::new();
+    for name in ["alice", "bob", "eve"] {
+        s.register(name);
+    }
+    let caps = "message-tags batch echo-message labeled-response draft/multiline";
+    let a = irc(&mut s, "alice", caps);
+    let b = irc(&mut s, "bob", "message-tags batch draft/multiline");
+    let c = irc(&mut s, "eve", "message-tags");
+    for conn in [a, b, c] {
+        s.send(conn, "JOIN #c\r\n");
+    }
+    let x = s.login("eve", "x");
+    s.send(x, "<presence/>");
+    s.join(x, "c", "eve");
+    for conn in [a, b, c, x] {
+        s.read(conn);
+    }
+    let got = s.send(
+        a,
+        "@label=7 BATCH +1 draft/multiline #c\r\n@batch=1 PRIVMSG #c :one\r\n@batch=1 PRIVMSG #c :two \r\n\
+         @batch=1;draft/multiline-concat PRIVMSG #c :and\r\nBATCH -1\r\n",
+    );
+    assert!(got.starts_with("@label=7;msgid=") && got.matches("label=").count() == 1, "{got}");
+    let got = s.read(b);
+    let lines: Vec<&str> = got.lines().collect();
+    assert!(
+        lines.len() == 5 && lines[0].contains("BATCH +") && lines[0].ends_with("draft/multiline #c"),
+        "{got}"
+    );
+    assert!(lines[1].ends_with(" PRIVMSG #c :one") && !lines[1].contains("msgid"), "{got}");
+    assert!(lines[3].contains(";draft/multiline-concat :alice") && lines[3].ends_with(":and"), "{got}");
+    let got = s.read(c);
+    assert!(got.contains("@msgid=") && got.matches("msgid=").count() == 1, "{got}");
+    assert!(got.contains(":one\r\n") && got.contains(":two \r\n") && got.contains(":and\r\n"), "{got}");
+    let got = s.read(x);
+    assert!(got.contains("<body>one\ntwo and</body>"), "{got}");
+    // What comes from elsewhere with several lines is a batch too.
+    s.send(x, "<message to='c@rooms.localhost' type='groupchat' id='m'><body>three\nfour</body></message>");
+    let got = s.read(b);
+    assert!(got.contains("BATCH +") && got.contains(":three\r\n") && got.contains(":four\r\n"), "{got}");
+    s.read(a);
+    s.read(c);
+    // What is wrong is told once, and the rest is passed over.
+    let got = s.send(
+        a,
+        "BATCH +2 draft/multiline #c\r\n@batch=3 PRIVMSG #c :x\r\n@batch=2 PRIVMSG #c :y\r\nBATCH -2\r\n",
+    );
+    assert!(got.contains("FAIL BATCH MULTILINE_INVALID") && got.lines().count() == 1, "{got}");
+    assert_eq!(s.read(c), "");
+}
+
+#[test]
+fn how_far_one_has_read_is_the_accounts() {
+    let mut s = Server::new();
+    s.register("alice");
+    s.register("bob");
+    let a = irc(&mut s, "alice", "draft/read-marker server-time message-tags");
+    let got = s.send(a, "JOIN #c\r\n");
+    let mark = got.find("MARKREAD #c *").unwrap();
+    assert!(mark < got.find(" 366 ").unwrap());
+    let a2 = irc(&mut s, "alice", "draft/read-marker server-time");
+    s.read(a2);
+    let b = irc(&mut s, "bob", "batch");
+    s.send(b, "JOIN #c\r\nPRIVMSG #c :hi\r\n");
+    let got = s.read(a);
+    let time = got.split("@time=").nth(2).and_then(|t| t.split([';', ' ']).next()).unwrap().to_owned();
+    let got = s.send(a, &format!("MARKREAD #c timestamp={time}\r\n"));
+    assert_eq!(got, format!(":localhost MARKREAD #c timestamp={time}\r\n"));
+    assert!(s.read(a2).ends_with(&format!(":localhost MARKREAD #c timestamp={time}\r\n")));
+    // It never falls.
+    let got = s.send(a, "MARKREAD #c timestamp=2020-01-01T00:00:00.000Z\r\n");
+    assert_eq!(got, format!(":localhost MARKREAD #c timestamp={time}\r\n"));
+    assert!(s.send(a, "MARKREAD bob\r\n").ends_with("MARKREAD bob *\r\n"));
+    assert!(s.send(a, "MARKREAD #nope\r\n").ends_with("MARKREAD #nope *\r\n"));
+    assert!(s.send(a, "MARKREAD\r\n").contains("FAIL MARKREAD NEED_MORE_PARAMS"));
+    assert!(s.send(a, "MARKREAD #c *\r\n").contains("FAIL MARKREAD INVALID_PARAMS"));
+    s.send(b, "PRIVMSG alice :psst\r\n");
+    s.read(a2);
+    let got = s.send(a, "MARKREAD bob timestamp=2100-01-01T00:00:00.000Z\r\n");
+    assert!(got.ends_with("MARKREAD bob timestamp=2100-01-01T00:00:00.000Z\r\n"), "{got}");
+    assert!(s.read(a2).contains("MARKREAD bob timestamp=2100"));
+}
+
+#[test]
+fn ranks_accounts_and_masks_rule_a_channel() {
+    let mut s = Server::with(|config| {
+        config.guests = lavina_core::settings::Guests::Free;
+        config.rooms.who_may_create = lavina_core::settings::WhoMay::Everybody;
+    });
+    s.register("alice");
+    s.register("bob");
+    let a = irc(&mut s, "alice", "batch");
+    let b = irc(&mut s, "bob", "batch");
+    let g = s.open_on(Protocol::Irc);
+    s.send(g, "NICK gast\r\nUSER g 0 * :Guest\r\n");
+    s.send(a, "JOIN #c\r\nMODE #c +RM\r\n");
+    assert!(s.send(g, "JOIN #c\r\n").contains(" 477 gast #c "));
+    s.send(a, "MODE #c -R\r\n");
+    s.send(g, "JOIN #c\r\n");
+    assert!(s.send(g, "PRIVMSG #c :hi\r\n").contains(" 404 gast #c "));
+    s.send(a, "MODE #c +v gast\r\n");
+    assert!(!s.send(g, "PRIVMSG #c :hi\r\n").contains(" 404 "));
+    // A rank's members hear, the others do not.
+    s.send(b, "JOIN #c\r\n");
+    for conn in [a, b, g] {
+        s.read(conn);
+    }
+    assert_eq!(s.send(b, "PRIVMSG @#c :to the ops\r\n"), "");
+    assert_eq!(s.read(a), ":bob!bob@localhost PRIVMSG @#c :to the ops\r\n");
+    assert_eq!(s.read(g), "");
+    s.send(b, "NOTICE +#c :to the voices\r\n");
+    assert_eq!(s.read(g), ":bob!bob@localhost NOTICE +#c :to the voices\r\n");
+    // A mute and an exception from it; a ban by account of one who was never there.
+    s.send(a, "MODE #c +b m:*!*@*\r\n");
+    assert!(s.send(b, "PRIVMSG #c :x\r\n").contains(" 404 "));
+    s.send(a, "MODE #c +e m:a:bob\r\n");
+    assert!(!s.send(b, "PRIVMSG #c :x\r\n").contains(" 404 "));
+    s.send(a, "JOIN #d\r\nMODE #d +b a:bob\r\n");
+    assert!(s.send(b, "JOIN #d\r\n").contains(" 474 bob #d "));
+    s.send(a, "MODE #d -b a:bob\r\n");
+    assert!(s.send(b, "JOIN #d\r\n").contains("JOIN #d"));
+    // Only a guest's room takes words from outside.
+    s.send(a, "MODE #d -n\r\n");
+    assert!(s.send(g, "PRIVMSG #d :x\r\n").contains(" 404 "));
+    s.send(g, "JOIN #g\r\nMODE #g -n\r\n");
+    assert_eq!(s.send(b, "PRIVMSG #g :from outside\r\n"), "");
+    assert!(s.read(g).ends_with(":bob!bob@localhost PRIVMSG #g :from outside\r\n"));
+    s.send(g, "MODE #g +C\r\n");
+    assert!(s.send(g, "PRIVMSG #g :\u{1}PING 1\u{1}\r\n").contains(" 404 "));
+}
+
+#[test]
+fn a_session_logs_in_as_somebody_else() {
+    let mut s = Server::new();
+    s.register("alice");
+    s.register("bob");
+    let a = irc(&mut s, "alice", "sasl");
+    s.send(a, "JOIN #c\r\nMONITOR + bob\r\n");
+    s.send(a, "AUTHENTICATE PLAIN\r\n");
+    let plain = data_encoding::BASE64.encode(b"\0bob\0secret");
+    let got = s.send(a, &format!("AUTHENTICATE {plain}\r\n"));
+    let part = got.find(":alice!alice@localhost PART #c :").unwrap();
+    let nick = got.find(":alice!alice@localhost NICK :bob").unwrap();
+    assert!(part < nick && got.contains(" 900 bob ") && got.contains(" 903 "), "{got}");
+    assert!(got.contains(" 730 bob :bob!bob@localhost"), "{got}");
+    // The same again changes nothing.
+    s.send(a, "AUTHENTICATE PLAIN\r\n");
+    let got = s.send(a, &format!("AUTHENTICATE {plain}\r\n"));
+    assert!(got.contains(" 903 ") && !got.contains("NICK"), "{got}");
+    assert!(s.send(a, "NAMES #c\r\n").contains(":~alice\r\n"), "alice stays a member");
+}
+
+#[test]
+fn leaving_with_the_last_connection() {
+    let mut s = Server::with(|config| config.rooms.leave_on_quit = true);
+    s.register("alice");
+    s.register("bob");
+    let b = irc(&mut s, "bob", "batch");
+    s.send(b, "JOIN #c\r\n");
+    let a = irc(&mut s, "alice", "batch");
+    let a2 = irc(&mut s, "alice", "batch");
+    s.send(a, "JOIN #c\r\n");
+    s.read(b);
+    s.send(a, "QUIT :bye\r\n");
+    assert_eq!(s.read(b), "");
+    s.send(a2, "QUIT :bye\r\n");
+    assert_eq!(s.read(b), ":alice!alice@localhost QUIT :Quit: bye\r\n");
+    let a = irc(&mut s, "alice", "batch");
+    s.send(a, "JOIN #c\r\nNS SET ALWAYS-ON true\r\n");
+    s.read(b);
+    s.send(a, "QUIT :bye\r\n");
+    assert_eq!(s.read(b), "");
+    assert!(s.send(b, "NAMES #c\r\n").contains("alice"));
+    let a = irc(&mut s, "alice", "batch");
+    assert!(s.read(a).contains("JOIN #c") || s.send(a, "PING x\r\n").contains("PONG"));
+    s.send(a, "NS SET ALWAYS-ON default\r\nQUIT\r\n");
+    assert!(s.read(b).contains("QUIT"));
+}
+
+#[test]
+fn tags_that_are_to_last_are_history() {
+    let mut s = Server::new();
+    s.register("alice");
+    s.register("bob");
+    let caps = "message-tags batch draft/chathistory";
+    let a = irc(&mut s, "alice", &format!("{caps} draft/event-playback"));
+    let b = irc(&mut s, "bob", caps);
+    s.send(a, "JOIN #c\r\n");
+    s.send(b, "JOIN #c\r\n");
+    s.send(a, "@+x=1;+draft/persist TAGMSG #c\r\n@+y=1 TAGMSG #c\r\n");
+    assert_eq!(s.read(b).matches("TAGMSG #c").count(), 2);
+    assert_eq!(s.send(a, "CHATHISTORY LATEST #c * 50\r\n").matches("TAGMSG #c").count(), 1);
+    assert_eq!(s.send(b, "CHATHISTORY LATEST #c * 50\r\n").matches("TAGMSG #c").count(), 0);
+}
+
+#[test]
+fn several_are_kicked_at_once() {
+    let mut s = Server::new();
+    for name in ["alice", "bob", "eve"] {
+        s.register(name);
+    }
+    let a = irc(&mut s, "alice", "batch");
+    for name in ["bob", "eve"] {
+        let c = irc(&mut s, name, "batch");
+        s.send(c, "JOIN #c,#d\r\n");
+    }
+    s.send(a, "JOIN #e\r\n");
+    assert!(s.send(a, "KICK #c,#d,#e bob,eve\r\n").contains(" 461 "));
+    let b = irc(&mut s, "bob", "batch");
+    s.read(b);
+    let got = s.send(b, "KICK #c,#d eve,eve :out\r\n");
+    assert!(got.contains("KICK #c eve :out") && got.contains("KICK #d eve :out"), "{got}");
+}

@@ -282,13 +282,21 @@ const LOG: &[Key<Log>] = &[
     ),
 ];
 
-const REGISTRATION: &[Key<Registration>] = &[key(
-    "open",
-    "false",
-    "Anybody who can connect may make an account (IRC: REGISTER and NickServ; XMPP: in-band registration). Without it \
+const REGISTRATION: &[Key<Registration>] = &[
+    key(
+        "open",
+        "false",
+        "Anybody who can connect may make an account (IRC: REGISTER and NickServ; XMPP: in-band registration). Without it \
      an invitation of `lavina invite create` is needed.",
-    Set::Bool(|r, b| r.open = b),
-)];
+        Set::Bool(|r, b| r.open = b),
+    ),
+    key(
+        "before-connect",
+        "true",
+        "IRC: an account can be made before the connection is complete, so that a client comes in with it.",
+        Set::Bool(|r, b| r.before_connect = b),
+    ),
+];
 
 const PASSWORD: &[Key<PasswordConfig>] = &[key(
     "iterations",
@@ -370,6 +378,18 @@ const IRC: &[Key<Irc>] = &[
          nothing.",
         Set::Text(|i, v| {
             i.password = line(v)?;
+            Ok(())
+        }),
+    ),
+    key(
+        "user-modes",
+        "\"\"",
+        "User modes that a new connection has: letters, i (invisible) and w (hears WALLOPS).",
+        Set::Text(|i, v| {
+            if !v.chars().all(|c| matches!(c, 'i' | 'w')) {
+                return Err("the letters i and w only".into());
+            }
+            v.clone_into(&mut i.user_modes);
             Ok(())
         }),
     ),

@@ -134,6 +134,8 @@ pub enum LogFormat {
 pub struct Registration {
     /// Whether anybody may, without an invitation.
     pub open: bool,
+    /// IRC: whether before a connection is complete.
+    pub before_connect: bool,
 }
 
 /// Passwords.
@@ -187,6 +189,8 @@ pub struct Irc {
     pub motd: String,
     /// What PASS must say on every connection; empty: nothing.
     pub password: String,
+    /// User modes of a new connection: letters.
+    pub user_modes: String,
     /// Who may become operator by OPER.
     pub oper: Vec<Oper>,
 }
@@ -226,7 +230,7 @@ impl Default for Config {
             listen: Listen::defaults(),
             tls: Tls::default(),
             log: Log { level: Level::Info, format: LogFormat::Text },
-            registration: Registration::default(),
+            registration: Registration { open: false, before_connect: true },
             password: PasswordConfig { iterations: DEFAULT_ITERATIONS },
             rooms: Rooms {
                 who_may_create: WhoMay::Accounts,

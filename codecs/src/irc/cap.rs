@@ -46,6 +46,8 @@ caps! {
     Chathistory "draft/chathistory" "CHATHISTORY.";
     EventPlayback "draft/event-playback" "history with joins, parts, topics and modes.";
     MessageRedaction "draft/message-redaction" "REDACT.";
+    Multiline "draft/multiline" "messages of several lines.";
+    ReadMarker "draft/read-marker" "MARKREAD.";
     SelfMessage "znc.in/self-message" "one's own messages to others, sent from another connection.";
 }
 

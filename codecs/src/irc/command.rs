@@ -85,6 +85,7 @@ commands! {
     "LINKS"        Links        0 After  Account 1 "LINKS: the servers of this network";
     "LIST"         List         0 After  Account 3 "LIST [channels or conditions]: the public channels";
     "LUSERS"       Lusers       0 After  Account 1 "LUSERS: how many are here";
+    "MARKREAD"     Markread     0 After  Account 1 "MARKREAD <target> [timestamp=<time>]: how far you have read";
     "MODE"         Mode         1 After  Account 1 "MODE <target> [modes [parameters]]: show or set modes";
     "MONITOR"      Monitor      1 After  Account 2 "MONITOR <+|-> <nick>[,<nick>...] or <C|L|S>: be told when somebody comes and goes";
     "MOTD"         Motd         0 After  Anyone  2 "MOTD: the message of the day";

@@ -45,7 +45,7 @@ pub fn to_spans(line: &str) -> (String, Vec<(Style, Range<usize>)>) {
     for token in tokens(line) {
         let code = token.chars().next().unwrap_or_default();
         if !is_code(code) {
-            if !code.is_control() || code == '\t' {
+            if !code.is_control() || matches!(code, '\t' | '\n') {
                 text.push_str(token);
             }
             continue;

@@ -34,7 +34,10 @@ pub fn tokens(facts: &Facts<'_>) -> Vec<String> {
         ["CASEMAPPING=ascii", "CHANTYPES=#", "ELIST=CMNTU", "EXCEPTS=e", "INVEX=I", "SAFELIST"]
             .map(str::to_owned)
             .to_vec();
-    out.extend(["UTF8ONLY", "WHOX", "EXTBAN=,m", "MSGREFTYPES=msgid,timestamp"].map(str::to_owned));
+    out.extend(
+        ["UTF8ONLY", "WHOX", "EXTBAN=,am", "ACCOUNTEXTBAN=a", "MSGREFTYPES=msgid,timestamp"]
+            .map(str::to_owned),
+    );
     out.push(format!("BOT={BOT}"));
     out.push(format!("MONITOR={MONITOR_MAX}"));
     out.push(format!("AWAYLEN={AWAY_MAX}"));
@@ -51,8 +54,9 @@ pub fn tokens(facts: &Facts<'_>) -> Vec<String> {
     out.push(format!("NICKLEN={}", facts.nick_max));
     out.push(format!("PREFIX={}", mode::prefix()));
     out.push(format!(
-        "TARGMAX=INVITE:1,KICK:1,NAMES:1,NOTICE:{TARGETS_MAX},PRIVMSG:{TARGETS_MAX},TAGMSG:{TARGETS_MAX},WHOIS:1"
+        "TARGMAX=INVITE:1,KICK:{TARGETS_MAX},NAMES:1,NOTICE:{TARGETS_MAX},PRIVMSG:{TARGETS_MAX},TAGMSG:{TARGETS_MAX},WHOIS:1"
     ));
+    out.push(format!("STATUSMSG={}", mode::statusmsg()));
     out.push(format!("TOPICLEN={TOPIC_MAX}"));
     out.push(format!("USERLEN={NICK_MAX}"));
     if facts.account_required {

@@ -50,6 +50,12 @@ pub const MONITOR_MAX: usize = 100;
 /// Messages of one CHATHISTORY answer. Asking for more gives this many.
 pub const CHATHISTORY_MAX: usize = 100;
 
+/// Lines of one multiline message (IRCv3 draft/multiline). More are refused.
+pub const MULTILINE_LINES: usize = 32;
+
+/// Bytes of one multiline message. More are refused.
+pub const MULTILINE_BYTES: usize = 4096;
+
 /// Bytes of a label (IRCv3 labeled-response). A longer one is dropped.
 pub const LABEL_MAX: usize = 64;
 

@@ -36,6 +36,8 @@ pub const MODES: &[Mode] = &[
     row('k', Kind::Key, "asks for a key at the door"),
     row('l', Kind::Limit, "limits the number of members"),
     row('C', Kind::Flag, "no CTCP but ACTION"),
+    row('M', Kind::Flag, "only voiced members and those with an account may speak"),
+    row('R', Kind::Flag, "only those with an account may join"),
     row('i', Kind::Flag, "only who is invited may join"),
     row('m', Kind::Flag, "only voiced members and above may speak"),
     row('n', Kind::Flag, "only members may speak"),
@@ -181,7 +183,7 @@ mod tests {
 
     #[test]
     fn tokens() {
-        assert_eq!(chanmodes(), "beI,k,l,Cimnst");
+        assert_eq!(chanmodes(), "beI,k,l,CMRimnst");
         assert_eq!(prefix(), "(qaohv)~&@%+");
         assert_eq!(statusmsg(), "~&@%+");
     }

@@ -38,6 +38,21 @@ pub fn unpack(native: Option<&Native>) -> Parts<'_> {
     Parts { tags, text }
 }
 
+/// The text of a message to those of a rank, as a signal carries it: prefix, command, text.
+#[must_use]
+pub fn to_status(prefix: char, command: &str, text: &str) -> String {
+    format!("{prefix}{command} {text}")
+}
+
+/// Reads that; `None`: it is no such text.
+#[must_use]
+pub fn status(text: &str) -> Option<(char, &'static str, &str)> {
+    let prefix = text.chars().next()?;
+    let (command, rest) = text.get(prefix.len_utf8()..)?.split_once(' ')?;
+    let command = ["PRIVMSG", "NOTICE", "TAGMSG"].into_iter().find(|known| *known == command)?;
+    Some((prefix, command, rest))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,6 +63,8 @@ mod tests {
             let parts = Parts { tags, text };
             assert_eq!(unpack(pack(parts, 100).as_ref()), parts);
         }
+        assert_eq!(status(&to_status('@', "NOTICE", "a b")), Some(('@', "NOTICE", "a b")));
+        assert_eq!(status("hello there"), None);
         assert_eq!(pack(Parts::default(), 100), None);
         assert_eq!(pack(Parts { tags: "", text: "xx" }, 2), None);
         let other = Native { protocol: IRC_NATIVE + 1, bytes: Octets::from(b"+a\nx") };

@@ -1,6 +1,8 @@
 //! What happened, as lines: one function for every way an entry reaches an IRC client (live, own, replayed, history).
 
-use lavina_core::event::{Actor, Event, Kind, Live, LiveWhat, MemberChange, Message, What};
+mod said;
+
+use lavina_core::event::{Actor, Event, Live, LiveWhat, MemberChange, What};
 use lavina_core::ids::{MsgId, Pos};
 use lavina_core::name::{User, UserName};
 use lavina_core::policy::{MaskEntry, MaskKind, Membership};
@@ -10,7 +12,6 @@ use lavina_core::text::Rich;
 use lavina_core::time::UnixMillis;
 
 use super::cap::{Cap, Caps};
-use super::format::{self, Style};
 use super::identity;
 use super::limits::{KICK_MAX, TOPIC_MAX};
 use super::mode;
@@ -32,6 +33,7 @@ pub const CLASS_CAPS: &[Cap] = &[
     Cap::InviteNotify,
     Cap::Setname,
     Cap::MessageRedaction,
+    Cap::Multiline,
 ];
 
 /// The same as a set.
@@ -39,6 +41,9 @@ pub const CLASS: Caps = Caps::of(CLASS_CAPS);
 
 /// The one hole of our encodings: the recipient's nick.
 pub const ME: Hole = Hole(0);
+
+/// The type of a batch that is one message of several lines (IRCv3 draft/multiline).
+pub const MULTILINE: &str = "draft/multiline";
 
 /// Lines that one message of another protocol may become; the last one says how many were left out.
 pub const LINES_MAX: usize = 8;
@@ -169,8 +174,8 @@ impl View<'_> {
 /// Writes the lines of an entry.
 pub fn event(view: &View<'_>, event: &Event, sink: &mut impl Sink) {
     match &event.what {
-        What::Said(message) => said(view, event, message, "", sink),
-        What::Edited { message, .. } => said(view, event, message, "* ", sink),
+        What::Said(message) => said::said(view, event, message, "", sink),
+        What::Edited { message, .. } => said::said(view, event, message, "* ", sink),
         What::Redacted { target, reason, author, .. } => {
             let id = MsgId { room: event.room, pos: *target };
             redacted(view, event, id, reason.as_deref().unwrap_or_default(), author, sink);
@@ -221,11 +226,13 @@ pub fn live(view: &View<'_>, live: &Live, sink: &mut impl Sink) {
         }
         LiveWhat::Display(name) if view.caps.has(Cap::Setname) => setname(view, &by, name, sink),
         LiveWhat::Signal(payload) => {
-            let tags = native::unpack(Some(payload)).tags;
-            if !tags.is_empty() {
-                // The number of a happening makes an id that names no entry.
-                let id = MsgId { room: live.room, pos: Pos(live.same & Pos::MAX.0) };
-                tagmsg(view, None, Some(id), &by, tags, sink);
+            let parts = native::unpack(Some(payload));
+            // The number of a happening makes an id that names no entry.
+            let id = MsgId { room: live.room, pos: Pos(live.same & Pos::MAX.0) };
+            match native::status(parts.text) {
+                Some((prefix, verb, text)) => status(view, id, &by, (prefix, verb, parts.tags, text), sink),
+                None if !parts.tags.is_empty() => tagmsg(view, None, Some(id), &by, parts.tags, sink),
+                None => {}
             }
         }
         LiveWhat::Here { .. } | LiveWhat::Gone { .. } | LiveWhat::Display(_) => {}
@@ -275,6 +282,31 @@ pub fn away_text(presence: &Presence) -> String {
     }
 }
 
+/// A message to those of a rank: STATUSMSG.
+fn status(
+    view: &View<'_>,
+    id: MsgId,
+    by: &Actor,
+    (prefix, verb, tags, text): (char, &str, &str, &str),
+    sink: &mut impl Sink,
+) {
+    if verb == "TAGMSG" && !view.caps.has(Cap::MessageTags) {
+        return;
+    }
+    let mut w = view.start(sink, None, Some(id), by);
+    if view.caps.has(Cap::MessageTags) {
+        w.raw_tags(tags);
+    }
+    identity::source(&mut w, by, view.settings.0);
+    w.command(verb).param(&format!("{prefix}{}", view.target));
+    if text.is_empty() {
+        w.end()
+    } else {
+        w.last(text)
+    }
+    sink.end();
+}
+
 /// TAGMSG, for those who take tags.
 pub fn tagmsg(
     view: &View<'_>,
@@ -297,7 +329,7 @@ pub fn tagmsg(
 /// A text as one line of at most `max` bytes, its breaks as ` · `, with codes.
 #[must_use]
 pub fn one_line(text: &Rich, max: usize) -> String {
-    let coded = coded(text);
+    let coded = said::coded(text);
     let joined =
         coded.split(['\r', '\n']).filter(|line| !line.trim().is_empty()).collect::<Vec<_>>().join(" · ");
     cut(&joined, max).to_owned()
@@ -314,7 +346,7 @@ pub fn cut(text: &str, max: usize) -> &str {
 pub fn mask_letter(kind: MaskKind) -> char {
     match kind {
         MaskKind::Ban | MaskKind::Mute => 'b',
-        MaskKind::BanExcept => 'e',
+        MaskKind::BanExcept | MaskKind::MuteExcept => 'e',
         MaskKind::InviteExcept => 'I',
     }
 }
@@ -322,7 +354,8 @@ pub fn mask_letter(kind: MaskKind) -> char {
 /// A mask as lists show it.
 #[must_use]
 pub fn mask_text(entry: &MaskEntry) -> String {
-    if entry.kind == MaskKind::Mute { format!("m:{}", entry.mask) } else { entry.mask.to_string() }
+    let mute = matches!(entry.kind, MaskKind::Mute | MaskKind::MuteExcept);
+    if mute { format!("m:{}", entry.mask) } else { entry.mask.to_string() }
 }
 
 /// The mask that an account's ban is shown as.
@@ -341,107 +374,6 @@ fn away(view: &View<'_>, by: &Actor, text: &str, sink: &mut impl Sink) {
         w.last(text);
     }
     sink.end();
-}
-
-fn said(view: &View<'_>, event: &Event, message: &Message, mark: &str, sink: &mut impl Sink) {
-    let own = native::unpack(message.native.as_ref());
-    if message.gone || (message.kind == Kind::Payload && own.text.is_empty()) {
-        return;
-    }
-    let command = if message.kind == Kind::Notice { "NOTICE" } else { "PRIVMSG" };
-    let start = |sink: &mut _, first: bool| -> usize {
-        let mut w = start_said(view, event, message, own.tags, first, sink);
-        w.command(command).param(view.target);
-        w.room()
-    };
-    // What is simple and short, as nearly everything is, goes straight through.
-    let plain = message.body.spans.is_empty() && message.kind != Kind::Emote && mark.is_empty();
-    let text: &str = if own.text.is_empty() { &message.body.text } else { own.text };
-    if (plain || !own.text.is_empty()) && mark.is_empty() && is_simple(text, own.text.is_empty()) {
-        let room = start(sink, true);
-        if text.len() <= room {
-            sink.buf().extend_from_slice(b" :");
-            LineWriter::tail(sink.buf(), text);
-            sink.end();
-            return;
-        }
-        let (begin, line) = (line_start(sink.buf()), text.to_owned());
-        sink.buf().truncate(begin);
-        return lines(&line, false, room, start, sink);
-    }
-    let room = start(sink, true);
-    let begin = line_start(sink.buf());
-    sink.buf().truncate(begin);
-    let coded = format!("{mark}{}", coded(&message.body));
-    lines(&coded, message.kind == Kind::Emote, room, start, sink);
-}
-
-/// Writes a text as as many lines as it needs.
-fn lines<S: Sink>(text: &str, emote: bool, room: usize, start: impl Fn(&mut S, bool) -> usize, sink: &mut S) {
-    const ACTION: usize = "\u{1}ACTION \u{1}".len();
-    let mut lines = format::wrap(text, room.saturating_sub(if emote { ACTION } else { 0 }));
-    if lines.len() > LINES_MAX {
-        let left = lines.len() - (LINES_MAX - 1);
-        lines.truncate(LINES_MAX - 1);
-        lines.push(format!("… ({left} more lines)"));
-    }
-    for (at, line) in lines.iter().enumerate() {
-        start(sink, at == 0);
-        sink.buf().extend_from_slice(if emote { b" :\x01ACTION " } else { b" :" });
-        sink.buf().extend_from_slice(line.as_bytes());
-        sink.buf().extend_from_slice(if emote { b"\x01\r\n" } else { b"\r\n" });
-        sink.end();
-    }
-}
-
-fn start_said<'b>(
-    view: &View<'_>,
-    event: &Event,
-    message: &Message,
-    tags: &str,
-    first: bool,
-    sink: &'b mut impl Sink,
-) -> LineWriter<'b> {
-    let mut w = view.start(sink, Some(event.at), first.then(|| event.id()), &event.by);
-    if view.caps.has(Cap::MessageTags) && first {
-        w.raw_tags(tags);
-        if let Some(reply) = message.reply.filter(|_| !tags.contains("reply=")) {
-            let id = reply.text();
-            w.tag("+reply", &id).tag("+draft/reply", &id);
-        }
-    }
-    identity::source(&mut w, &event.by, view.settings.0);
-    w
-}
-
-/// Where the last line of a buffer begins.
-fn line_start(buf: &[u8]) -> usize {
-    memchr::memrchr(b'\n', buf).map_or(0, |at| at + 1)
-}
-
-/// Whether a text is one line as it is. Text from elsewhere must hold no control characters.
-fn is_simple(text: &str, foreign: bool) -> bool {
-    !text.is_empty() && !text.bytes().any(|b| if foreign { b < 0x20 } else { matches!(b, b'\r' | b'\n' | 0) })
-}
-
-fn coded(text: &Rich) -> String {
-    let spans: Vec<_> = text
-        .spans
-        .iter()
-        .filter_map(|span| {
-            use lavina_core::text::Style as Neutral;
-            let style = match span.style {
-                Neutral::Bold => Style::Bold,
-                Neutral::Italic => Style::Italic,
-                Neutral::Underline => Style::Underline,
-                Neutral::Strike => Style::Strike,
-                Neutral::Code => Style::Mono,
-                Neutral::Block | Neutral::Quote | Neutral::Spoiler => return None,
-            };
-            Some((style, span.from as usize..span.to as usize))
-        })
-        .collect();
-    format::from_spans(&text.text, &spans)
 }
 
 fn redacted(view: &View<'_>, event: &Event, id: MsgId, reason: &str, author: &Actor, sink: &mut impl Sink) {
@@ -466,16 +398,8 @@ fn redacted(view: &View<'_>, event: &Event, id: MsgId, reason: &str, author: &Ac
 }
 
 fn reacted(view: &View<'_>, event: &Event, id: MsgId, key: &str, on: bool, tags: &str, sink: &mut impl Sink) {
-    let mut made = Vec::new();
-    if tags.is_empty() {
-        made.extend_from_slice(if on { b"+draft/react=" } else { b"+draft/unreact=" });
-        super::write::escape(key, &mut made);
-        made.extend_from_slice(b";+draft/reply=");
-        made.extend_from_slice(&id.digits());
-    }
-    let made = String::from_utf8_lossy(&made);
-    let tags = if tags.is_empty() { &*made } else { tags };
-    tagmsg(view, Some(event.at), Some(event.id()), &event.by, tags, sink);
+    let made = if tags.is_empty() { said::reaction(key, on, id) } else { tags.to_owned() };
+    tagmsg(view, Some(event.at), Some(event.id()), &event.by, &made, sink);
 }
 
 fn member(view: &View<'_>, event: &Event, change: &MemberChange, sink: &mut impl Sink) {

@@ -1,7 +1,7 @@
 //! A room's rules as channel modes, both ways.
 //!
 //! The table of interop: `+m` is a speaking level above the default, `+t` a topic level, `+i` a join rule, `+k` a
-//! password, `+s` unlisted, `+n` always. Modes of IRC alone are kept as letters in [`Policy::modes`].
+//! password, `+s` unlisted, `+n` always, except in a guest's room. Modes of IRC alone are kept as letters in [`Policy::modes`].
 
 use lavina_core::policy::{JoinRule, Levels, Policy, power};
 use lavina_core::text::Str;
@@ -32,9 +32,11 @@ pub fn modes(policy: &Policy, with_key: bool) -> Vec<Change> {
     for letter in OWN {
         flag(policy.modes.contains(letter), letter);
     }
+    flag(policy.accounts_speak, 'M');
+    flag(policy.accounts_join, 'R');
     flag(policy.join != JoinRule::Public, 'i');
     flag(is_moderated(policy), 'm');
-    flag(true, 'n');
+    flag(!policy.outsiders, 'n');
     flag(policy.secret, 's');
     flag(is_topic_protected(policy), 't');
     if let Some(key) = &policy.password {
@@ -70,6 +72,10 @@ pub fn set(policy: &Policy, on: bool, letter: char, param: &str) -> Option<Polic
         'm' if on => to.levels.speak = to.levels.speak.max(power::VOICE),
         'm' => to.levels.speak = to.levels.users,
         's' => to.secret = on,
+        // A room that is stored is for its members; that is seen to where the room is known.
+        'n' => to.outsiders = !on,
+        'M' => to.accounts_speak = on,
+        'R' => to.accounts_join = on,
         't' if on => to.levels.topic = to.levels.topic.max(power::HELPER),
         't' => to.levels.topic = to.levels.users,
         'k' if on => to.password = Some(key(param)?),
@@ -141,10 +147,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn setting_shows_what_was_set(changes in prop::collection::vec((any::<bool>(), 0usize..7), 0..8)) {
+        fn setting_shows_what_was_set(changes in prop::collection::vec((any::<bool>(), 0usize..10), 0..8)) {
             let mut policy = new_channel();
             for (on, at) in changes {
-                let letter = ['i', 'm', 's', 't', 'k', 'l', 'C'][at];
+                let letter = ['i', 'm', 's', 't', 'k', 'l', 'C', 'n', 'M', 'R'][at];
                 let after = set(&policy, on, letter, "7").unwrap();
                 let was = letters(&policy).contains(letter);
                 let shown = diff(&policy, &after);

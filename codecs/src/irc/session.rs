@@ -11,8 +11,10 @@ mod history;
 mod info;
 mod login;
 mod manage;
+mod markread;
 mod modes;
 mod monitor;
+mod multiline;
 mod oper;
 mod outcome;
 mod people;
@@ -112,6 +114,8 @@ pub struct Irc {
     /// Nicks watched, with `nick!user@host` of those that are here.
     monitored: BTreeMap<UserName, Option<String>>,
     adding: Vec<monitor::Adding>,
+    /// A message of several lines being received.
+    multi: Option<Box<multiline::Multi>>,
     /// Dialogs shown and not noted as read yet, up to where.
     unread: BTreeMap<RoomId, ReadMark>,
     /// When this device was last here.
@@ -161,6 +165,7 @@ impl Irc {
             targets: None,
             monitored: BTreeMap::new(),
             adding: Vec::new(),
+            multi: None,
             unread: BTreeMap::new(),
             seen_until: None,
             tasks: Tasks::default(),
@@ -290,9 +295,8 @@ impl Irc {
             Verb::Mode => self.mode_command(line, cx),
             Verb::Privmsg | Verb::Notice | Verb::Tagmsg => self.speak(verb, line, cx),
             Verb::Redact => self.redact(line, cx),
-            Verb::Batch => {
-                self.fail(cx, "BATCH", "UNKNOWN_TYPE", &[line.param(1)], "No batch of clients is supported")
-            }
+            Verb::Batch => self.batch(line, cx),
+            Verb::Markread => self.markread(line, cx),
             Verb::Chathistory => self.chathistory(line, cx),
             Verb::Who => self.who(line, cx),
             Verb::Whois => self.whois(line, cx),
@@ -389,7 +393,7 @@ impl Irc {
         if self.stage == Stage::Closing {
             return Mode::Quiet;
         }
-        Mode::Push(WireClass(IRC_CLASS << CLASS_BITS | self.caps.bits(render::CLASS_CAPS)))
+        Mode::Push(WireClass(IRC_CLASS << CLASS_BITS | self.shown_caps().bits(render::CLASS_CAPS)))
     }
 
     /// Encodes what happened in a room for a class.
@@ -438,6 +442,12 @@ impl Irc {
         }
     }
 
+    /// The capabilities that change how entries look. Lines of a message come as a batch only where batches do.
+    fn shown_caps(&self) -> Caps {
+        let caps = self.caps.and(render::CLASS);
+        if self.caps.has(Cap::Batch) { caps } else { caps.without(Caps::of(&[Cap::Multiline])) }
+    }
+
     /// The room of a channel the session is in.
     fn room(&self, channel: &str) -> Option<RoomId> {
         self.names.get(super::casemap::fold(channel).as_str()).copied()
@@ -469,7 +479,7 @@ impl Irc {
     /// Writes the lines of an entry.
     fn show_as(&mut self, event: &Event, target: &str, tags: &str, cx: &mut Cx<'_>) {
         let settings = SettingsOf(cx.settings());
-        let view = View { caps: self.caps.and(render::CLASS), settings: &settings, target, tags };
+        let view = View { caps: self.shown_caps(), settings: &settings, target, tags };
         let mut out = render::Direct::new(self.target());
         render::event(&view, event, &mut out);
         for line in out.lines() {
@@ -529,6 +539,11 @@ impl Irc {
             Notice::Watched { name, before, now, first, .. } => {
                 self.watched(name, before.as_deref(), now.as_deref(), *first, cx);
             }
+            Notice::Read { room, mark, origin } => {
+                if origin.is_none_or(|o| o.session != cx.session()) {
+                    self.read_on(*room, *mark, cx);
+                }
+            }
             Notice::Announced { from, native: payload } => {
                 if payload.protocol == IRC_NATIVE {
                     self.announced(from, native::unpack(Some(payload)), cx);
@@ -538,7 +553,6 @@ impl Irc {
             | Notice::Subscription { .. }
             | Notice::Contact { .. }
             | Notice::Attrs { .. }
-            | Notice::Read { .. }
             | Notice::Letter { .. }
             | Notice::Blocked { .. } => {}
         }

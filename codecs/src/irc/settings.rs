@@ -20,6 +20,12 @@ pub struct IrcSettings {
     pub password: Str,
     /// Who may become operator by OPER.
     pub opers: Vec<Oper>,
+    /// User modes of a new connection.
+    pub user_modes: Str,
+    /// Whether accounts are made before a connection is complete.
+    pub register_before_connect: bool,
+    /// Whether an account leaves its channels with its last connection, unless it says otherwise.
+    pub leave_on_quit: bool,
     /// Most missed lines a room shows to an old client at connect.
     pub replay: u32,
 }
@@ -38,6 +44,9 @@ impl IrcSettings {
             motd: irc.motd.lines().map(Str::new).collect(),
             password: Str::new(&irc.password),
             opers: irc.oper.iter().map(oper).collect(),
+            user_modes: Str::new(&irc.user_modes),
+            register_before_connect: config.registration.before_connect,
+            leave_on_quit: config.rooms.leave_on_quit,
             replay: config.rooms.replay,
         }
     }

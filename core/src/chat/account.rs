@@ -334,7 +334,7 @@ impl Account {
         }
         self.read.insert(room, mark);
         draft.change(Change::Read(self.id, room, mark));
-        draft.tell(self.id, Notice::Read { room, mark });
+        draft.tell(self.id, Notice::Read { room, mark, origin: None });
         Ok(DONE)
     }
 

@@ -129,8 +129,8 @@ impl Room {
     }
 
     /// What is asked of one who wants to come in. Who was invited, or left with a rank above a
-    /// newcomer's, is let in without invitation or password and past masks; a moderator also into a
-    /// full room.
+    /// newcomer's, is let in without invitation or password and past masks; who was invited, and a
+    /// moderator, also into a full room.
     fn check_door(&self, user: &User, join: &Join) -> Result<(), Refusal> {
         let policy = self.policy();
         let standing = self.standing(user.id);
@@ -144,6 +144,9 @@ impl Room {
             if fits(MaskKind::Ban) && !fits(MaskKind::BanExcept) {
                 return Err(Refusal::Banned);
             }
+            if policy.accounts_join && user.is_guest() {
+                return Err(Refusal::Forbidden);
+            }
             if policy.join != JoinRule::Public && !fits(MaskKind::InviteExcept) {
                 return Err(Refusal::InviteOnly);
             }
@@ -152,7 +155,9 @@ impl Room {
             }
         }
         match policy.limit {
-            Some(limit) if standing.power < power::MODERATOR => {
+            Some(limit)
+                if standing.power < power::MODERATOR && standing.membership != Membership::Invited =>
+            {
                 let joined =
                     self.members.values().filter(|m| m.standing.membership == Membership::Joined).count();
                 if joined >= limit as usize { Err(Refusal::RoomFull) } else { Ok(()) }

@@ -60,6 +60,9 @@ impl Room {
                 need(own, old.max(new))?;
             }
         }
+        if to.outsiders && !self.id.is_transient() {
+            return Err(Refusal::Unsupported("only members speak here"));
+        }
         // Another spelling of what is so already needs no change, from whatever it was made.
         if *to == now {
             return Ok(DONE);

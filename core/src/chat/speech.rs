@@ -82,17 +82,33 @@ impl Room {
     fn check_voice(&self, subject: Option<&str>, draft: &Draft<'_>) -> Result<(), Refusal> {
         let by = &draft.entry.command.by;
         let dialog = self.is_dialog();
-        let own = self.member_power(by).map_err(|why| if dialog { Refusal::NoSuchRoom } else { why })?;
+        let policy = self.policy();
+        let own = match self.member_power(by) {
+            Err(_) if dialog => return Err(Refusal::NoSuchRoom),
+            Err(Refusal::NotMember) if policy.outsiders && !self.is_banned(by, subject) => {
+                policy.levels.users
+            }
+            own => own?,
+        };
         if dialog {
             return Ok(());
         }
-        if own < self.policy().levels.speak {
+        let guest = by.user().is_some_and(User::is_guest);
+        if own < policy.levels.speak || (policy.accounts_speak && guest && own < power::VOICE) {
             return Err(Refusal::Muted);
         }
-        let fits = |m: &crate::policy::MaskEntry| {
-            m.kind == MaskKind::Mute && subject.is_some_and(|s| glob(&m.mask, s))
-        };
-        if own < power::VOICE && self.masks.iter().any(fits) { Err(Refusal::Muted) } else { Ok(()) }
+        let muted = own < power::VOICE && self.fits(MaskKind::Mute, subject);
+        if muted && !self.fits(MaskKind::MuteExcept, subject) { Err(Refusal::Muted) } else { Ok(()) }
+    }
+
+    fn fits(&self, kind: MaskKind, subject: Option<&str>) -> bool {
+        self.masks.iter().any(|m| m.kind == kind && subject.is_some_and(|s| glob(&m.mask, s)))
+    }
+
+    /// Shut out, by account or mask: then not even from outside may one speak.
+    fn is_banned(&self, by: &Actor, subject: Option<&str>) -> bool {
+        let account = by.user().is_some_and(|u| self.standing(u.id).membership == Membership::Banned);
+        account || (self.fits(MaskKind::Ban, subject) && !self.fits(MaskKind::BanExcept, subject))
     }
 
     /// In a dialog, the new entries go into the parties' feeds, and the actor's own feed answers: no session

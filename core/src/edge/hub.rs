@@ -23,8 +23,17 @@ impl<P: Projection> Edge<P> {
     /// A login was checked: here, or on the account's worker.
     pub(super) fn start_login(&mut self, slot: u32, user: User, post: &mut Post) {
         let owner = post.owner(user.id.shard(self.core_settings().shards));
-        if self.sessions.get(slot).is_some_and(|s| s.core.user.as_ref().is_some_and(User::is_guest)) {
-            self.shed_guest(slot, post);
+        let now = self.sessions.get(slot).and_then(|s| s.core.user.clone());
+        if now.as_ref().is_some_and(|u| *u == user) {
+            // Logged in as that already.
+            if let Some(s) = self.sessions.get_mut(slot) {
+                s.core.held = false;
+            }
+            self.call(slot, |p, cx| p.wake(Wake::Login, cx));
+            return;
+        }
+        if now.is_some() {
+            self.shed(slot, post);
         }
         let Some(s) = self.sessions.get_mut(slot) else { return };
         s.login = Some(Box::new(user.clone()));
@@ -279,8 +288,8 @@ impl<P: Projection> Edge<P> {
         }
     }
 
-    /// A guest logs in: what it was as a guest ends, its rooms included; the session goes on.
-    fn shed_guest(&mut self, slot: u32, post: &mut Post) {
+    /// A session logs in as somebody else: what it was before ends, a guest's rooms included; it goes on.
+    fn shed(&mut self, slot: u32, post: &mut Post) {
         self.withdraw(slot, post);
         if let Some(s) = self.sessions.get_mut(slot) {
             (s.core.user, s.core.subscribed, s.core.presence) = (None, false, None);
@@ -296,6 +305,7 @@ impl<P: Projection> Edge<P> {
         let (session, label, subscribed) = (s.core.me, s.core.label.clone(), s.core.subscribed);
         let farewell = s.core.farewell.clone();
         let (watches, presence) = (core::mem::take(&mut s.core.watches), s.core.presence.clone());
+        let leaves = core::mem::take(&mut s.core.leaves);
         self.tally(presence.as_deref(), None);
         for name in watches {
             self.watch(slot, name, false, post);
@@ -308,12 +318,15 @@ impl<P: Projection> Edge<P> {
                 self.hubs.remove(&user.id);
             }
         }
-        if user.is_guest() {
+        let alone = !self.hubs.contains_key(&user.id);
+        if user.is_guest() || (leaves && alone) {
             let same = self.rng.next_u64() | 1;
             for room in &rooms {
                 let act = Act::Leave { reason: farewell.clone(), quit: true, same };
                 self.send_quietly(Command::by(&user, EntityId::Room(*room), act), room.shard(shards), post);
             }
+        }
+        if user.is_guest() {
             self.release_name(&user, post);
         }
         let same = self.rng.next_u64() | 1;

@@ -41,6 +41,8 @@ pub(crate) struct Core {
     pub room: Option<usize>,
     /// What a new session must know to take this one over; `None`: nobody can.
     pub resume_key: Option<u128>,
+    /// Its account leaves its rooms with it, if no other session is there.
+    pub leaves: bool,
     /// Names it watches.
     pub watches: BTreeSet<UserName>,
 }
@@ -231,6 +233,7 @@ impl Core {
             farewell: None,
             room: None,
             resume_key: None,
+            leaves: false,
             watches: BTreeSet::new(),
         }
     }

@@ -203,6 +203,7 @@ impl Shards {
         for (account, notice) in tell {
             let notice = match notice {
                 Notice::Membership { name, event, .. } => Notice::Membership { name, event, origin },
+                Notice::Read { room, mark, .. } => Notice::Read { room, mark, origin },
                 Notice::Revoked(crate::projection::Revoked::Credential(_)) => {
                     Notice::Revoked(crate::projection::Revoked::Credential(origin))
                 }

@@ -114,7 +114,7 @@ impl Shards {
             (Some(Entity::Account(account)), EntityId::Account(_)) => {
                 let made = account.head.as_ref().filter(|h| !h.deleted);
                 match query {
-                    Query::Account(_) if made.is_some() => {
+                    Query::Account(id) if made.is_some() || id.is_transient() => {
                         let value = Value::Account(account.clone());
                         self.reply(desk, origin, Ok(value));
                     }

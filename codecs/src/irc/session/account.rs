@@ -33,7 +33,7 @@ impl Irc {
             return self.fail(cx, "REGISTER", "NEED_MORE_PARAMS", &[], "Not enough parameters");
         }
         let account = if line.param(0) == "*" { self.nick.to_string() } else { line.param(0).to_owned() };
-        if self.stage == Stage::Registering && !cx.core_settings().open_registration {
+        if self.stage == Stage::Registering && !cx.settings().irc.register_before_connect {
             let text = "You must complete the connection before registering an account";
             return self.fail(cx, "REGISTER", "COMPLETE_CONNECTION_REQUIRED", &[&account], text);
         }

@@ -3,10 +3,12 @@
 
 use std::sync::Arc;
 
+use lavina_core::event::Message;
 use lavina_core::ids::{MsgId, ReqId, RoomId};
 use lavina_core::name::User;
 use lavina_core::outbox::Slot;
 use lavina_core::query::Whois;
+use lavina_core::row::ReadMark;
 
 use super::super::cap::Cap;
 use super::super::limits::LABEL_MAX;
@@ -16,6 +18,7 @@ use super::account::Registering;
 use super::history::Page;
 use super::info::Listing;
 use super::manage::Kicking;
+use super::markread::Marking;
 use super::modes::Modes;
 use super::people::Whoing;
 use super::speak::Speech;
@@ -103,6 +106,22 @@ pub(super) enum Ask {
     Kill { nick: String, reason: String },
     /// The end of somebody's sessions.
     Killed { nick: String },
+    /// The place that MARKREAD names.
+    MarkOf(Box<Marking>),
+    /// The last entry at or before the time that MARKREAD names.
+    MarkAt { room: RoomId, marking: Box<Marking> },
+    /// A read mark being set.
+    Marked { room: RoomId, marking: Box<Marking> },
+    /// The account, for its read mark.
+    Mark { room: RoomId, marking: Box<Marking> },
+    /// The entry that a read mark names, for its time.
+    MarkTime { marking: Box<Marking> },
+    /// The dialogs, for the one read on elsewhere.
+    MarkDialog { room: RoomId, mark: ReadMark },
+    /// The channel that a CTCP message goes to.
+    CtcpIn { channel: String, message: Box<Message> },
+    /// CS REGISTER.
+    RegisterChannel { channel: String },
     /// WHOWAS; at most so many.
     Whowas { nick: String, count: usize },
 }
@@ -267,6 +286,18 @@ impl Irc {
                 self.counter = self.counter.wrapping_add(1);
                 tags
             }
+        }
+    }
+
+    /// Takes the label off the task at hand: something later answers it.
+    pub(super) fn take_label(&mut self) -> Option<Box<str>> {
+        self.task.and_then(|id| self.tasks.get(id)).and_then(|task| task.label.take())
+    }
+
+    /// Gives the task at hand a label taken before.
+    pub(super) fn give_label(&mut self, label: Option<Box<str>>) {
+        if let Some(task) = self.task.and_then(|id| self.tasks.get(id)).filter(|task| task.label.is_none()) {
+            task.label = label;
         }
     }
 

@@ -1,5 +1,7 @@
 //! Being in channels: JOIN, PART, NAMES, and the lines that follow an own JOIN.
 
+use std::sync::Arc;
+
 use lavina_core::command::{Act, Command, EntityId, Join, Seed};
 use lavina_core::event::{Event, How, What};
 use lavina_core::ids::{RoomId, ShardId};
@@ -138,7 +140,14 @@ impl Irc {
     }
 
     /// The lines after a JOIN: topic, names.
-    pub(super) fn after_join(&mut self, view: &RoomView, channel: &str, names: bool, cx: &mut Cx<'_>) {
+    pub(super) fn after_join(&mut self, view: Arc<RoomView>, channel: &str, names: bool, cx: &mut Cx<'_>) {
+        if self.caps.has(Cap::ReadMarker) {
+            return self.mark_after_join(view, channel, names, cx);
+        }
+        self.names_after_join(&view, channel, names, cx);
+    }
+
+    pub(super) fn names_after_join(&mut self, view: &RoomView, channel: &str, names: bool, cx: &mut Cx<'_>) {
         if view.topic.as_ref().is_some_and(|topic| !topic.text.text.is_empty()) {
             self.topic_lines(view, channel, cx);
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lavina_core::command::{Act, Audience, Command, EntityId};
-use lavina_core::event::Event;
+use lavina_core::event::{Event, Kind, What};
 use lavina_core::ids::{MsgId, RoomId};
 use lavina_core::name::{NameKey, User, UserName};
 use lavina_core::query::{Bound, Only, Query, Range, Stretch};
@@ -173,10 +173,14 @@ impl Irc {
         stamp: &str,
         cx: &Cx<'_>,
     ) -> Vec<Vec<u8>> {
+        // Of what is no text only those hear who ask for all that happened.
+        if is_tagmsg(event) && !self.caps.has(Cap::EventPlayback) {
+            return Vec::new();
+        }
         let mine = self.user.as_ref().is_some_and(|user| event.by.is(user.id));
         let target = if dialog && !mine { self.target() } else { shown };
         let settings = SettingsOf(cx.settings());
-        let view = View { caps: self.caps.and(render::CLASS), settings: &settings, target, tags };
+        let view = View { caps: self.shown_caps(), settings: &settings, target, tags };
         let mut out = render::Direct::new(self.target());
         render::event(&view, event, &mut out);
         let stamped = |line: &[u8]| match stamp {
@@ -289,7 +293,9 @@ impl Irc {
 
     /// Notes which dialogs were shown: what an IRC client was shown is read (the client itself never says so).
     pub(super) fn note_read(&mut self, cx: &mut Cx<'_>) {
-        let Some(user) = self.user.clone().filter(|user| !user.is_guest()) else { return };
+        // Whoever says so itself need not be guessed about.
+        let says = self.caps.has(Cap::ReadMarker);
+        let Some(user) = self.user.clone().filter(|user| !user.is_guest() && !says) else { return };
         for (room, ReadMark { pos, at }) in std::mem::take(&mut self.unread) {
             let act = Act::MarkRead { room, pos, at };
             cx.command(Command::by(&user, EntityId::Account(user.id), act), false);
@@ -411,6 +417,12 @@ fn nothing(shown: &str) -> Page {
         then: None,
         found: Vec::new(),
     }
+}
+
+/// Whether an entry is a TAGMSG that was to stay.
+fn is_tagmsg(event: &Event) -> bool {
+    let What::Said(message) = &event.what else { return false };
+    message.kind == Kind::Payload && super::native::unpack(message.native.as_ref()).text.is_empty()
 }
 
 /// A line with a time in front of its text.

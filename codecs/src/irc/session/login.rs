@@ -93,9 +93,6 @@ impl Irc {
 
     pub(super) fn authenticate(&mut self, line: &Line<'_>, cx: &mut Cx<'_>) {
         let word = line.param(0);
-        if self.user.as_ref().is_some_and(|user| !user.is_guest()) {
-            return self.numeric(cx, n::ERR_SASLALREADY, &[]);
-        }
         if self.login.exchange.is_none() {
             return self.choose(word, cx);
         }
@@ -374,6 +371,10 @@ impl Irc {
             }
             return;
         }
+        let other = was.as_ref().is_some_and(|was| was.id != user.id);
+        if other && was.as_ref().is_some_and(|was| !was.is_guest()) {
+            self.leave_behind(&before, &name, cx);
+        }
         let prefix = self.prefix(cx.settings());
         self.numeric_text(
             cx,
@@ -401,6 +402,19 @@ impl Irc {
                 self.nick = Str::new(&name);
             }
             self.try_register(cx);
+        }
+    }
+
+    /// Logged in as another account: the channels were the other's.
+    fn leave_behind(&mut self, before: &str, to: &str, cx: &mut Cx<'_>) {
+        self.names.clear();
+        self.awaited.clear();
+        for (_, channel) in std::mem::take(&mut self.rooms) {
+            let line = one(|w| {
+                let words = format!("Logged in as {to}");
+                w.source(before).command("PART").param(&channel.name).last(&words);
+            });
+            cx.write(&line, false);
         }
     }
 

@@ -7,7 +7,7 @@ use lavina_core::query::{Query, RoomView, Whois};
 use lavina_core::refusal::Refusal;
 use lavina_core::text::Str;
 
-use super::super::limits::{KICK_MAX, TOPIC_MAX};
+use super::super::limits::{KICK_MAX, TARGETS_MAX, TOPIC_MAX};
 use super::super::message::Line;
 use super::super::numeric as n;
 use super::super::render::cut;
@@ -50,8 +50,18 @@ impl Irc {
     }
 
     pub(super) fn kick(&mut self, line: &Line<'_>, cx: &mut Cx<'_>) {
-        let (channel, reason) = (line.param(0), cut(line.param(2), KICK_MAX));
-        for nick in line.param(1).split(',').filter(|nick| !nick.is_empty()) {
+        let reason = cut(line.param(2), KICK_MAX);
+        let channels: Vec<&str> = line.param(0).split(',').filter(|c| !c.is_empty()).collect();
+        let nicks: Vec<&str> = line.param(1).split(',').filter(|nick| !nick.is_empty()).collect();
+        // One channel and its nicks, or as many channels as nicks (RFC 2812, section 3.2.8).
+        if channels.len() != 1 && channels.len() != nicks.len() {
+            return self.need_more("KICK", cx);
+        }
+        if let Some(nick) = nicks.get(TARGETS_MAX) {
+            return self.numeric(cx, n::ERR_TOOMANYTARGETS, &[nick]);
+        }
+        for (at, nick) in nicks.into_iter().enumerate() {
+            let channel = channels.get(at).or(channels.first()).copied().unwrap_or_default();
             match self.view_of(channel) {
                 Some(query) => {
                     let req = cx.query(query);

@@ -110,6 +110,8 @@ impl Irc {
                 None => self.not_there(param, channel, cx),
             },
             Kind::List => self.want_mask(view, channel, (on, mode, param), wanted, cx),
+            // Rooms that are stored are for their members.
+            Kind::Flag if mode.letter == 'n' && !on && !view.id.is_transient() => {}
             Kind::Key | Kind::Limit | Kind::Flag => {
                 match rules::set(&wanted.policy, on, mode.letter, param) {
                     Some(policy) => {
@@ -136,12 +138,19 @@ impl Irc {
         wanted: &mut Wanted,
         cx: &mut Cx<'_>,
     ) {
-        let (kind, pattern) = match (mode.letter, param.strip_prefix("m:")) {
-            ('b', Some(rest)) => (MaskKind::Mute, rest),
-            ('e', _) => (MaskKind::BanExcept, param),
-            ('I', _) => (MaskKind::InviteExcept, param),
-            _ => (MaskKind::Ban, param),
+        let mute = param.strip_prefix("m:");
+        let kind = match (mode.letter, mute) {
+            ('b', Some(_)) => MaskKind::Mute,
+            ('e', Some(_)) => MaskKind::MuteExcept,
+            ('e', None) => MaskKind::BanExcept,
+            ('I', _) => MaskKind::InviteExcept,
+            _ => MaskKind::Ban,
         };
+        let pattern = mute.unwrap_or(param);
+        // The user part of an account is its name, which no guest's can be (IRCv3 account-extban).
+        let extban = pattern.strip_prefix("a:");
+        let by_account = extban.map(|name| format!("*!{}@*", name.to_ascii_lowercase()));
+        let pattern = by_account.as_deref().unwrap_or(pattern);
         if pattern.is_empty() || pattern.len() > MASK_MAX {
             let letter = mode.letter.to_string();
             return self.numeric_text(
@@ -153,7 +162,7 @@ impl Irc {
         }
         let full = mask::full(pattern);
         // A ban of one account is that account's, whatever it is called later.
-        let account = full.strip_suffix("!*@*").filter(|_| kind == MaskKind::Ban);
+        let account = extban.or(full.strip_suffix("!*@*")).filter(|_| kind == MaskKind::Ban);
         let account = account.and_then(|name| UserName::new(name).ok());
         let known = account.and_then(|name| view.members.values().find(|m| m.user.name == name));
         let banned = known.filter(|m| m.standing.membership == Membership::Banned);
@@ -216,7 +225,7 @@ impl Irc {
         let borrowed: Vec<_> =
             modes.iter().map(|(on, letter, param)| (*on, *letter, param.as_str())).collect();
         let (letters, params) = mode::compose(&borrowed);
-        let mut words = vec![channel, &letters];
+        let mut words = vec![channel, if letters.is_empty() { "+" } else { &letters }];
         words.extend(params);
         self.numeric(cx, n::RPL_CHANNELMODEIS, &words);
         let made = (view.head.created.0 / 1000).to_string();
@@ -298,7 +307,7 @@ impl Irc {
         Some(std::mem::replace(flag, on) != on)
     }
 
-    fn user_modes(&self) -> String {
+    pub(super) fn user_modes(&self) -> String {
         let logged_in = self.user.as_ref().is_some_and(|user| !user.is_guest());
         let set =
             [(self.bot, 'B'), (self.invisible, 'i'), (self.oper, 'o'), (logged_in, 'r'), (self.wallops, 'w')];

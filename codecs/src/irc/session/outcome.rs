@@ -18,7 +18,7 @@ impl Irc {
         match (ask, value) {
             (Ask::Join { channel, names }, value) => self.join_value(&value, &channel, names, cx),
             (Ask::Arrived { channel, names }, Value::Room(view)) => {
-                self.after_join(&view, &channel, names, cx)
+                self.after_join(view, &channel, names, cx)
             }
             (Ask::Names { channel }, Value::Room(view)) => self.names_answer(&view, &channel, cx),
             (Ask::Topic { channel }, Value::Room(view)) => self.topic_answer(&view, &channel, cx),
@@ -69,7 +69,29 @@ impl Irc {
             }
             (Ask::Device, Value::Account(account)) => {
                 self.learn_seen(&account.attrs);
+                self.learn_always_on(&account.attrs, cx);
                 self.ask_memberships(cx);
+            }
+            (Ask::RegisterChannel { channel }, Value::Room(view)) => {
+                self.channel_registered(&view, &channel, cx)
+            }
+            (Ask::MarkOf(marking), Value::Id(id)) => self.mark_found(RoomId(id), *marking, cx),
+            (Ask::MarkOf(marking), Value::Whois(whois)) => self.mark_with(whois.user.id, *marking, cx),
+            (Ask::MarkAt { room, marking }, Value::Events(read)) => {
+                self.mark_set(room, *marking, Ok(read.entries.last()), cx);
+            }
+            (Ask::Marked { room, marking }, _) => self.mark_ask(room, *marking, cx),
+            (Ask::Mark { room, marking }, Value::Account(account)) => {
+                self.mark_read(room, *marking, Some(&account), cx);
+            }
+            (Ask::MarkTime { marking }, Value::Events(read)) => {
+                self.mark_known(*marking, read.entries.last().map(|event| event.at), cx);
+            }
+            (Ask::MarkDialog { room, mark }, Value::Dialogs(dialogs)) => {
+                self.mark_dialog(room, mark, &dialogs, cx);
+            }
+            (Ask::CtcpIn { channel, message }, Value::Room(view)) => {
+                self.ctcp_in(&view, &channel, message, cx);
             }
             (Ask::Kill { nick, reason }, Value::Whois(whois)) => self.kill_found(&whois, &nick, &reason, cx),
             (Ask::Whowas { nick, count }, Value::Gone(gone)) => self.whowas_lines(&nick, &gone, count, cx),
@@ -116,10 +138,18 @@ impl Irc {
             Ask::Register(registering) => self.not_registered(registering.name.as_str(), refusal, cx),
             Ask::Device => self.ask_memberships(cx),
             Ask::List(_) => self.numeric(cx, n::RPL_LISTEND, &[]),
+            Ask::RegisterChannel { channel } => self.not_acted(&channel, "", refusal, cx),
+            Ask::MarkOf(marking) => self.mark_unknown(&marking, cx),
+            Ask::MarkAt { room, marking } => self.mark_set(room, *marking, Err(refusal), cx),
+            Ask::Marked { room, marking } => self.mark_ask(room, *marking, cx),
+            Ask::Mark { room, marking } => self.mark_read(room, *marking, None, cx),
+            Ask::MarkTime { marking } => self.mark_known(*marking, None, cx),
+            Ask::CtcpIn { channel, .. } => self.not_said(&channel, false, refusal, cx),
             Ask::Kill { nick, .. } | Ask::Killed { nick } => self.numeric(cx, n::ERR_NOSUCHNICK, &[&nick]),
             Ask::Whowas { nick, .. } => self.whowas_lines(&nick, &[], 0, cx),
             Ask::Typing { to } => self.not_said(to.name.as_str(), true, refusal, cx),
             Ask::Arrived { .. }
+            | Ask::MarkDialog { .. }
             | Ask::Memberships
             | Ask::Invitations
             | Ask::Missed { .. }

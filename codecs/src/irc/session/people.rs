@@ -250,7 +250,8 @@ impl Irc {
         }
         if let (true, Some(peer)) = (self.is_me(&whois.user), cx.peer()) {
             // Nobody else is told where somebody comes from.
-            self.numeric(cx, n::RPL_WHOISACTUALLY, &[&nick, &peer.ip().to_canonical().to_string()]);
+            let (full, ip) = (format!("{user}@{host}"), peer.ip().to_canonical().to_string());
+            self.numeric(cx, n::RPL_WHOISACTUALLY, &[&nick, &full, &ip]);
         }
         if let Some(account) = identity::account(&whois.user) {
             self.numeric(cx, n::RPL_WHOISACCOUNT, &[&nick, account]);

@@ -7,7 +7,7 @@ use lavina_core::text::Str;
 
 use super::super::cap::{self, Cap, Caps};
 use super::super::casemap;
-use super::super::limits::BODY_MAX;
+use super::super::limits::{BODY_MAX, MULTILINE_BYTES, MULTILINE_LINES};
 use super::super::message::Line;
 use super::super::numeric as n;
 use super::super::render::cut;
@@ -87,7 +87,13 @@ impl Irc {
         let value = match cap {
             _ if self.cap_version < CAP_302 => String::new(),
             Cap::Sasl => self.mechanisms(cx).join(","),
-            Cap::AccountRegistration if cx.core_settings().open_registration => "before-connect".to_owned(),
+            Cap::Multiline => format!("max-bytes={MULTILINE_BYTES},max-lines={MULTILINE_LINES}"),
+            Cap::AccountRegistration => {
+                // The e-mail parameter takes the invitation, where one is wanted.
+                let before = cx.settings().irc.register_before_connect.then_some("before-connect");
+                let invited = (!cx.core_settings().open_registration).then_some("email-required");
+                before.into_iter().chain(invited).collect::<Vec<_>>().join(",")
+            }
             _ => String::new(),
         };
         if value.is_empty() { cap.name().to_owned() } else { format!("{}={value}", cap.name()) }

@@ -1,5 +1,6 @@
 //! Speaking: PRIVMSG, NOTICE, TAGMSG and REDACT, to channels and to people, and how what is said arrives.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use lavina_core::command::{Act, Command, EntityId, ReactMode, Target};
@@ -7,7 +8,7 @@ use lavina_core::event::{Actor, Event, Kind, Message, What};
 use lavina_core::ids::{MsgId, ReqId, RoomId};
 use lavina_core::name::{User, UserName};
 use lavina_core::projection::SignalWhat;
-use lavina_core::query::{Query, Whois};
+use lavina_core::query::{Query, RoomView, Whois};
 use lavina_core::refusal::Refusal;
 use lavina_core::row::ReadMark;
 use lavina_core::text::{Rich, Span, Str, Style as Neutral};
@@ -22,8 +23,9 @@ use super::super::message::{Line, unescape};
 use super::super::native::{self, Parts};
 use super::super::numeric as n;
 use super::super::render::{self, SettingsOf, View};
+use super::super::{mode, rules};
 use super::answer::{Ask, line as one};
-use super::{Irc, server};
+use super::{Irc, identity, server};
 use crate::session::Cx;
 
 /// Something to be said to somebody, once it is known who that is.
@@ -49,7 +51,14 @@ impl Speech {
 
 impl Irc {
     pub(super) fn speak(&mut self, verb: Verb, line: &Line<'_>, cx: &mut Cx<'_>) {
-        let (targets, text) = (line.param(0), line.param(1));
+        if self.multi_line(verb, line, cx) {
+            return;
+        }
+        let tags = if self.caps.has(Cap::MessageTags) { line.client_tags() } else { "".into() };
+        self.say(verb, line.param(0), line.param(1), tags, cx);
+    }
+
+    pub(super) fn say(&mut self, verb: Verb, targets: &str, text: &str, tags: Cow<'_, str>, cx: &mut Cx<'_>) {
         let quiet = verb == Verb::Notice;
         if targets.is_empty() {
             if !quiet {
@@ -70,7 +79,6 @@ impl Irc {
             return self.account_required(if quiet { "NOTICE" } else { "PRIVMSG" }, cx);
         }
         cx.touch();
-        let tags = if self.caps.has(Cap::MessageTags) { line.client_tags() } else { "".into() };
         if verb == Verb::Tagmsg && tags.is_empty() {
             return;
         }
@@ -84,6 +92,8 @@ impl Irc {
         for target in targets.by_ref().take(TARGETS_MAX) {
             if casemap::is_channel(target) {
                 self.speak_in(verb, target, text, &tags, cx);
+            } else if let Some((prefix, channel)) = status_target(target) {
+                self.speak_to_rank(verb, prefix, channel, (text, &tags), cx);
             } else {
                 self.speak_to(verb, target, text, &tags, cx);
             }
@@ -100,6 +110,14 @@ impl Irc {
             return self.tag_in(channel, tags, cx);
         }
         let Some(message) = message(verb, text, tags, cx) else { return };
+        // A guest's room is IRC's alone, so it may take what only IRC understands.
+        if message.kind == Kind::Payload
+            && let Some(room) = self.room(channel).filter(|room| room.is_transient())
+        {
+            let req = cx.query(Query::Room(room));
+            let (channel, message) = (channel.to_owned(), Box::new(message));
+            return self.ask(req, Ask::CtcpIn { channel, message });
+        }
         if message.kind == Kind::Payload {
             let why = "Only ACTION of CTCP is passed on in channels";
             return self.numeric_text(cx, n::ERR_CANNOTSENDTOCHAN, &[channel], why);
@@ -110,6 +128,45 @@ impl Irc {
         self.act_in(channel, act, |target| Ask::Said { target, quiet }, cx);
     }
 
+    /// It is known whether the channel takes CTCP.
+    pub(super) fn ctcp_in(&mut self, view: &RoomView, channel: &str, message: Box<Message>, cx: &mut Cx<'_>) {
+        if rules::no_ctcp(&view.policy().modes) {
+            let why = "Only ACTION of CTCP is passed on in this channel (+C)";
+            return self.numeric_text(cx, n::ERR_CANNOTSENDTOCHAN, &[channel], why);
+        }
+        let subject = Str::new(self.prefix(cx.settings()));
+        let act = Act::Say { message, subject, parties: None };
+        self.act_in(channel, act, |target| Ask::Said { target, quiet: false }, cx);
+    }
+
+    /// STATUSMSG: to the members of a rank and above, for the moment.
+    fn speak_to_rank(
+        &mut self,
+        verb: Verb,
+        prefix: char,
+        channel: &str,
+        (text, tags): (&str, &str),
+        cx: &mut Cx<'_>,
+    ) {
+        let quiet = verb != Verb::Privmsg;
+        let target = format!("{prefix}{channel}");
+        let rank = mode::rank_of_prefix(prefix).map(|mode| identity::power_of(mode.letter));
+        let (Some(room), Some(least)) = (self.room(channel), rank) else {
+            return self.not_said(channel, quiet, &Refusal::NotMember, cx);
+        };
+        let command = match verb {
+            Verb::Notice => "NOTICE",
+            Verb::Tagmsg => "TAGMSG",
+            _ => "PRIVMSG",
+        };
+        let text = native::to_status(prefix, command, text);
+        let limit = cx.core_settings().limits.native;
+        if let Some(payload) = native::pack(Parts { tags, text: &text }, limit) {
+            let req = cx.room_signal(room, payload, Some(least));
+            self.ask(req, Ask::Said { target, quiet });
+        }
+    }
+
     /// TAGMSG to a channel: typing, a reaction, or other tags of the moment.
     fn tag_in(&mut self, channel: &str, tags: &str, cx: &mut Cx<'_>) {
         let Some(room) = self.room(channel) else {
@@ -117,6 +174,12 @@ impl Irc {
         };
         if let Some((id, key, mode)) = reaction(tags).filter(|(id, ..)| id.room == room) {
             return self.react(id, key, mode, tags, channel, cx);
+        }
+        if is_lasting(tags) {
+            let Some(message) = lasting(tags, cx) else { return };
+            let subject = Str::new(self.prefix(cx.settings()));
+            let act = Act::Say { message: Box::new(message), subject, parties: None };
+            return self.act_in(channel, act, |target| Ask::Said { target, quiet: true }, cx);
         }
         // Typing alone is understood by everybody; other tags go to IRC clients as they are.
         if let Some(on) = typing(tags).filter(|_| !tags.contains(';')) {
@@ -159,10 +222,14 @@ impl Irc {
         let (Some(user), to) = (self.user.clone(), &whois.user) else { return };
         let room = RoomId::dialog(user.id, to.id, cx.core_settings().shards);
         let quiet = speech.verb != Verb::Privmsg;
-        if speech.verb == Verb::Tagmsg {
+        if speech.verb == Verb::Tagmsg && !is_lasting(&speech.tags) {
             return self.tag_to(room, to, &speech.tags, cx);
         }
-        let Some(message) = message(speech.verb, &speech.text, &speech.tags, cx) else { return };
+        let message = match speech.verb {
+            Verb::Tagmsg => lasting(&speech.tags, cx),
+            verb => message(verb, &speech.text, &speech.tags, cx),
+        };
+        let Some(message) = message else { return };
         let parties = Some(Box::new((user.clone(), to.clone())));
         let subject = Str::new(self.prefix(cx.settings()));
         let act = Act::Say { message: Box::new(message), subject, parties };
@@ -377,6 +444,13 @@ impl Irc {
     }
 }
 
+/// A rank's prefix and the channel, of a target like `@#channel`.
+fn status_target(target: &str) -> Option<(char, &str)> {
+    let prefix = target.chars().next()?;
+    let channel = target.get(prefix.len_utf8()..)?;
+    (mode::rank_of_prefix(prefix).is_some() && casemap::is_channel(channel)).then_some((prefix, channel))
+}
+
 /// The neutral message of what was said; `None` if nothing of it is left.
 fn message(verb: Verb, text: &str, tags: &str, cx: &Cx<'_>) -> Option<Message> {
     let max = cx.core_settings().limits.native;
@@ -389,7 +463,8 @@ fn message(verb: Verb, text: &str, tags: &str, cx: &Cx<'_>) -> Option<Message> {
             return Some(Message { kind: Kind::Payload, native, ..Message::default() });
         }
     };
-    let body = neutral(body);
+    // Where a line goes on there is no break (draft/multiline); see `multiline`.
+    let body = neutral(&body.replace('\r', ""));
     // The neutral form says it all unless there were codes that it does not know.
     let exact = kind != Kind::Emote && body.spans.is_empty() && *body.text == *text;
     let native = native::pack(Parts { tags, text: if exact { "" } else { text } }, max);
@@ -437,6 +512,17 @@ fn reaction(tags: &str) -> Option<(MsgId, Str, ReactMode)> {
         (None, Some(key)) => Some((id, Str::new(key), ReactMode::Remove)),
         (None, None) => None,
     }
+}
+
+/// Whether TAGMSG with these tags belongs into the history.
+fn is_lasting(tags: &str) -> bool {
+    tags.split(';').any(|tag| matches!(tag.split('=').next(), Some("+draft/persist" | "+persist")))
+}
+
+/// The message of a TAGMSG that stays.
+fn lasting(tags: &str, cx: &Cx<'_>) -> Option<Message> {
+    let native = native::pack(Parts { tags, text: "" }, cx.core_settings().limits.native)?;
+    Some(Message { kind: Kind::Payload, native: Some(native), ..Message::default() })
 }
 
 /// Whether tags say that somebody began or stopped typing (IRCv3 typing).

@@ -27,6 +27,8 @@ impl Irc {
     /// Completes registration.
     pub(super) fn welcome(&mut self, cx: &mut Cx<'_>) {
         self.stage = Stage::Registered;
+        let modes = &cx.settings().irc.user_modes;
+        (self.invisible, self.wallops) = (modes.contains('i'), modes.contains('w'));
         if let Some(user) = &self.user {
             self.nick = Str::new(user.name.as_str());
         }
@@ -55,6 +57,14 @@ impl Irc {
 
     /// After the message of the day: what the account has.
     pub(super) fn after_motd(&mut self, cx: &mut Cx<'_>) {
+        if self.invisible || self.wallops {
+            let modes = self.user_modes();
+            let (prefix, nick) = (self.prefix(cx.settings()), self.target().to_owned());
+            let line = one(|w| {
+                w.source(&prefix).command("MODE").param(&nick).last(&modes);
+            });
+            self.emit(&line, cx);
+        }
         match &self.user {
             Some(user) if !user.is_guest() => {
                 let req = cx.query(Query::Account(user.id));
@@ -145,7 +155,7 @@ impl Irc {
         self.enter(room, &channel);
         self.write_join(&channel, "", cx);
         match &replay.view {
-            Some(view) => self.after_join(view, &channel, !self.caps.has(Cap::NoImplicitNames), cx),
+            Some(view) => self.after_join(view.clone(), &channel, !self.caps.has(Cap::NoImplicitNames), cx),
             None => {
                 let req = cx.query(Query::Room(room));
                 self.ask(req, Ask::Arrived { channel: channel.clone(), names: true });
