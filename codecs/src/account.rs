@@ -13,6 +13,15 @@ use sha2::{Digest, Sha256};
 /// Bytes of randomness in an invitation.
 pub const INVITE_BYTES: usize = 15;
 
+/// Values of an account that everybody may see, the same on every protocol, are kept under keys that begin so.
+pub const PUBLIC: &str = "public/";
+
+/// The display name.
+pub const DISPLAY_NAME: &str = "public/display-name";
+
+/// The address of the avatar.
+pub const AVATAR: &str = "public/avatar";
+
 /// Longest invitation accepted, in bytes as typed.
 const MAX_INVITE: usize = 64;
 

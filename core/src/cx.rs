@@ -12,7 +12,7 @@ use crate::{
     projection::{Around, Channel, Parcel, Projection, Reason, Signal, SignalWhat},
     query::Query,
     rng::Rng,
-    text::Str,
+    text::{Octets, Str},
     time::{Mono, Now},
 };
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
@@ -37,6 +37,7 @@ pub(crate) enum Effect<P: Projection> {
     Typing { room: RoomId, on: bool },
     RoomSignal { req: ReqId, room: RoomId, native: Native, least: Option<Power> },
     Display(Str),
+    ShowAttrs(Vec<(Str, Octets)>),
     Login(User),
     LoginDeadline(bool),
     Guest(UserName, Option<Str>),
@@ -260,6 +261,11 @@ impl<'a, P: Projection> Cx<'a, P> {
     /// Answers a request that [`Projection::serve`] was called with.
     pub fn respond(&mut self, to: Origin, parcel: Parcel) {
         self.effects.push(Effect::Respond(to, parcel));
+    }
+
+    /// Shows changed public values of the account to the rooms of the session.
+    pub fn show_attrs(&mut self, values: Vec<(Str, Octets)>) {
+        self.effects.push(Effect::ShowAttrs(values));
     }
 
     /// Logs in as an account whose credential was checked. The connection may move to another worker;

@@ -418,6 +418,8 @@ pub enum LiveWhat {
     Typing(bool),
     /// A display name changed.
     Display(Str),
+    /// Public values of the account changed; empty ones are gone.
+    Attrs(Vec<(Str, Octets)>),
     /// A payload for speakers of the same protocol.
     Signal(Native),
 }

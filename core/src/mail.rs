@@ -10,7 +10,7 @@ use crate::{
     projection::{Notice, Parcel, Replay, Signal},
     query::{Counts, Listed, Query, Reply},
     refusal::Refusal,
-    text::Str,
+    text::{Octets, Str},
 };
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 
@@ -240,6 +240,8 @@ pub enum RoomSignal {
     Native(Native, Option<Power>),
     /// A display name changed.
     Display(Str),
+    /// Public values of the account changed.
+    Attrs(Vec<(Str, Octets)>),
 }
 
 /// A session that wants to be attached.

@@ -298,6 +298,8 @@ pub enum Notice {
         values: Vec<(Str, Octets)>,
         /// The wire form.
         native: Option<Native>,
+        /// The session whose request it was, if any.
+        origin: Option<Origin>,
     },
     /// The block list changed.
     Blocked {

@@ -181,7 +181,7 @@ fn watched_nicks_come_and_go() {
     irc(&mut s, "bob", "setname");
     assert!(!s.read(a).contains(" 730 "));
     let got = s.send(a, "WHOWAS bob 1\r\n");
-    assert!(got.contains(" 314 alice bob bob localhost * :Real") && got.contains(" 369 "), "{got}");
+    assert!(got.contains(" 314 alice bob bob localhost * :Robert") && got.contains(" 369 "), "{got}");
     assert!(s.send(a, "WHOWAS eve\r\n").contains(" 406 alice eve "));
 }
 
@@ -468,4 +468,70 @@ fn several_are_kicked_at_once() {
     s.read(b);
     let got = s.send(b, "KICK #c,#d eve,eve :out\r\n");
     assert!(got.contains("KICK #c eve :out") && got.contains("KICK #d eve :out"), "{got}");
+}
+
+#[test]
+fn public_values_are_told_to_who_wants_them() {
+    let mut s = Server::new();
+    s.register("alice");
+    s.register("bob");
+    let caps = "batch draft/metadata-3 setname";
+    let a = irc(&mut s, "alice", caps);
+    let b = irc(&mut s, "bob", caps);
+    let c = s.open_on(Protocol::Irc);
+    let got = s.send(c, "CAP LS 302\r\n");
+    assert!(got.contains("draft/metadata-3=before-connect,max-subs="), "{got}");
+    assert!(s.send(b, "METADATA * SUB display-name url\r\n").contains(" 770 bob display-name url\r\n"));
+    s.send(a, "JOIN #c\r\n");
+    s.send(a, "METADATA #c SET url :https://c.example\r\n");
+    let got = s.send(b, "JOIN #c\r\n");
+    assert!(got.contains(" 761 bob #c url * :https://c.example\r\n"), "{got}");
+    s.read(a);
+    let got = s.send(a, "METADATA * SET display-name :Alice A.\r\n");
+    assert_eq!(got, ":localhost 761 alice alice display-name * :Alice A.\r\n");
+    let got = s.read(b);
+    assert!(
+        got.contains(" 761 bob alice display-name * :Alice A.\r\n") && got.contains("SETNAME :Alice A."),
+        "{got}"
+    );
+    let got = s.send(b, "WHOIS alice\r\n");
+    assert!(got.contains(" 311 bob alice alice localhost * :Alice A."), "{got}");
+    assert!(got.contains(" 760 bob alice display-name * :Alice A."), "{got}");
+    let got = s.send(b, "METADATA alice GET display-name nothing\r\n");
+    assert!(got.contains("BATCH +d") && got.contains(" 761 ") && got.contains(" 766 "), "{got}");
+    assert!(s.send(b, "METADATA alice SET url :x\r\n").contains("FAIL METADATA KEY_NO_PERMISSION alice url"));
+    assert!(s.send(b, "METADATA #c SET url :x\r\n").contains("FAIL METADATA KEY_NO_PERMISSION #c url"));
+    let long = "x".repeat(301);
+    assert!(
+        s.send(b, &format!("METADATA * SET url :{long}\r\n")).contains("FAIL METADATA INVALID_VALUE url")
+    );
+    let got = s.send(a, "METADATA #c CLEAR\r\n");
+    assert!(got.contains(" 766 alice #c url "), "{got}");
+    assert!(s.read(b).contains(" 766 bob #c url "));
+    // SETNAME is the same value, and the next connection has it.
+    s.send(a, "SETNAME :Al\r\n");
+    assert!(s.read(b).contains(" 761 bob alice display-name * :Al\r\n"));
+    let a2 = irc(&mut s, "alice", "batch");
+    s.read(a2);
+    assert!(s.send(b, "WHOIS alice\r\n").contains(" * :Al\r\n"));
+}
+
+#[test]
+fn private_messages_are_taken_from_some_only() {
+    let mut s = Server::with(|config| config.guests = lavina_core::settings::Guests::Free);
+    s.register("alice");
+    let a = irc(&mut s, "alice", "batch");
+    let g = s.open_on(Protocol::Irc);
+    s.send(g, "NICK gast\r\nUSER g 0 * :Guest\r\n");
+    s.send(a, "MODE alice +RT\r\n");
+    assert!(s.send(g, "PRIVMSG alice :hi\r\n").contains(" 477 gast alice "));
+    s.send(a, "ACCEPT gast\r\n");
+    assert_eq!(s.send(g, "PRIVMSG alice :hi\r\n"), "");
+    assert!(s.send(g, "PRIVMSG alice :\u{1}PING 1\u{1}\r\n").contains(" 531 gast alice "));
+    assert!(s.send(a, "ACCEPT *\r\n").contains(" 281 alice gast\r\n"));
+    s.send(a, "ACCEPT -gast\r\n");
+    assert!(s.send(g, "PRIVMSG alice :hi\r\n").contains(" 477 "));
+    s.send(a, "PRIVMSG gast :you may answer\r\n");
+    s.read(g);
+    assert_eq!(s.send(g, "PRIVMSG alice :thanks\r\n"), "");
 }

@@ -46,6 +46,8 @@ caps! {
     Chathistory "draft/chathistory" "CHATHISTORY.";
     EventPlayback "draft/event-playback" "history with joins, parts, topics and modes.";
     MessageRedaction "draft/message-redaction" "REDACT.";
+    Metadata2 "draft/metadata-2" "METADATA; changes are told by METADATA.";
+    Metadata3 "draft/metadata-3" "METADATA; changes are told by 761 and 766.";
     Multiline "draft/multiline" "messages of several lines.";
     ReadMarker "draft/read-marker" "MARKREAD.";
     SelfMessage "znc.in/self-message" "one's own messages to others, sent from another connection.";

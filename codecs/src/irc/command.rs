@@ -63,6 +63,7 @@ macro_rules! commands {
 }
 
 commands! {
+    "ACCEPT"       Accept       0 After  Account 1 "ACCEPT [*|<nick>[,-<nick>...]]: whose private messages pass user mode R";
     "ADMIN"        Admin        0 After  Anyone  1 "ADMIN: who runs this server";
     "AUTHENTICATE" Authenticate 1 Always Anyone  1 "AUTHENTICATE <mechanism or data>: log in by SASL";
     "AWAY"         Away         0 Always Account 1 "AWAY [text]: say that you are away; without text that you are back";
@@ -86,6 +87,7 @@ commands! {
     "LIST"         List         0 After  Account 3 "LIST [channels or conditions]: the public channels";
     "LUSERS"       Lusers       0 After  Account 1 "LUSERS: how many are here";
     "MARKREAD"     Markread     0 After  Account 1 "MARKREAD <target> [timestamp=<time>]: how far you have read";
+    "METADATA"     Metadata     2 Always Anyone  1 "METADATA <target> <GET|LIST|SET|CLEAR|SYNC|SUB|UNSUB|SUBS> [keys or value]: public values";
     "MODE"         Mode         1 After  Account 1 "MODE <target> [modes [parameters]]: show or set modes";
     "MONITOR"      Monitor      1 After  Account 2 "MONITOR <+|-> <nick>[,<nick>...] or <C|L|S>: be told when somebody comes and goes";
     "MOTD"         Motd         0 After  Anyone  2 "MOTD: the message of the day";

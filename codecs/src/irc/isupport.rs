@@ -54,7 +54,7 @@ pub fn tokens(facts: &Facts<'_>) -> Vec<String> {
     out.push(format!("NICKLEN={}", facts.nick_max));
     out.push(format!("PREFIX={}", mode::prefix()));
     out.push(format!(
-        "TARGMAX=INVITE:1,KICK:{TARGETS_MAX},NAMES:1,NOTICE:{TARGETS_MAX},PRIVMSG:{TARGETS_MAX},TAGMSG:{TARGETS_MAX},WHOIS:1"
+        "TARGMAX=INVITE:1,KICK:{TARGETS_MAX},NAMES:{TARGETS_MAX},NOTICE:{TARGETS_MAX},PRIVMSG:{TARGETS_MAX},TAGMSG:{TARGETS_MAX},WHOIS:1"
     ));
     out.push(format!("STATUSMSG={}", mode::statusmsg()));
     out.push(format!("TOPICLEN={TOPIC_MAX}"));

@@ -50,6 +50,18 @@ pub const MONITOR_MAX: usize = 100;
 /// Messages of one CHATHISTORY answer. Asking for more gives this many.
 pub const CHATHISTORY_MAX: usize = 100;
 
+/// Nicks of one ACCEPT list. More are refused with 456.
+pub const ACCEPT_MAX: usize = 100;
+
+/// Keys of metadata that one connection is subscribed to. More are refused.
+pub const METADATA_SUBS: usize = 100;
+
+/// Keys of metadata that an account sets. More are refused.
+pub const METADATA_KEYS: usize = 50;
+
+/// Bytes of a value (or key) of metadata. A longer one is refused.
+pub const METADATA_VALUE: usize = 300;
+
 /// Lines of one multiline message (IRCv3 draft/multiline). More are refused.
 pub const MULTILINE_LINES: usize = 32;
 

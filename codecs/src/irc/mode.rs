@@ -50,8 +50,8 @@ pub const MODES: &[Mode] = &[
     row('v', Kind::Rank('+'), "voice"),
 ];
 
-/// Letters of user modes: `B` is a bot, `i` invisible, `o` operator of the server, `r` logged in, `w` gets WALLOPS.
-pub const USER_MODES: &str = "Biorw";
+/// Letters of user modes: `B` is a bot, `R` takes private messages of accounts only, `T` takes no CTCP, `i` invisible, `o` operator of the server, `r` logged in, `w` gets WALLOPS.
+pub const USER_MODES: &str = "BRTiorw";
 
 /// One change asked for, or what is wrong with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

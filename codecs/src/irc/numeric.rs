@@ -47,6 +47,8 @@ numerics! {
     263 RPL_TRYAGAIN "Please wait a while and try again";
     265 RPL_LOCALUSERS "";
     266 RPL_GLOBALUSERS "";
+    281 RPL_ACCEPTLIST "";
+    282 RPL_ENDOFACCEPT "End of /ACCEPT list";
     301 RPL_AWAY "";
     302 RPL_USERHOST "";
     303 RPL_ISON "";
@@ -122,6 +124,7 @@ numerics! {
     442 ERR_NOTONCHANNEL "You're not on that channel";
     443 ERR_USERONCHANNEL "is already on channel";
     451 ERR_NOTREGISTERED "You have not registered";
+    456 ERR_ACCEPTFULL "Accept list is full";
     461 ERR_NEEDMOREPARAMS "Not enough parameters";
     462 ERR_ALREADYREGISTERED "You may not reregister";
     464 ERR_PASSWDMISMATCH "Password incorrect";
@@ -143,6 +146,7 @@ numerics! {
     502 ERR_USERSDONTMATCH "Can't change mode for other users";
     524 ERR_HELPNOTFOUND "No help available on this topic";
     525 ERR_INVALIDKEY "Key is not well-formed";
+    531 ERR_CANNOTSENDTOUSER "";
     671 RPL_WHOISSECURE "is using a secure connection";
     696 ERR_INVALIDMODEPARAM "";
     704 RPL_HELPSTART "";
@@ -158,6 +162,13 @@ numerics! {
     732 RPL_MONLIST "";
     733 RPL_ENDOFMONLIST "End of MONITOR list";
     734 ERR_MONLISTFULL "Monitor list is full";
+    760 RPL_WHOISKEYVALUE "";
+    761 RPL_KEYVALUE "";
+    766 RPL_KEYNOTSET "key not set";
+    770 RPL_METADATASUBOK "";
+    771 RPL_METADATAUNSUBOK "";
+    772 RPL_METADATASUBS "";
+    774 RPL_METADATASYNCLATER "";
     900 RPL_LOGGEDIN "You are now logged in as";
     901 RPL_LOGGEDOUT "You are now logged out";
     902 ERR_NICKLOCKED "You must use a nick assigned to you";

@@ -21,6 +21,7 @@ use super::rules;
 use super::settings::server;
 use super::stamp;
 use super::write::LineWriter;
+use crate::account::PUBLIC;
 use crate::settings::Settings;
 
 /// Capabilities that change how an entry looks: what a wire class is made of.
@@ -34,6 +35,8 @@ pub const CLASS_CAPS: &[Cap] = &[
     Cap::Setname,
     Cap::MessageRedaction,
     Cap::Multiline,
+    Cap::Metadata2,
+    Cap::Metadata3,
 ];
 
 /// The same as a set.
@@ -209,7 +212,8 @@ pub fn event(view: &View<'_>, event: &Event, sink: &mut impl Sink) {
             LineWriter::tail(sink.buf(), reason);
             sink.end();
         }
-        What::Attr { .. } | What::Created(_) | What::Opened => {}
+        What::Attr { key, value } => metadata(view, view.target, key, value, sink),
+        What::Created(_) | What::Opened => {}
     }
 }
 
@@ -223,6 +227,11 @@ pub fn live(view: &View<'_>, live: &Live, sink: &mut impl Sink) {
         LiveWhat::Gone { .. } if view.caps.has(Cap::AwayNotify) => away(view, &by, OFFLINE, sink),
         LiveWhat::Typing(on) => {
             tagmsg(view, None, None, &by, if *on { "+typing=active" } else { "+typing=done" }, sink);
+        }
+        LiveWhat::Attrs(values) => {
+            for (key, value) in values {
+                metadata(view, live.by.name.as_str(), key, value, sink);
+            }
         }
         LiveWhat::Display(name) if view.caps.has(Cap::Setname) => setname(view, &by, name, sink),
         LiveWhat::Signal(payload) => {
@@ -253,6 +262,32 @@ pub fn away_change(
         away(view, by, &away_text(now), sink);
     } else if !now.show.is_away() && was_away {
         away(view, by, "", sink);
+    }
+}
+
+/// A public value changed, for those who are subscribed to any (IRCv3 draft/metadata-2 and -3).
+pub fn metadata(view: &View<'_>, of: &str, key: &str, value: &[u8], sink: &mut impl Sink) {
+    let (Some(key), Ok(value)) = (key.strip_prefix(PUBLIC), std::str::from_utf8(value)) else { return };
+    if view.caps.has(Cap::Metadata3) {
+        let set = !value.is_empty();
+        let numeric = if set { numeric::RPL_KEYVALUE } else { numeric::RPL_KEYNOTSET };
+        let mut w = LineWriter::new(sink.buf());
+        w.source(view.server()).command(&format!("{:03}", numeric.code));
+        sink.buf().push(b' ');
+        sink.me();
+        let middle = if set { format!(" {of} {key} * :") } else { format!(" {of} {key} :") };
+        sink.buf().extend_from_slice(middle.as_bytes());
+        LineWriter::tail(sink.buf(), if set { value } else { numeric.text });
+        sink.end();
+    } else if view.caps.has(Cap::Metadata2) {
+        let mut w = LineWriter::new(sink.buf());
+        w.source(view.server()).command("METADATA").param(of).param(key).param("*");
+        if value.is_empty() {
+            w.end()
+        } else {
+            w.last(value)
+        }
+        sink.end();
     }
 }
 

@@ -7,11 +7,13 @@
 mod account;
 mod answer;
 mod channels;
+mod doorkeeper;
 mod history;
 mod info;
 mod login;
 mod manage;
 mod markread;
+mod metadata;
 mod modes;
 mod monitor;
 mod multiline;
@@ -24,7 +26,7 @@ mod speak;
 mod welcome;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lavina_core::event::{Event, How, Live, What};
@@ -56,6 +58,9 @@ use login::Login;
 
 /// The price of one ordinary message in the core's units; the table of commands says how many of it each costs.
 const UNIT: u32 = 1_000;
+
+/// Bytes of what a session says of whose messages it takes: [`super::limits::ACCEPT_MAX`] nicks fit.
+const DOORKEEPER_MAX: usize = 16 * 1024;
 
 /// Timer: PING is due.
 const TIMER_PING: u8 = 0;
@@ -116,6 +121,10 @@ pub struct Irc {
     adding: Vec<monitor::Adding>,
     /// A message of several lines being received.
     multi: Option<Box<multiline::Multi>>,
+    /// Keys of metadata subscribed to.
+    subs: BTreeSet<Str>,
+    /// Metadata set before registration was complete.
+    early: Vec<(String, String)>,
     /// Dialogs shown and not noted as read yet, up to where.
     unread: BTreeMap<RoomId, ReadMark>,
     /// When this device was last here.
@@ -124,6 +133,8 @@ pub struct Irc {
     /// The task whose command or answer is being handled.
     task: Option<TaskId>,
     away: Option<Str>,
+    /// Whose private messages are taken.
+    doorkeeper: doorkeeper::Doorkeeper,
     oper: bool,
     bot: bool,
     invisible: bool,
@@ -166,11 +177,14 @@ impl Irc {
             monitored: BTreeMap::new(),
             adding: Vec::new(),
             multi: None,
+            subs: BTreeSet::new(),
+            early: Vec::new(),
             unread: BTreeMap::new(),
             seen_until: None,
             tasks: Tasks::default(),
             task: None,
             away: None,
+            doorkeeper: doorkeeper::Doorkeeper::default(),
             oper: false,
             bot: false,
             invisible: false,
@@ -221,15 +235,13 @@ impl Irc {
             }
             Err(Unreadable::NotUtf8) => {
                 cx.charge(UNIT);
-                let label = self.label_of(&String::from_utf8_lossy(bytes));
+                let text = String::from_utf8_lossy(bytes);
+                let label = self.label_of(&text);
                 self.begin(label.as_deref(), cx);
-                self.fail(
-                    cx,
-                    "*",
-                    "INVALID_UTF8",
-                    &[],
-                    "Message rejected, your IRC software MUST use UTF-8 encoding on this network",
-                );
+                let row = Line::parse(text.as_bytes()).ok().and_then(|line| command::row(line.command));
+                let about = row.map_or("*", |row| row.name);
+                let why = "Message rejected, your IRC software MUST use UTF-8 encoding on this network";
+                self.fail(cx, about, "INVALID_UTF8", &[], why);
                 self.settle(cx);
             }
         }
@@ -297,6 +309,7 @@ impl Irc {
             Verb::Redact => self.redact(line, cx),
             Verb::Batch => self.batch(line, cx),
             Verb::Markread => self.markread(line, cx),
+            Verb::Metadata => self.metadata(line, cx),
             Verb::Chathistory => self.chathistory(line, cx),
             Verb::Who => self.who(line, cx),
             Verb::Whois => self.whois(line, cx),
@@ -306,6 +319,7 @@ impl Irc {
             Verb::Away => self.set_away(line, cx),
             Verb::Setname => self.setname(line, cx),
             Verb::Oper => self.oper(line, cx),
+            Verb::Accept => self.accept_command(line, cx),
             Verb::Kill => self.kill(line, cx),
             Verb::Wallops => self.wallops(line, cx),
             Verb::Rehash => self.rehash(cx),
@@ -442,10 +456,17 @@ impl Irc {
         }
     }
 
-    /// The capabilities that change how entries look. Lines of a message come as a batch only where batches do.
+    /// The capabilities that change how entries look: lines of a message come as a batch only where batches do, and
+    /// changes of metadata only where some are subscribed to.
     fn shown_caps(&self) -> Caps {
-        let caps = self.caps.and(render::CLASS);
-        if self.caps.has(Cap::Batch) { caps } else { caps.without(Caps::of(&[Cap::Multiline])) }
+        let mut caps = self.caps.and(render::CLASS);
+        if !self.caps.has(Cap::Batch) {
+            caps = caps.without(Caps::of(&[Cap::Multiline]));
+        }
+        if self.subs.is_empty() {
+            caps = caps.without(Caps::of(&[Cap::Metadata2, Cap::Metadata3]));
+        }
+        caps
     }
 
     /// The room of a channel the session is in.
@@ -539,6 +560,11 @@ impl Irc {
             Notice::Watched { name, before, now, first, .. } => {
                 self.watched(name, before.as_deref(), now.as_deref(), *first, cx);
             }
+            Notice::Attrs { from, values, origin, .. } => {
+                if origin.is_none_or(|o| o.session != cx.session()) {
+                    self.meta_changed(from, values, cx);
+                }
+            }
             Notice::Read { room, mark, origin } => {
                 if origin.is_none_or(|o| o.session != cx.session()) {
                     self.read_on(*room, *mark, cx);
@@ -552,7 +578,6 @@ impl Irc {
             Notice::Presence { .. }
             | Notice::Subscription { .. }
             | Notice::Contact { .. }
-            | Notice::Attrs { .. }
             | Notice::Letter { .. }
             | Notice::Blocked { .. } => {}
         }
@@ -562,9 +587,11 @@ impl Irc {
     fn presence(&self) -> Presence {
         use lavina_core::presence::Show;
         let marks = Marks { open: true, hidden: self.invisible, bot: self.bot, admin: self.oper };
+        let native = self.doorkeeper.native(DOORKEEPER_MAX);
+        let presence = Presence { marks, native, ..Presence::default() };
         match &self.away {
-            Some(text) => Presence { show: Show::Away, status: text.clone(), marks, ..Presence::default() },
-            None => Presence { marks, ..Presence::default() },
+            Some(text) => Presence { show: Show::Away, status: text.clone(), ..presence },
+            None => presence,
         }
     }
 

@@ -96,7 +96,7 @@ impl Xmpp {
                 self.defer(&show.address(&live.by), pieces, cx);
             }
             LiveWhat::Typing(_) => {}
-            LiveWhat::Signal(_) | LiveWhat::Display(_) => {
+            LiveWhat::Signal(_) | LiveWhat::Display(_) | LiveWhat::Attrs(_) => {
                 self.tell(&name, cx, |show, out| show.live(live, false, out));
             }
         }

@@ -91,7 +91,7 @@ impl Account {
 
     /// True: not made. What is left then (a guest's feed) is only there to recognise repeats.
     pub(super) fn is_void(&self) -> bool {
-        self.head.is_none() && self.read.is_empty()
+        self.head.is_none() && self.read.is_empty() && self.attrs.is_empty()
     }
 
     pub(super) fn act(&mut self, draft: &mut Draft<'_>) -> Done {
@@ -116,7 +116,7 @@ impl Account {
                 return self.create(name, credential, *admin, draft);
             }
             // A guest is no account, but hears and reads.
-            Act::Feed { .. } | Act::MarkRead { .. } if self.id.is_transient() => {}
+            Act::Feed { .. } | Act::MarkRead { .. } | Act::SetAttrs { .. } if self.id.is_transient() => {}
             _ if !made => return Err(Refusal::NoSuchUser),
             _ => {}
         }
@@ -244,7 +244,8 @@ impl Account {
         native: Option<&Native>,
         draft: &mut Draft<'_>,
     ) -> Done {
-        let user = self.user().ok_or(Refusal::NoSuchUser)?;
+        let by = draft.entry.command.by.user().cloned();
+        let user = self.user().or(by).ok_or(Refusal::NoSuchUser)?;
         let mut attrs = self.attrs.clone();
         for (key, value) in values {
             set_attr(&mut attrs, key, value, draft.settings)?;
@@ -253,7 +254,8 @@ impl Account {
             draft.change(Change::AccountAttr(self.id, key.clone(), value.clone()));
         }
         self.attrs = attrs;
-        let notice = Notice::Attrs { from: user, values: values.to_vec(), native: native.cloned() };
+        let notice =
+            Notice::Attrs { from: user, values: values.to_vec(), native: native.cloned(), origin: None };
         if tell == Audience::Contacts {
             for account in self.seen_by() {
                 draft.tell(account, notice.clone());

@@ -42,7 +42,7 @@ impl Account {
         draft.change(Change::AccountAttr(self.id, key.clone(), Octets::default()));
         let Some(user) = self.user() else { return Err(Refusal::NoSuchUser) };
         let values = alloc::vec![(key.clone(), Octets::default())];
-        draft.tell(self.id, Notice::Attrs { from: user, values, native: None });
+        draft.tell(self.id, Notice::Attrs { from: user, values, native: None, origin: None });
         Ok(Verdict::Value(Value::Attr(key, value)))
     }
 

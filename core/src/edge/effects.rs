@@ -43,6 +43,7 @@ impl<P: Projection> Edge<P> {
                 self.room_signal(slot, Some(req), room, RoomSignal::Native(native, least), same, post);
             }
             Effect::Display(name) => self.display(slot, name, post),
+            Effect::ShowAttrs(values) => self.show_attrs(slot, &values, post),
             Effect::Login(user) => self.start_login(slot, user, post),
             Effect::LoginDeadline(on) => {
                 let until = self.now.mono + self.core_settings().limits.login_time;
@@ -117,6 +118,15 @@ impl<P: Projection> Edge<P> {
         let origin = req.map(|req| Origin { session: s.core.me, req });
         let Some(by) = s.core.user.clone() else { return };
         post.send_to_shard(room.shard(shards), Mail::Signal { room, origin, by, what, same });
+    }
+
+    fn show_attrs(&mut self, slot: u32, values: &[(Str, crate::text::Octets)], post: &mut Post) {
+        let Some(s) = self.sessions.get(slot) else { return };
+        let rooms: alloc::vec::Vec<RoomId> = s.core.rooms.keys().copied().collect();
+        let same = self.rng.next_u64() | 1;
+        for room in rooms {
+            self.room_signal(slot, None, room, RoomSignal::Attrs(values.to_vec()), same, post);
+        }
     }
 
     fn display(&mut self, slot: u32, name: Str, post: &mut Post) {

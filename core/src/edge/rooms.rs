@@ -159,9 +159,11 @@ impl<P: Projection> Edge<P> {
     pub(super) fn live(&mut self, name: Option<&RoomName>, live: &Arc<Live>) {
         let own = live.origin.and_then(|o| Some((self.find(o.session)?, o.req)));
         let about = match live.what {
-            LiveWhat::Here { .. } | LiveWhat::Gone { .. } | LiveWhat::Typing(_) | LiveWhat::Display(_) => {
-                Some(live.by.id)
-            }
+            LiveWhat::Here { .. }
+            | LiveWhat::Gone { .. }
+            | LiveWhat::Typing(_)
+            | LiveWhat::Display(_)
+            | LiveWhat::Attrs(_) => Some(live.by.id),
             LiveWhat::Signal(_) => None,
         };
         self.fan_out(

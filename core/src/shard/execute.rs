@@ -204,6 +204,7 @@ impl Shards {
             let notice = match notice {
                 Notice::Membership { name, event, .. } => Notice::Membership { name, event, origin },
                 Notice::Read { room, mark, .. } => Notice::Read { room, mark, origin },
+                Notice::Attrs { from, values, native, .. } => Notice::Attrs { from, values, native, origin },
                 Notice::Revoked(crate::projection::Revoked::Credential(_)) => {
                     Notice::Revoked(crate::projection::Revoked::Credential(origin))
                 }

@@ -182,7 +182,7 @@ impl Shards {
             match (room_of(slot.entity.as_ref()), joined_standing(slot.entity.as_ref(), by.id)) {
                 (Some(r), Some(standing)) => {
                     let speak = r.head.as_ref().map_or(0, |h| h.policy.levels.speak);
-                    (standing.power < speak && !matches!(what, RoomSignal::Display(_)))
+                    (standing.power < speak && !matches!(what, RoomSignal::Display(_) | RoomSignal::Attrs(_)))
                         .then_some(Refusal::Muted)
                 }
                 _ => Some(Refusal::NotMember),
@@ -203,6 +203,7 @@ impl Shards {
                 LiveWhat::Signal(native)
             }
             RoomSignal::Display(name) => LiveWhat::Display(name),
+            RoomSignal::Attrs(values) => LiveWhat::Attrs(values),
         };
         let Some(slot) = self.slots.get(&EntityId::Room(room)) else { return };
         slot.show_live(desk, Live { room, same, origin, by, what, only });
@@ -237,6 +238,11 @@ impl Shards {
         let label = label.or_else(|| old.as_ref().map(|s| s.label.clone())).unwrap_or_default();
         let before = old.and_then(|s| s.presence);
         self.tell_name(desk, id, same);
+        if let Some(slot) = self.slots.get_mut(id).filter(|s| id.is_transient() && s.live.sessions.is_empty())
+        {
+            // Nothing of a guest outlives its session.
+            slot.entity = Some(Entity::fresh(id));
+        }
         let available = |p: &Option<Presence>| p.as_ref().is_some_and(|p| p.show != Show::Offline);
         let (was, is) = (available(&before), available(&said));
         if !was && !is {

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use lavina_core::chat::account::Account;
 use lavina_core::event::Message;
 use lavina_core::ids::{MsgId, ReqId, RoomId};
 use lavina_core::name::User;
@@ -19,6 +20,7 @@ use super::history::Page;
 use super::info::Listing;
 use super::manage::Kicking;
 use super::markread::Marking;
+use super::metadata::Meta;
 use super::modes::Modes;
 use super::people::Whoing;
 use super::speak::Speech;
@@ -38,8 +40,8 @@ pub(super) enum Ask {
     Part { channel: String },
     /// The room of a channel for the lines after an own JOIN.
     Arrived { channel: String, names: bool },
-    /// NAMES of a channel.
-    Names { channel: String },
+    /// NAMES of a channel, one of `all`.
+    Names { channel: String, all: String },
     /// Who is spoken to by nick.
     Speak(Box<Speech>),
     /// Something said to a channel, or to somebody.
@@ -71,7 +73,7 @@ pub(super) enum Ask {
     /// WHOIS.
     Whois { nick: String },
     /// The rooms of somebody whom WHOIS is about.
-    WhoisRooms { whois: Arc<Whois> },
+    WhoisRooms { whois: Arc<Whois>, account: Option<Arc<Account>> },
     /// USERHOST (`hosts`) or ISON: one nick of several.
     Here { at: usize, hosts: bool },
     /// LIST.
@@ -120,6 +122,20 @@ pub(super) enum Ask {
     MarkDialog { room: RoomId, mark: ReadMark },
     /// The channel that a CTCP message goes to.
     CtcpIn { channel: String, message: Box<Message> },
+    /// The target of METADATA.
+    MetaTarget(Box<Meta>),
+    /// The account that METADATA is about.
+    MetaAccount { meta: Box<Meta>, user: User },
+    /// Metadata of one's own being set.
+    MetaSet { meta: Box<Meta>, changes: Vec<(String, String)> },
+    /// Metadata of a channel being set.
+    MetaRoomSet { meta: Box<Meta> },
+    /// A member's account, for its metadata.
+    MetaMember { user: User, tags: String },
+    /// The account, for its metadata in the welcome.
+    MetaBurst,
+    /// The account that WHOIS is about, for its metadata.
+    WhoisMeta { whois: Arc<Whois> },
     /// CS REGISTER.
     RegisterChannel { channel: String },
     /// WHOWAS; at most so many.

@@ -15,7 +15,7 @@ use lavina_core::text::Str;
 
 use super::super::cap::{self, Cap};
 use super::super::casemap;
-use super::super::limits::{BODY_MAX, KICK_MAX, TOPIC_MAX};
+use super::super::limits::{BODY_MAX, KICK_MAX, TARGETS_MAX, TOPIC_MAX};
 use super::super::message::Line;
 use super::super::numeric as n;
 use super::super::render::{cut, one_line};
@@ -154,6 +154,7 @@ impl Irc {
         if names {
             self.names_lines(view, channel, cx);
         }
+        self.meta_after_join(view, channel, cx);
     }
 
     /// 332 and 333, or 331.
@@ -171,6 +172,11 @@ impl Irc {
 
     /// 353 and 366.
     pub(super) fn names_lines(&mut self, view: &RoomView, channel: &str, cx: &mut Cx<'_>) {
+        self.name_lines(view, channel, cx);
+        self.numeric(cx, n::RPL_ENDOFNAMES, &[channel]);
+    }
+
+    fn name_lines(&mut self, view: &RoomView, channel: &str, cx: &mut Cx<'_>) {
         let symbol = if view.policy().secret { "@" } else { "=" };
         let (multi, full) = (self.caps.has(Cap::MultiPrefix), self.caps.has(Cap::UserhostInNames));
         let words = joined(view).map(|member| {
@@ -186,7 +192,6 @@ impl Irc {
         for words in lines.iter().filter(|words| !words.is_empty()) {
             self.numeric_text(cx, n::RPL_NAMREPLY, &[symbol, channel], words);
         }
-        self.numeric(cx, n::RPL_ENDOFNAMES, &[channel]);
     }
 
     pub(super) fn part(&mut self, line: &Line<'_>, cx: &mut Cx<'_>) {
@@ -202,24 +207,38 @@ impl Irc {
         if line.param(0).is_empty() {
             return self.numeric(cx, n::RPL_ENDOFNAMES, &["*"]);
         }
-        for channel in line.param(0).split(',').filter(|c| !c.is_empty()) {
-            match self.view_of(channel) {
-                Some(query) => {
-                    let req = cx.query(query);
-                    self.ask(req, Ask::Names { channel: channel.to_owned() });
-                }
-                None => self.numeric(cx, n::RPL_ENDOFNAMES, &[channel]),
-            }
+        let channels: Vec<&str> = line.param(0).split(',').filter(|c| !c.is_empty()).collect();
+        if let Some(channel) = channels.get(TARGETS_MAX) {
+            return self.numeric(cx, n::ERR_TOOMANYTARGETS, &[channel]);
+        }
+        let all = channels.join(",");
+        let queries: Vec<_> =
+            channels.into_iter().filter_map(|c| self.view_of(c).map(|query| (c, query))).collect();
+        if queries.is_empty() {
+            return self.numeric(cx, n::RPL_ENDOFNAMES, &[&all]);
+        }
+        self.gather(queries.len());
+        for (channel, query) in queries {
+            let req = cx.query(query);
+            self.ask(req, Ask::Names { channel: channel.to_owned(), all: all.clone() });
         }
     }
 
     /// Names, as far as the asker may see them.
-    pub(super) fn names_answer(&mut self, view: &RoomView, channel: &str, cx: &mut Cx<'_>) {
-        if may_see(view, self.user.as_ref()) {
+    pub(super) fn names_answer(
+        &mut self,
+        view: Option<&RoomView>,
+        channel: &str,
+        all: &str,
+        cx: &mut Cx<'_>,
+    ) {
+        if let Some(view) = view.filter(|view| may_see(view, self.user.as_ref())) {
             let shown = view.head.name.as_ref().map_or_else(|| channel.to_owned(), identity::channel);
-            self.names_lines(view, &shown, cx);
-        } else {
-            self.numeric(cx, n::RPL_ENDOFNAMES, &[channel]);
+            self.name_lines(view, &shown, cx);
+        }
+        if let Some((at, true)) = self.gathered() {
+            self.gathers.remove(at);
+            self.numeric(cx, n::RPL_ENDOFNAMES, &[all]);
         }
     }
 

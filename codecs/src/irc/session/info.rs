@@ -112,7 +112,7 @@ impl Irc {
             let text = format!("Current global users {users}, max {most}");
             self.numeric_text(cx, n::RPL_GLOBALUSERS, &[&users, &most], &text);
         }
-        if burst {
+        if burst && !self.meta_burst(cx) {
             self.motd(cx);
             self.after_motd(cx);
         }

@@ -298,6 +298,8 @@ impl Irc {
             'i' => &mut self.invisible,
             'w' => &mut self.wallops,
             'B' => &mut self.bot,
+            'R' => &mut self.doorkeeper.accounts,
+            'T' => &mut self.doorkeeper.plain,
             // These come by OPER and by a login; they can be given up, or not.
             'o' if !on => &mut self.oper,
             'o' | 'r' => return Some(false),
@@ -309,8 +311,15 @@ impl Irc {
 
     pub(super) fn user_modes(&self) -> String {
         let logged_in = self.user.as_ref().is_some_and(|user| !user.is_guest());
-        let set =
-            [(self.bot, 'B'), (self.invisible, 'i'), (self.oper, 'o'), (logged_in, 'r'), (self.wallops, 'w')];
+        let set = [
+            (self.bot, 'B'),
+            (self.doorkeeper.accounts, 'R'),
+            (self.doorkeeper.plain, 'T'),
+            (self.invisible, 'i'),
+            (self.oper, 'o'),
+            (logged_in, 'r'),
+            (self.wallops, 'w'),
+        ];
         std::iter::once('+').chain(set.into_iter().filter(|(on, _)| *on).map(|(_, letter)| letter)).collect()
     }
 }

@@ -10,6 +10,7 @@ use super::super::numeric as n;
 use super::answer::Ask;
 use super::history::dialog_targets;
 use super::{Irc, identity};
+use crate::account::DISPLAY_NAME;
 use crate::session::Cx;
 
 impl Irc {
@@ -20,7 +21,9 @@ impl Irc {
             (Ask::Arrived { channel, names }, Value::Room(view)) => {
                 self.after_join(view, &channel, names, cx)
             }
-            (Ask::Names { channel }, Value::Room(view)) => self.names_answer(&view, &channel, cx),
+            (Ask::Names { channel, all }, Value::Room(view)) => {
+                self.names_answer(Some(&view), &channel, &all, cx);
+            }
             (Ask::Topic { channel }, Value::Room(view)) => self.topic_answer(&view, &channel, cx),
             (Ask::Kick(kicking), Value::Room(view)) => self.kick_in(&view, &kicking, cx),
             (Ask::Modes(modes), Value::Room(view)) => self.modes_in(&view, &modes, cx),
@@ -31,7 +34,21 @@ impl Irc {
             }
             (Ask::WhoOne(whoing), Value::Whois(whois)) => self.who_one(Some(&whois), &whoing, cx),
             (Ask::Whois { nick }, Value::Whois(whois)) => self.whois_found(whois, &nick, cx),
-            (Ask::WhoisRooms { whois }, Value::Memberships(rooms)) => self.whois_lines(&whois, &rooms, cx),
+            (Ask::WhoisMeta { whois }, Value::Account(account)) => self.whois_rooms(whois, Some(account), cx),
+            (Ask::WhoisRooms { whois, account }, Value::Memberships(rooms)) => {
+                self.whois_lines(&whois, &rooms, account.as_deref(), cx);
+            }
+            (Ask::MetaTarget(meta), Value::Whois(whois)) => self.meta_user(*meta, whois.user.clone(), cx),
+            (Ask::MetaTarget(meta), Value::Room(view)) => self.meta_room(*meta, &view, cx),
+            (Ask::MetaAccount { meta, user }, Value::Account(account)) => {
+                self.meta_account(*meta, &user, &account, cx);
+            }
+            (Ask::MetaSet { meta, changes }, _) => self.meta_set(&meta, &changes, cx),
+            (Ask::MetaRoomSet { meta }, _) => self.meta_room_set(&meta, None, cx),
+            (Ask::MetaMember { user, tags }, Value::Account(account)) => {
+                self.meta_member(&user, Some(&account), &tags, cx);
+            }
+            (Ask::MetaBurst, Value::Account(account)) => self.meta_own(Some(&account), cx),
             (Ask::Here { at, hosts }, Value::Whois(whois)) => self.here(Some(&whois), at, hosts, cx),
             (Ask::Speak(speech), Value::Whois(whois)) => self.speak_to_found(&speech, &whois, cx),
             (Ask::NotThere { channel, nick }, _) => {
@@ -70,6 +87,11 @@ impl Irc {
             (Ask::Device, Value::Account(account)) => {
                 self.learn_seen(&account.attrs);
                 self.learn_always_on(&account.attrs, cx);
+                let name = account.attrs.get_key_value(DISPLAY_NAME);
+                self.learn_name(
+                    &name.map(|(k, v)| (k.clone(), v.clone())).into_iter().collect::<Vec<_>>(),
+                    cx,
+                );
                 self.ask_memberships(cx);
             }
             (Ask::RegisterChannel { channel }, Value::Room(view)) => {
@@ -112,7 +134,7 @@ impl Irc {
             Ask::Acted { channel, nick } | Ask::Invited { channel, nick } => {
                 self.not_acted(&channel, &nick, refusal, cx);
             }
-            Ask::Names { channel } => self.numeric(cx, n::RPL_ENDOFNAMES, &[&channel]),
+            Ask::Names { channel, all } => self.names_answer(None, &channel, &all, cx),
             Ask::Topic { channel } => self.not_acted(&channel, "", refusal, cx),
             Ask::Kick(kicking) => self.not_acted(&kicking.channel, &kicking.nick, refusal, cx),
             Ask::Modes(modes) => self.not_acted(&modes.channel, "", refusal, cx),
@@ -120,7 +142,14 @@ impl Irc {
             Ask::WhoMask(whoing) => self.who_in_masked(None, &whoing, cx),
             Ask::WhoOne(whoing) => self.who_one(None, &whoing, cx),
             Ask::Whois { nick } => self.no_whois(&nick, cx),
-            Ask::WhoisRooms { whois } => self.whois_lines(&whois, &[], cx),
+            Ask::WhoisMeta { whois } => self.whois_rooms(whois, None, cx),
+            Ask::WhoisRooms { whois, account } => self.whois_lines(&whois, &[], account.as_deref(), cx),
+            Ask::MetaTarget(meta) | Ask::MetaAccount { meta, .. } => self.meta_no_target(&meta, cx),
+            Ask::MetaSet { meta, .. } | Ask::MetaRoomSet { meta } => {
+                self.meta_room_set(&meta, Some(refusal), cx);
+            }
+            Ask::MetaMember { user, tags } => self.meta_member(&user, None, &tags, cx),
+            Ask::MetaBurst => self.meta_own(None, cx),
             Ask::Here { at, hosts } => self.here(None, at, hosts, cx),
             Ask::Speak(speech) => self.no_such_target(&speech, refusal, cx),
             Ask::Said { target, quiet } => self.not_said(&target, quiet, refusal, cx),

@@ -1,13 +1,16 @@
 //! About people: WHO, WHOIS, WHOWAS, ISON, USERHOST, AWAY, SETNAME.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use lavina_core::chat::account::Account;
+use lavina_core::command::{Act, Audience, Command, EntityId};
 use lavina_core::name::{User, UserName};
 use lavina_core::policy::Member;
 use lavina_core::policy::Membership;
 use lavina_core::presence::{Gone, Marks, Presence};
 use lavina_core::query::{Belonging, Query, RoomView, Whois};
-use lavina_core::text::Str;
+use lavina_core::text::{Octets, Str};
 
 use super::super::cap::Cap;
 use super::super::isupport::BOT;
@@ -21,6 +24,7 @@ use super::answer::{Ask, TaskId, line as one};
 use super::channels::{is_away, is_member, joined, may_see};
 use super::register::REAL_MAX;
 use super::{Irc, identity, server};
+use crate::account::DISPLAY_NAME;
 use crate::session::Cx;
 
 /// Rooms that a WHO with a mask looks through.
@@ -91,13 +95,13 @@ impl Irc {
         }
     }
 
-    fn gather(&mut self, left: usize) {
+    pub(super) fn gather(&mut self, left: usize) {
         let words = vec![None; left];
         self.gathers.push(Gather { task: self.task, left, words, shown: BTreeSet::new() });
     }
 
     /// The gathering of the command at hand, taken out when this was the last answer.
-    fn gathered(&mut self) -> Option<(usize, bool)> {
+    pub(super) fn gathered(&mut self) -> Option<(usize, bool)> {
         let task = self.task;
         let at = self.gathers.iter().position(|gather| gather.task == task)?;
         let gather = self.gathers.get_mut(at)?;
@@ -212,15 +216,31 @@ impl Irc {
     }
 
     /// It is known who that is; now the rooms.
-    pub(super) fn whois_found(&mut self, whois: std::sync::Arc<Whois>, nick: &str, cx: &mut Cx<'_>) {
+    pub(super) fn whois_found(&mut self, whois: Arc<Whois>, nick: &str, cx: &mut Cx<'_>) {
         if whois.user.is_guest() && whois.sessions.is_empty() {
             return self.no_whois(nick, cx);
         }
-        let req = cx.query(Query::Memberships(whois.user.id));
-        self.ask(req, Ask::WhoisRooms { whois });
+        match self.meta_of(whois.user.id) {
+            Some(query) => {
+                let req = cx.query(query);
+                self.ask(req, Ask::WhoisMeta { whois });
+            }
+            None => self.whois_rooms(whois, None, cx),
+        }
     }
 
-    pub(super) fn whois_lines(&mut self, whois: &Whois, rooms: &[Belonging], cx: &mut Cx<'_>) {
+    pub(super) fn whois_rooms(&mut self, whois: Arc<Whois>, account: Option<Arc<Account>>, cx: &mut Cx<'_>) {
+        let req = cx.query(Query::Memberships(whois.user.id));
+        self.ask(req, Ask::WhoisRooms { whois, account });
+    }
+
+    pub(super) fn whois_lines(
+        &mut self,
+        whois: &Whois,
+        rooms: &[Belonging],
+        values: Option<&Account>,
+        cx: &mut Cx<'_>,
+    ) {
         let (all, server) = (cx.settings(), server(cx));
         let (nick, user, host) =
             (whois.user.name.to_string(), identity::user_part(&whois.user), identity::host(all));
@@ -263,6 +283,9 @@ impl Irc {
             let idle = (cx.now().wall.0.saturating_sub(session.active.0) / 1000).to_string();
             let since = (session.since.0 / 1000).to_string();
             self.numeric(cx, n::RPL_WHOISIDLE, &[&nick, &idle, &since]);
+        }
+        if let Some(values) = values {
+            self.meta_whois(&nick, values, cx);
         }
         self.numeric(cx, n::RPL_ENDOFWHOIS, &[&nick]);
     }
@@ -374,6 +397,7 @@ impl Irc {
         }
         self.real = Str::new(real);
         cx.display(self.real.clone());
+        self.store_name(cx);
         if self.caps.has(Cap::Setname) {
             let prefix = self.prefix(cx.settings());
             let line = one(|w| {
@@ -381,6 +405,15 @@ impl Irc {
             });
             self.emit(&line, cx);
         }
+    }
+
+    /// The display name is the account's, on every protocol.
+    fn store_name(&mut self, cx: &mut Cx<'_>) {
+        let Some(user) = self.user.clone() else { return };
+        let values = vec![(Str::new(DISPLAY_NAME), Octets::from(self.real.as_bytes().to_vec()))];
+        cx.show_attrs(values.clone());
+        let act = Act::SetAttrs { values, tell: Audience::Own, native: None };
+        cx.command(Command::by(&user, EntityId::Account(user.id), act), false);
     }
 
     fn is_me(&self, user: &User) -> bool {

@@ -7,7 +7,9 @@ use lavina_core::text::Str;
 
 use super::super::cap::{self, Cap, Caps};
 use super::super::casemap;
-use super::super::limits::{BODY_MAX, MULTILINE_BYTES, MULTILINE_LINES};
+use super::super::limits::{
+    BODY_MAX, METADATA_KEYS, METADATA_SUBS, METADATA_VALUE, MULTILINE_BYTES, MULTILINE_LINES,
+};
 use super::super::message::Line;
 use super::super::numeric as n;
 use super::super::render::cut;
@@ -87,6 +89,9 @@ impl Irc {
         let value = match cap {
             _ if self.cap_version < CAP_302 => String::new(),
             Cap::Sasl => self.mechanisms(cx).join(","),
+            Cap::Metadata2 | Cap::Metadata3 => format!(
+                "before-connect,max-subs={METADATA_SUBS},max-keys={METADATA_KEYS},max-value-bytes={METADATA_VALUE}"
+            ),
             Cap::Multiline => format!("max-bytes={MULTILINE_BYTES},max-lines={MULTILINE_LINES}"),
             Cap::AccountRegistration => {
                 // The e-mail parameter takes the invitation, where one is wanted.

@@ -25,6 +25,7 @@ use super::super::numeric as n;
 use super::super::render::{self, SettingsOf, View};
 use super::super::{mode, rules};
 use super::answer::{Ask, line as one};
+use super::doorkeeper::{self, Turned};
 use super::{Irc, identity, server};
 use crate::session::Cx;
 
@@ -222,6 +223,16 @@ impl Irc {
         let (Some(user), to) = (self.user.clone(), &whois.user) else { return };
         let room = RoomId::dialog(user.id, to.id, cx.core_settings().shards);
         let quiet = speech.verb != Verb::Privmsg;
+        let ctcp = speech.verb != Verb::Tagmsg && matches!(ctcp::parse(&speech.text), Ctcp::Other(_));
+        match doorkeeper::turns_away(whois, &user.name, user.is_guest(), ctcp) {
+            Some(_) if quiet => return,
+            Some(Turned::Guest) => return self.numeric(cx, n::ERR_NEEDREGGEDNICK, &[to.name.as_str()]),
+            Some(Turned::Ctcp) => {
+                let why = "They take no CTCP (+T)";
+                return self.numeric_text(cx, n::ERR_CANNOTSENDTOUSER, &[to.name.as_str()], why);
+            }
+            None => self.accept_answers(&to.name, cx),
+        }
         if speech.verb == Verb::Tagmsg && !is_lasting(&speech.tags) {
             return self.tag_to(room, to, &speech.tags, cx);
         }
@@ -313,6 +324,7 @@ impl Irc {
                     self.show_as(event, target, &tags, cx);
                 }
             }
+            (What::Attr { .. }, Ask::MetaRoomSet { meta }) => self.meta_room_set(meta, None, cx),
             (What::Member(_), Ask::Invited { channel, nick }) => {
                 let (channel, nick) = (channel.clone(), nick.clone());
                 self.invited(event, &channel, &nick, cx);

@@ -276,7 +276,7 @@ impl<'a> Show<'a> {
             LiveWhat::Signal(native) if native.protocol == XMPP_NATIVE => {
                 self.moment(live, &native.bytes, out);
             }
-            LiveWhat::Signal(_) | LiveWhat::Display(_) => {}
+            LiveWhat::Signal(_) | LiveWhat::Display(_) | LiveWhat::Attrs(_) => {}
         }
     }
 
