@@ -218,10 +218,13 @@ impl Run<'_> {
         let client = &mut self.clients[n];
         let Some(step) = client.steps.front() else { return Ok(()) };
         let has = |text: &&&str| memmem::find(&client.held, text.as_bytes()).is_some();
-        if step.wait.iter().any(|w| has(&w)) {
-            client.held.clear();
+        let end = |text: &&str| memmem::find(&client.held, text.as_bytes()).map(|at| at + text.len());
+        if let Some(end) = step.wait.iter().find_map(end) {
+            // What comes behind it may be what the next step waits for.
+            client.held.drain(..end);
             client.steps.pop_front();
             self.say_step(n);
+            self.answered(n)?;
         } else if let Some(sign) = protocol::refusals(self.o.protocol).iter().find(has) {
             let heard = String::from_utf8_lossy(&client.held);
             return Err(format!("client {n} is refused ({sign:?}): {heard}"));
