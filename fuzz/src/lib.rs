@@ -4,6 +4,7 @@ pub mod bodies;
 pub mod client;
 pub mod input;
 pub mod line;
+pub mod scenario;
 pub mod secure;
 pub mod sim;
 pub mod tidy;

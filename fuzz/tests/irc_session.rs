@@ -1,4 +1,4 @@
-//! IRC sessions through a whole worker with the memory store, alone and together with XMPP.
+//! IRC sessions through a whole worker with the memory store. What crosses to XMPP is in `fuzz/scenarios`.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod server;
@@ -84,63 +84,6 @@ fn history_is_paged() {
     let got = s.send(a, &format!("CHATHISTORY AROUND #c msgid={id} 3\r\n"));
     assert!(got.contains(":line 2") && got.contains(":line 3") && got.contains(":line 4"), "{got}");
     assert!(s.send(a, "CHATHISTORY LATEST #nope * 2\r\n").contains("FAIL CHATHISTORY INVALID_TARGET"));
-}
-
-#[test]
-fn a_dialog_crosses_to_xmpp_and_back() {
-    let mut s = Server::new();
-    s.register("alice");
-    s.register("bob");
-    let a = irc(&mut s, "alice", "echo-message message-tags");
-    let b = s.login("bob", "b");
-    s.send(b, "<presence/>");
-    let got = s.send(a, "PRIVMSG bob :\x02hi\x02 you\r\n");
-    let id = got.split("msgid=").nth(1).and_then(|s| s.split([';', ' ']).next()).unwrap().to_owned();
-    let got = s.read(b);
-    assert!(got.contains("from='alice@localhost") && got.contains("<body>*hi* you</body>"), "{got}");
-    assert!(got.contains(&format!("id='{id}'")), "one id on both sides: {got}");
-    s.send(b, "<message to='alice@localhost' type='chat' id='m'><body>/me waves</body></message>");
-    let got = s.read(a);
-    assert!(got.ends_with(":bob!bob@localhost PRIVMSG alice :\x01ACTION waves\x01\r\n"), "{got}");
-}
-
-#[test]
-fn one_room_for_both() {
-    let mut s = Server::new();
-    s.register("alice");
-    s.register("bob");
-    let a = irc(&mut s, "alice", "message-tags");
-    s.send(a, "JOIN #lobby\r\nPRIVMSG #lobby :before\r\n");
-    let b = s.login("bob", "b");
-    s.send(b, "<presence/>");
-    let got = s.send(
-        b,
-        "<presence to='lobby@rooms.localhost/bob'><x xmlns='http://jabber.org/protocol/muc'/></presence>",
-    );
-    let occupant = got.find("from='lobby@rooms.localhost/alice'").unwrap();
-    let own = got.find("code='110'").unwrap();
-    let past = got.find("<body>before</body>").unwrap();
-    assert!(occupant < own && own < past && got.contains("<subject"), "{got}");
-    assert!(s.read(a).contains(":bob!bob@localhost JOIN #lobby"), "both see who comes");
-    // Both ways, with one id.
-    let got = s.send(a, "PRIVMSG #lobby :\x01ACTION waves\x01\r\n");
-    assert_eq!(got, "");
-    let got = s.read(b);
-    assert!(got.contains("<body>/me waves</body>") && got.contains("type='groupchat'"), "{got}");
-    let said =
-        "<message to='lobby@rooms.localhost' type='groupchat' id='m1'><body>two\nlines</body></message>";
-    let got = s.send(b, said);
-    let id = got.split("<stanza-id").nth(1).and_then(|x| x.split(" id='").nth(1)).unwrap();
-    let id = &id[..id.find('\'').unwrap()];
-    let got = s.read(a);
-    assert!(got.contains(&format!("@msgid={id} :bob!bob@localhost PRIVMSG #lobby :two\r\n")), "{got}");
-    assert!(got.ends_with(":bob!bob@localhost PRIVMSG #lobby :lines\r\n"), "{got}");
-    // Topic, kick.
-    s.send(a, "TOPIC #lobby :news\r\n");
-    assert!(s.read(b).contains("<subject>news</subject>"));
-    s.send(a, "KICK #lobby bob :out\r\n");
-    let got = s.read(b);
-    assert!(got.contains("type='unavailable'") && got.contains("code='307'"), "{got}");
 }
 
 #[test]

@@ -140,7 +140,7 @@ impl<P: Projection> Edge<P> {
             self.spare = effects;
             return None;
         };
-        let window = s.core.out.open();
+        let (window, held) = (s.core.out.open(), s.core.held);
         let mut cx = Cx {
             now: self.now,
             settings: &self.settings,
@@ -150,7 +150,9 @@ impl<P: Projection> Edge<P> {
             effects: &mut effects,
         };
         let result = f(&mut s.projection, &mut cx);
-        let freed = s.core.out.open() < window && !s.inbox.is_empty();
+        let freed = s.core.out.open() < window || (held && !s.core.held);
+        // While `recv` is called the inbox is with its caller, who goes on by itself.
+        let freed = freed && !s.inbox.is_empty();
         self.wishes.extend(effects.drain(..).map(|e| (slot, e)));
         self.spare = effects;
         if freed {

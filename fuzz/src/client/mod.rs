@@ -1,5 +1,7 @@
 //! Small models of clients, independent of the codecs.
 
 pub mod line;
+pub mod member;
+pub mod tree;
 pub mod xml;
 pub mod xmpp;

@@ -8,6 +8,7 @@
 pub mod check;
 pub mod dice;
 pub mod disk;
+pub mod rooms;
 pub mod run;
 pub mod swarm;
 pub mod talk;
@@ -56,6 +57,30 @@ mod tests {
         }
         if std::env::var_os("LAVINA_SEED").is_none() {
             assert!(total.taken > 100 && total.resumed > 10, "{total:?}");
+        }
+    }
+
+    #[test]
+    fn rooms_have_one_order_for_both_protocols() {
+        let mut total = rooms::Report::default();
+        for seed in seeds(6) {
+            for workers in workers() {
+                total.add(&rooms::run(seed, workers));
+            }
+        }
+        if std::env::var_os("LAVINA_SEED").is_none() {
+            assert!(total.stored > 100 && total.heard > 200, "{total:?}");
+        }
+    }
+
+    #[test]
+    fn the_number_of_workers_changes_no_room() {
+        for seed in seeds(4) {
+            let one = rooms::patient(seed, 1);
+            assert!(one.stored > 0 || seed > 0, "nothing was said");
+            for workers in [2, 4] {
+                assert_eq!(rooms::patient(seed, workers).logs, one.logs, "seed {seed}, {workers} workers");
+            }
         }
     }
 

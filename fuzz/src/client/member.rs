@@ -1,0 +1,250 @@
+//! A client in rooms, with either protocol: it comes in, joins, speaks, changes the topic, leaves, and keeps
+//! what it hears.
+
+use super::xml::{self, Cutter};
+use crate::scenario::run::{DOMAIN, PASSWORD};
+use crate::sim::dice::Dice;
+use std::collections::{BTreeMap, VecDeque};
+
+/// Lines or elements kept, to be printed with a failure.
+const LAST: usize = 40;
+
+/// What it speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speaks {
+    /// IRC.
+    Irc,
+    /// XMPP.
+    Xmpp,
+}
+
+/// A word heard in a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// The room's name.
+    pub room: String,
+    /// The word.
+    pub token: String,
+    /// Who said it.
+    pub from: String,
+    /// Its id.
+    pub id: String,
+}
+
+/// A connection of somebody.
+pub struct Member {
+    /// What it speaks.
+    pub speaks: Speaks,
+    /// Whose.
+    pub name: String,
+    /// It may speak.
+    pub here: bool,
+    /// It cannot go on.
+    pub failed: bool,
+    /// The rooms it is in, each since which step.
+    pub rooms: BTreeMap<String, usize>,
+    /// What it heard, in order.
+    pub heard: Vec<Heard>,
+    /// What came last.
+    pub last: VecDeque<String>,
+    resource: String,
+    cutter: Cutter,
+    line: Vec<u8>,
+    proven: bool,
+}
+
+impl Member {
+    /// A connection of this account.
+    pub fn new(speaks: Speaks, name: &str, resource: &str) -> Member {
+        Member {
+            speaks,
+            name: name.to_owned(),
+            here: false,
+            failed: false,
+            rooms: BTreeMap::new(),
+            heard: Vec::new(),
+            last: VecDeque::new(),
+            resource: resource.to_owned(),
+            cutter: Cutter::default(),
+            line: Vec::new(),
+            proven: false,
+        }
+    }
+
+    /// What it says first.
+    pub fn connect(&self) -> String {
+        let name = &self.name;
+        match self.speaks {
+            Speaks::Irc => format!(
+                "CAP REQ :message-tags echo-message draft/chathistory batch server-time\r\n\
+                 PASS {name}:{PASSWORD}\r\nNICK {name}\r\nUSER {name} 0 * :{name}\r\nCAP END\r\n"
+            ),
+            Speaks::Xmpp => head(),
+        }
+    }
+
+    /// Something at random about one of the rooms; the word is said where something is said.
+    pub fn act(&self, dice: &mut Dice, room: &str, token: &str) -> (String, bool) {
+        let inside = self.rooms.contains_key(room);
+        let what = dice.below(12);
+        let said = inside && (2..12).contains(&what);
+        let text = match (self.speaks, inside) {
+            (Speaks::Irc, false) => format!("JOIN #{room}\r\n"),
+            (Speaks::Irc, true) => match what {
+                0 if dice.once_in(3) => format!("PART #{room}\r\n"),
+                0 | 1 => format!("TOPIC #{room} :topic{token}\r\n"),
+                _ => format!("PRIVMSG #{room} :{token}\r\n"),
+            },
+            (Speaks::Xmpp, false) => format!(
+                "<presence to='{room}@rooms.{DOMAIN}/{}'><x xmlns='http://jabber.org/protocol/muc'>\
+                 <history maxstanzas='0'/></x></presence>",
+                self.name
+            ),
+            (Speaks::Xmpp, true) => match what {
+                0 if dice.once_in(3) => {
+                    format!("<presence to='{room}@rooms.{DOMAIN}/{}' type='unavailable'/>", self.name)
+                }
+                0 | 1 => format!(
+                    "<message to='{room}@rooms.{DOMAIN}' type='groupchat'><subject>topic{token}</subject></message>"
+                ),
+                _ => format!(
+                    "<message to='{room}@rooms.{DOMAIN}' type='groupchat' id='{token}'><body>{token}</body></message>"
+                ),
+            },
+        };
+        (text, said)
+    }
+
+    /// Takes what came at a step; says what it answers.
+    pub fn receive(&mut self, bytes: &[u8], step: usize) -> String {
+        let mut out = String::new();
+        if self.speaks == Speaks::Irc {
+            self.line.extend_from_slice(bytes);
+            while let Some(end) = self.line.iter().position(|b| *b == b'\n') {
+                let line: Vec<u8> = self.line.drain(..=end).collect();
+                let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+                self.keep(&line);
+                out.push_str(&self.line(&line, step));
+            }
+            return out;
+        }
+        self.cutter.feed(bytes);
+        while let Some(element) = self.cutter.next() {
+            self.keep(&element);
+            out.push_str(&self.element(&element, step));
+        }
+        out
+    }
+
+    fn keep(&mut self, unit: &str) {
+        if self.last.len() == LAST {
+            self.last.pop_front();
+        }
+        self.last.push_back(unit.to_owned());
+    }
+
+    fn line(&mut self, line: &str, step: usize) -> String {
+        let (tags, rest) = line.strip_prefix('@').and_then(|l| l.split_once(' ')).unwrap_or(("", line));
+        let id = tags.split(';').find_map(|t| t.strip_prefix("msgid=")).unwrap_or_default();
+        let (source, rest) = rest.strip_prefix(':').and_then(|l| l.split_once(' ')).unwrap_or(("", rest));
+        let nick = source.split('!').next().unwrap_or_default();
+        let mut words = rest.splitn(3, ' ');
+        let (command, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let text = words.next().unwrap_or_default();
+        let room = target.trim_start_matches('#').to_owned();
+        let me = nick == self.name;
+        match command {
+            "PING" => return format!("PONG {target}\r\n"),
+            "376" | "422" => self.here = true,
+            "433" | "464" | "ERROR" => self.failed = true,
+            "JOIN" if me => {
+                self.rooms.entry(room).or_insert(step);
+            }
+            "PART" if me => drop(self.rooms.remove(&room)),
+            "KICK" if text.split(' ').next() == Some(&self.name) => drop(self.rooms.remove(&room)),
+            "PRIVMSG" if target.starts_with('#') => {
+                let token = text.trim_start_matches(':').to_owned();
+                self.heard.push(Heard { room, token, from: nick.to_owned(), id: id.to_owned() });
+            }
+            _ => {}
+        }
+        String::new()
+    }
+
+    fn element(&mut self, element: &str, step: usize) -> String {
+        let (id, kind) = (xml::attr(element, "id").unwrap_or_default(), xml::attr(element, "type"));
+        match xml::name(element) {
+            "stream:features" if !self.proven => {
+                let proof = format!("\0{}\0{PASSWORD}", self.name);
+                let proof = data_encoding::BASE64.encode(proof.as_bytes());
+                format!("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{proof}</auth>")
+            }
+            "stream:features" => format!(
+                "<iq type='set' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>\
+                 <resource>{}</resource></bind></iq>",
+                self.resource
+            ),
+            "success" => {
+                self.proven = true;
+                self.cutter.clear();
+                head()
+            }
+            "failure" | "stream:error" | "/stream:stream" => {
+                self.failed = true;
+                String::new()
+            }
+            "iq" if id == "bind" => {
+                self.here = kind == Some("result");
+                self.failed = !self.here;
+                "<presence/>".to_owned()
+            }
+            "iq" if matches!(kind, Some("get" | "set")) => {
+                let from = xml::attr(element, "from").map(|f| format!(" to='{f}'")).unwrap_or_default();
+                format!("<iq type='result' id='{id}'{from}/>")
+            }
+            "presence" => {
+                self.presence(element, kind, step);
+                String::new()
+            }
+            "message" if kind == Some("groupchat") => {
+                self.message(element, id);
+                String::new()
+            }
+            _ => String::new(),
+        }
+    }
+
+    fn presence(&mut self, element: &str, kind: Option<&str>, step: usize) {
+        let Some((room, nick)) = occupant(element) else { return };
+        let own = nick == self.name || element.contains("code='110'");
+        match kind {
+            None if own && element.contains("code='110'") => {
+                self.rooms.entry(room).or_insert(step);
+            }
+            Some("unavailable") if own => drop(self.rooms.remove(&room)),
+            _ => {}
+        }
+    }
+
+    fn message(&mut self, element: &str, id: &str) {
+        let (Some((room, from)), Some(token)) = (occupant(element), xml::text(element, "body")) else {
+            return;
+        };
+        let named = xml::child(element, "stanza-id").and_then(|s| xml::attr(s, "id")).unwrap_or(id);
+        self.heard.push(Heard { room, token: token.to_owned(), from, id: named.to_owned() });
+    }
+}
+
+fn head() -> String {
+    format!(
+        "<?xml version='1.0'?><stream:stream to='{DOMAIN}' version='1.0' xmlns='jabber:client' \
+         xmlns:stream='http://etherx.jabber.org/streams'>"
+    )
+}
+
+/// The room and the nick that an element comes from.
+fn occupant(element: &str) -> Option<(String, String)> {
+    let (room, nick) = xml::attr(element, "from")?.split_once('/')?;
+    let room = room.strip_suffix(&format!("@rooms.{DOMAIN}"))?;
+    Some((room.to_owned(), nick.to_owned()))
+}

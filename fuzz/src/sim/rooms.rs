@@ -1,0 +1,374 @@
+//! People with IRC and XMPP clients in the same rooms: a run like [`super::run`], through the real codecs.
+//!
+//! In the end every word that was heard is stored, once; everybody heard the words of a room in its one order
+//! and with its ids; who was in a room heard everything said there since; nobody else heard anything.
+
+use super::{
+    dice::{Dice, Trace},
+    swarm::Swarm,
+    world::{Noticed, WireId, World},
+};
+use crate::{
+    client::{
+        line::Shown,
+        member::{Member, Speaks},
+    },
+    line::text_of,
+    scenario::run::PASSWORD,
+};
+use lavina_codecs::{
+    config::Config,
+    session::Session,
+    settings::{Listener, Protocol, Security, Settings},
+};
+use lavina_core::{
+    ids::{MsgId, Pos, RoomId},
+    limits::Limits,
+    row::{Page, Read},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// Steps in which everything must have settled.
+const SETTLE: usize = 400_000;
+
+/// What a run reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The hash of all that happened.
+    pub trace: Trace,
+    /// Words said.
+    pub said: usize,
+    /// Words stored.
+    pub stored: usize,
+    /// Words heard.
+    pub heard: usize,
+    /// Crashes.
+    pub crashes: usize,
+    /// The log of each room, without ids.
+    pub logs: BTreeMap<String, Vec<String>>,
+}
+
+impl Report {
+    /// Adds another run's numbers.
+    pub fn add(&mut self, other: &Report) {
+        self.said += other.said;
+        self.stored += other.stored;
+        self.heard += other.heard;
+        self.crashes += other.crashes;
+    }
+}
+
+/// Everything of a run.
+struct Rooms {
+    world: World<Session>,
+    clients: Vec<(Member, WireId, bool)>,
+    by_wire: BTreeMap<WireId, usize>,
+    /// Who said each word, where, and when.
+    said: BTreeMap<String, (String, String, usize)>,
+    swarm: Swarm,
+    crashes: usize,
+    /// Everything that a word leads to is over before the next is said.
+    patient: bool,
+}
+
+/// Runs a seed.
+///
+/// # Panics
+/// When a rule is broken; the seed is printed.
+pub fn run(seed: u64, workers: u8) -> Report {
+    let mut dice = Dice::new(seed);
+    let swarm = Swarm::draw(&mut dice, workers);
+    play(seed, swarm, dice, false)
+}
+
+/// The same people say the same, one after the other, whatever the number of workers.
+///
+/// # Panics
+/// When a rule is broken; the seed is printed.
+pub fn patient(seed: u64, workers: u8) -> Report {
+    let mut dice = Dice::new(seed);
+    let swarm = Swarm::draw(&mut dice, workers);
+    let swarm = Swarm { cut: 0, stall: 0, crash: 0, fail: 0, ..swarm };
+    play(seed, swarm, dice, true)
+}
+
+fn play(seed: u64, swarm: Swarm, dice: Dice, patient: bool) -> Report {
+    let guard = super::run::Guard::new(seed, &swarm);
+    let mut rooms = Rooms::new(swarm, dice, patient);
+    rooms.accounts();
+    if patient {
+        rooms.take_turns(seed)
+    } else {
+        rooms.act()
+    }
+    rooms.settle();
+    let logs = rooms.logs();
+    rooms.check(&logs);
+    std::mem::forget(guard);
+    let plain = |log: &Vec<Entry>| log.iter().map(|e| e.shown.what.clone()).collect();
+    Report {
+        trace: rooms.world.trace,
+        said: rooms.said.len(),
+        stored: logs.values().flatten().filter(|e| e.shown.token().is_some()).count(),
+        heard: rooms.clients.iter().map(|c| c.0.heard.len()).sum(),
+        crashes: rooms.crashes,
+        logs: logs.iter().map(|(name, log)| (name.clone(), plain(log))).collect(),
+    }
+}
+
+/// Limits as drawn, though a stanza must fit and everybody may be in all rooms.
+fn settings(swarm: &Swarm, patient: bool) -> Settings {
+    let mut config = Config::default();
+    config.registration.open = true;
+    let mut settings = Settings::new(&config, swarm.settings.shards, [7; 32]);
+    settings.iterations = 1;
+    let drawn = if patient { Limits::SMALL } else { swarm.settings.limits };
+    settings.core.limits = Limits {
+        inbox: drawn.inbox.max(4_000),
+        outbox: drawn.outbox.max(16_000),
+        flood_burst: 0,
+        flood_rate: 0,
+        rooms_per_session: 100,
+        connections_per_address: 0,
+        ..drawn
+    };
+    settings
+}
+
+impl Rooms {
+    fn new(swarm: Swarm, dice: Dice, patient: bool) -> Rooms {
+        let settings = Arc::new(settings(&swarm, patient));
+        let mut world = World::new(settings, swarm.workers, dice);
+        world.chunk = swarm.chunk.max(20);
+        Rooms {
+            world,
+            clients: Vec::new(),
+            by_wire: BTreeMap::new(),
+            said: BTreeMap::new(),
+            swarm,
+            crashes: 0,
+            patient,
+        }
+    }
+
+    /// Everybody's account is made.
+    fn accounts(&mut self) {
+        for n in 0..self.swarm.people {
+            let wire = self.world.connect(on(Speaks::Xmpp));
+            let head = Member::new(Speaks::Xmpp, "", "").connect();
+            self.world.send(wire, head.as_bytes());
+            self.quiet();
+            let stanza = format!(
+                "<iq type='set' id='r'><query xmlns='jabber:iq:register'><username>person{n}</username>\
+                 <password>{PASSWORD}</password></query></iq>"
+            );
+            self.world.send(wire, stanza.as_bytes());
+            self.quiet();
+            self.world.hang_up(wire);
+            self.quiet();
+        }
+        self.world.fail = self.swarm.fail;
+    }
+
+    fn act(&mut self) {
+        let end = self.world.step + self.swarm.steps * 2;
+        while self.world.step < end {
+            let dice = &mut self.world.dice;
+            if dice.once_in(self.swarm.crash * 2) {
+                self.crashes += 1;
+                self.world.crash();
+            } else if dice.once_in(self.swarm.cut) {
+                self.some_open().into_iter().for_each(|i| self.world.cut(self.clients[i].1));
+            } else if dice.once_in(self.swarm.stall) {
+                let on = dice.once_in(2);
+                self.some_open().into_iter().for_each(|i| self.world.stall(self.clients[i].1, on));
+            } else if dice.once_in(self.swarm.pace) || !self.world.advance() {
+                let mut dice = Dice::new(self.world.dice.below(usize::MAX) as u64);
+                self.ask(&mut dice);
+            }
+            self.notice();
+        }
+    }
+
+    /// What is said comes from a seed of its own, for the world's dice fall otherwise with other workers.
+    fn take_turns(&mut self, seed: u64) {
+        let mut dice = Dice::new(seed ^ 0x5eed);
+        for _ in 0..60 {
+            self.ask(&mut dice);
+            self.quiet();
+        }
+    }
+
+    /// Somebody comes, joins, speaks or goes.
+    fn ask(&mut self, dice: &mut Dice) {
+        self.world.step += 1;
+        let open: Vec<usize> = (0..self.clients.len()).filter(|i| self.clients[*i].2).collect();
+        if open.len() < self.swarm.clients && (open.is_empty() || dice.once_in(4)) {
+            return self.connect(dice);
+        }
+        let i = open[dice.below(open.len())];
+        let (client, wire, open) = &mut self.clients[i];
+        if client.failed || dice.once_in(if client.here { 60 } else { 20 }) {
+            *open = false;
+            return self.world.hang_up(*wire);
+        }
+        if !client.here {
+            return;
+        }
+        let (room, token) =
+            (format!("room{}", dice.below(self.swarm.rooms)), format!("token{}", self.said.len()));
+        let (out, said) = client.act(dice, &room, &token);
+        if said {
+            self.said.insert(token, (client.name.clone(), room, self.world.step));
+        }
+        self.world.send(*wire, out.as_bytes());
+    }
+
+    fn connect(&mut self, dice: &mut Dice) {
+        let speaks = if dice.once_in(2) { Speaks::Irc } else { Speaks::Xmpp };
+        let name = format!("person{}", dice.below(self.swarm.people));
+        let client = Member::new(speaks, &name, &format!("device{}", self.clients.len()));
+        let wire = self.world.connect(on(speaks));
+        self.world.send(wire, client.connect().as_bytes());
+        self.by_wire.insert(wire, self.clients.len());
+        self.clients.push((client, wire, true));
+    }
+
+    fn some_open(&mut self) -> Option<usize> {
+        let open: Vec<usize> = (0..self.clients.len()).filter(|i| self.clients[*i].2).collect();
+        (!open.is_empty()).then(|| open[self.world.dice.below(open.len())])
+    }
+
+    fn notice(&mut self) {
+        for noticed in self.world.noticed() {
+            let (Noticed::Bytes(wire, _) | Noticed::Closed(wire)) = &noticed;
+            let Some(i) = self.by_wire.get(wire) else { continue };
+            let (client, wire, open) = &mut self.clients[*i];
+            match noticed {
+                Noticed::Bytes(_, bytes) if *open => {
+                    let out = client.receive(&bytes, self.world.step);
+                    self.world.send(*wire, out.as_bytes());
+                }
+                Noticed::Bytes(..) => {}
+                Noticed::Closed(_) => *open = false,
+            }
+        }
+    }
+
+    fn quiet(&mut self) {
+        for _ in 0..SETTLE {
+            let more = self.world.advance();
+            self.notice();
+            if !more && (self.patient || !self.world.jump(5_000)) {
+                return;
+            }
+        }
+        panic!("it does not settle");
+    }
+
+    /// No more words and no more faults.
+    fn settle(&mut self) {
+        self.world.fail = 0;
+        for i in 0..self.clients.len() {
+            self.world.stall(self.clients[i].1, false);
+        }
+        self.quiet();
+    }
+
+    // --- the rules ---
+
+    fn logs(&self) -> BTreeMap<String, Vec<Entry>> {
+        let page = self.world.disk.view(&Read::Directory { after: None, limit: 10_000, secret: true });
+        let Page::Directory(list) = page else { panic!("directory: {page:?}") };
+        let named = |room: &lavina_core::query::Listed| {
+            Some((room.head.name.as_ref()?.as_str().to_owned(), room.room))
+        };
+        list.iter().filter_map(named).map(|(name, room)| (name, self.log(room))).collect()
+    }
+
+    fn log(&self, room: RoomId) -> Vec<Entry> {
+        let range = super::check::everything();
+        match self.world.disk.view(&Read::History { room, floor: Pos::ZERO, last: Pos::MAX, range }) {
+            Page::Events(stretch) => {
+                let entry = |e: &Arc<lavina_core::event::Event>| Entry {
+                    id: MsgId { room: e.room, pos: e.pos }.text().to_string(),
+                    shown: Shown::of(&text_of(e)),
+                };
+                stretch.entries.iter().map(entry).collect()
+            }
+            page => panic!("history: {page:?}"),
+        }
+    }
+
+    fn check(&self, logs: &BTreeMap<String, Vec<Entry>>) {
+        let mut stored = BTreeMap::new();
+        for (room, log) in logs {
+            for token in log.iter().filter_map(|e| e.shown.token()) {
+                assert!(stored.insert(token.to_owned(), room.clone()).is_none(), "{token} is stored twice");
+                assert!(self.said.get(token).is_some_and(|s| s.1 == *room), "{token} was not said in {room}");
+            }
+        }
+        for (client, _, open) in &self.clients {
+            self.heard(client, logs);
+            if *open && client.here && !client.failed {
+                self.missed(client, logs);
+            }
+        }
+    }
+
+    /// Everything heard is stored so, was heard in the room's order, once, and by a member.
+    fn heard(&self, client: &Member, logs: &BTreeMap<String, Vec<Entry>>) {
+        let who = format!("{:?} of {}", client.speaks, client.name);
+        let mut last: BTreeMap<&str, usize> = BTreeMap::new();
+        for h in &client.heard {
+            let log = logs.get(&h.room).unwrap_or_else(|| panic!("{who} hears of no room: {h:?}"));
+            let at = log.iter().position(|e| e.shown.token() == Some(&h.token));
+            let Some(at) = at else { panic!("{who} hears what is not stored: {h:?}: {:#?}", client.last) };
+            assert_eq!(log[at].id, h.id, "{who} hears another id of {h:?}");
+            assert_eq!(self.said[&h.token].0, h.from, "{who} hears somebody else say {h:?}");
+            let before = last.insert(&h.room, at);
+            assert!(before.is_none_or(|b| b < at), "{who} hears {h:?} out of order: {:#?}", client.last);
+            let mut member = false;
+            for entry in &log[..at] {
+                if let Some((_, how)) = entry.shown.member().filter(|(name, _)| *name == client.name) {
+                    member = how == "joined";
+                }
+            }
+            assert!(member, "{who} was no member and heard {h:?}");
+        }
+    }
+
+    /// Who is in a room has heard all that was said there since.
+    fn missed(&self, client: &Member, logs: &BTreeMap<String, Vec<Entry>>) {
+        let heard: BTreeSet<&str> = client.heard.iter().map(|h| h.token.as_str()).collect();
+        for (room, since) in &client.rooms {
+            for token in logs.get(room).into_iter().flatten().filter_map(|e| e.shown.token()) {
+                assert!(
+                    self.said[token].2 <= *since || heard.contains(token),
+                    "{:?} of {} is in {room} since {since} and did not hear {token} of {}: {:#?}",
+                    client.speaks,
+                    client.name,
+                    self.said[token].2,
+                    client.last
+                );
+            }
+        }
+    }
+}
+
+/// An entry of a room's log.
+struct Entry {
+    id: String,
+    shown: Shown,
+}
+
+fn on(speaks: Speaks) -> Listener {
+    let protocol = match speaks {
+        Speaks::Irc => Protocol::Irc,
+        Speaks::Xmpp => Protocol::Xmpp,
+    };
+    Listener { protocol, security: Security::Off }
+}
