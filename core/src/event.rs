@@ -269,6 +269,9 @@ pub struct Message {
     /// True after a redaction: all content is gone.
     #[n(8)]
     pub gone: bool,
+    /// What the sender's protocol calls this sort of message, where it has several; stays after a redaction.
+    #[n(9)]
+    pub sort: Option<Str>,
 }
 
 /// How a message is meant.

@@ -126,7 +126,7 @@ impl Xmpp {
             to: resource,
             from: Some(cx.label().clone()),
             native: Some(native(bytes)),
-            gone: false,
+            ..Message::default()
         };
         let edited = stanza.child("replace", ns::CORRECT).and_then(|r| r.attr("id")).map(Str::new);
         let retracted = stanza.child("retract", ns::RETRACT).and_then(|r| r.attr("id")).map(Str::new);

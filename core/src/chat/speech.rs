@@ -296,7 +296,7 @@ fn distinct(keys: &[Str], settings: &Settings) -> Result<Vec<Str>, Refusal> {
 /// The message within the limits: what is too long is refused, a wire form too long is left out.
 fn checked(message: &Message, settings: &Settings) -> Result<Message, Refusal> {
     at_most(&message.body.text, settings.limits.text)?;
-    for label in [&message.client_id, &message.to, &message.from] {
+    for label in [&message.client_id, &message.to, &message.from, &message.sort] {
         at_most(label.as_deref().unwrap_or(""), KEY_MAX)?;
     }
     let mut message = message.clone();
@@ -324,6 +324,7 @@ fn emptied(event: &Event) -> Option<Arc<Event>> {
             client_id: m.client_id.clone(),
             to: m.to.clone(),
             from: m.from.clone(),
+            sort: m.sort.clone(),
             gone: true,
             ..Message::default()
         })

@@ -5,6 +5,7 @@ use lavina_codecs::matrix::content::{self, Intent, LocalNames, Look, Write};
 use lavina_codecs::matrix::filter::Filter;
 use lavina_codecs::matrix::html::{Nameless, clean, read, write};
 use lavina_codecs::matrix::push::{self, Ruleset};
+use lavina_codecs::matrix::search::Search;
 use lavina_codecs::matrix::{ids, pdu, uri};
 use lavina_core::event::{Actor, Event, Message, What};
 use lavina_core::ids::{Pos, RoomId};
@@ -90,7 +91,7 @@ pub fn event(data: &[u8]) {
     }
 }
 
-/// Any JSON as a filter, as a push rule, as what was kept of rules, and as an event under them; as an event of servers.
+/// Any JSON as a filter, as a search, as a push rule, as what was kept of rules, and as an event under them; as an event of servers.
 pub fn rules(data: &[u8]) {
     let Ok(json) = Json::parse(data) else { return };
     if let Ok(filter) = Filter::parse(&json) {
@@ -104,7 +105,14 @@ pub fn rules(data: &[u8]) {
     }
     let subject = push::Subject::new(&json, 2, 50, Some(&json));
     let _ = rules.evaluate(&subject, push::Reader { id: "@a:x", display: Some("A") });
+    if let Ok(Some(search)) = Search::parse(&json) {
+        assert!(search.rank(&json).is_none_or(|rank| rank > 0) && search.terms().len() <= 20);
+    }
+    let part = |_: &str, key: &str| json.get(key).or(Some(&json));
+    let state = pdu::State { get: &part, create_id: "$c", signed_by: &|_| true, third_party: &|_, _| true };
     for version in pdu::Version::ALL {
+        let _ = pdu::check_format(&json, version);
+        let _ = pdu::authorise(&json, version, &state);
         let once = pdu::redact(&json, version);
         assert_eq!(pdu::redact(&once, version), once, "redacting twice changes nothing");
         assert_eq!(pdu::event_id(&json, version), pdu::event_id(&once, version), "the id stays");

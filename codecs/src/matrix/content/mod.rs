@@ -24,6 +24,9 @@ use lavina_core::text::{Octets, Str};
 /// Longest event type in bytes (client-server API, "Size limits").
 pub const TYPE_MAX: usize = 255;
 
+/// The type of ordinary messages.
+pub const MESSAGE: &str = "m.room.message";
+
 /// The format of `formatted_body`.
 pub const HTML: &str = "org.matrix.custom.html";
 

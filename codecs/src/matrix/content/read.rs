@@ -1,7 +1,7 @@
 //! A client's event, read: what it wants, and what people on other protocols see of it.
 
 use super::clean::clean;
-use super::{BadContent, HTML, NEW_CONTENT, RELATES_TO, TYPE_MAX, media, pack};
+use super::{BadContent, HTML, MESSAGE, NEW_CONTENT, RELATES_TO, TYPE_MAX, media, pack};
 use crate::json::Json;
 use crate::matrix::html::{self, Names};
 use crate::matrix::ids::{EventRef, Who, who};
@@ -99,7 +99,7 @@ pub fn read(kind: &str, mut content: Json, look: &Look<'_>) -> Result<Intent, Ba
         let reason = content.str_of("reason").map(Str::new);
         return Ok(Intent::Redact { target, reason, native });
     }
-    if kind == "m.room.message" && (content.str_of("msgtype").is_none() || content.str_of("body").is_none()) {
+    if kind == MESSAGE && (content.str_of("msgtype").is_none() || content.str_of("body").is_none()) {
         return Err(BadContent::NoBody);
     }
     let relation = content.get(RELATES_TO);
@@ -165,19 +165,20 @@ fn relate(message: &mut Message, relation: &Json, look: &Look<'_>) {
 }
 
 fn message(kind: &str, content: &Json, native: Native, look: &Look<'_>) -> Result<Message, BadContent> {
+    let sort = (kind != MESSAGE).then(|| Str::new(kind));
     let (body, kind) = neutral(kind, content, look);
     if body.text.len() > look.text_max {
         return Err(BadContent::TextTooLong(look.text_max));
     }
     let kind = if body.text.is_empty() { Kind::Payload } else { kind };
-    Ok(Message { body, kind, native: Some(native), ..Message::default() })
+    Ok(Message { body, kind, sort, native: Some(native), ..Message::default() })
 }
 
 /// What everybody can read of an event, and how it is meant.
 fn neutral(kind: &str, content: &Json, look: &Look<'_>) -> (Rich, Kind) {
     let hidden = || (Rich::default(), Kind::Payload);
     match kind {
-        "m.room.message" => {
+        MESSAGE => {
             let file = |what| media::file(content, what, text(content, look), look);
             match content.str_of("msgtype").unwrap_or_default() {
                 "m.emote" => (text(content, look), Kind::Emote),

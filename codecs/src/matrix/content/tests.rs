@@ -335,7 +335,10 @@ fn what_matrix_said_comes_back_as_it_was() {
     let (kind, json) = shown_with(What::Said(Box::new(message)), None).unwrap();
     assert_eq!((kind.as_str(), parse(&json)), ("m.room.message", content));
     let secret = said("m.room.encrypted", &object! { "ciphertext" => "x" });
+    let gone = Message { gone: true, native: None, ..secret.clone() };
     assert_eq!(shown_with(What::Said(Box::new(secret)), None).unwrap().0, "m.room.encrypted");
+    let left = shown_with(What::Said(Box::new(gone)), None);
+    assert_eq!(left, Some(("m.room.encrypted".into(), "{}".into())), "a redaction leaves the type");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What happened in a room, of whatever origin, as the content of an event.
 
-use super::{HTML, NEW_CONTENT, RELATES_TO, mentions, unpack};
+use super::{HTML, MESSAGE, NEW_CONTENT, RELATES_TO, mentions, unpack};
 use crate::json::Json;
 use crate::matrix::html;
 use crate::matrix::ids::{EventRef, IdKey};
@@ -39,9 +39,9 @@ impl Shown {
         Shown { kind: Str::new(kind), content }
     }
 
-    /// What is left of a message that was withdrawn.
-    fn hollow() -> Shown {
-        Shown::new("m.room.message", Json::object())
+    /// What is left of a message that was withdrawn: its type.
+    fn hollow(message: &Message) -> Shown {
+        Shown::new(message.sort.as_deref().unwrap_or(MESSAGE), Json::object())
     }
 }
 
@@ -51,7 +51,7 @@ impl Shown {
 /// A reaction taken back is the redaction of the event that had added it: `undone` is that, where it is known.
 pub fn write(event: &Event, undone: Option<EventRef>, with: &Write<'_>) -> Option<Shown> {
     match &event.what {
-        What::Said(message) | What::Edited { message, .. } if message.gone => Some(Shown::hollow()),
+        What::Said(message) | What::Edited { message, .. } if message.gone => Some(Shown::hollow(message)),
         What::Said(message) => own(&message.native).or_else(|| with.said(event.room, message)),
         What::Edited { target, message } => {
             own(&message.native).or_else(|| with.edited(event.room, *target, message))
@@ -93,7 +93,7 @@ impl Write<'_> {
         if let Some(relation) = relation {
             content.set(RELATES_TO, relation);
         }
-        Some(Shown::new("m.room.message", content))
+        Some(Shown::new(MESSAGE, content))
     }
 
     fn edited(&self, room: RoomId, target: Pos, message: &Message) -> Option<Shown> {
@@ -108,7 +108,7 @@ impl Write<'_> {
         content.set("m.mentions", Json::object());
         content.set(NEW_CONTENT, new);
         content.set(RELATES_TO, object! { "rel_type" => "m.replace", "event_id" => self.id(room, target) });
-        Some(Shown::new("m.room.message", content))
+        Some(Shown::new(MESSAGE, content))
     }
 
     fn reacted(&self, room: RoomId, target: Pos, key: &str) -> Shown {

@@ -264,6 +264,8 @@ impl<'e> Rules<'e, '_, '_> {
         if own == INFINITE {
             return Ok(());
         }
+        // A level that is not stated, before or after, limits nobody: so the most widespread server has it, and servers
+        // must judge alike.
         for key in SINGLE {
             let (old, new) = (old.get(key).and_then(Json::as_int), new.get(key).and_then(Json::as_int));
             let within = [old, new].into_iter().flatten().all(|level| level <= own);

@@ -88,7 +88,7 @@ impl Xmpp {
             to: None,
             from: None,
             native: Some(native(bytes)),
-            gone: false,
+            ..Message::default()
         };
         let subject = mask_subject(&me, &cx.core_settings().domain);
         let plain = Act::Say { message: Box::new(message.clone()), subject, parties: None };
