@@ -201,6 +201,7 @@ impl Session {
         let on = |protocol| Listener { protocol, security };
         cx.wrap(move |below| Layer::Web(Box::new(Socket::new(spoken, below, &limits))));
         cx.login_deadline(true);
+        cx.allow_output(limits.outbox);
         *self = match spoken {
             #[cfg(feature = "irc")]
             Spoken::Irc { .. } => Self::Irc(Box::new(crate::irc::session::Irc::accept(on(Protocol::Irc)))),

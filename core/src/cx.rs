@@ -383,6 +383,12 @@ impl<'a, P: Projection> Cx<'a, P> {
         self.effects.push(Effect::Mode);
     }
 
+    /// Something larger than should wait in memory at once is being written piece by piece:
+    /// [`crate::projection::Wake::Sent`] comes, once, when fewer than `low` bytes wait to be sent.
+    pub fn when_sent(&mut self, low: u32) {
+        self.core.refill = low;
+    }
+
     /// Closes after everything written is sent.
     pub fn close(&mut self, reason: Reason) {
         self.effects.push(Effect::Close(reason));

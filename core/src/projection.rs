@@ -233,6 +233,8 @@ pub enum Wake {
     },
     /// Something concerning the account.
     Notice(Arc<Notice>),
+    /// Less than what [`Cx::when_sent`] named waits to be sent.
+    Sent,
     /// A timer of [`Cx::timer`] is due.
     Timer(u8),
     /// The channel below is secure now.

@@ -8,16 +8,15 @@ def build_config(w):
     listener = {"address": w.address, "protocol": "irc", "tls": "direct" if w.tls else "off"}
     if w.proxy_protocol:
         listener["proxy"] = True
-    if w.websocket:
-        raise NotImplementedByController("WebSocket")
     if w.casemapping != "ascii":
         raise NotImplementedByController("casemapping " + w.casemapping)
+    web = [{"address": w.websocket, "protocol": "http", "tls": "off"}] if w.websocket else []
     doc = {
         "domain": "my.little.server",
         "data-dir": w.data_dir,
         "guests": "free",
         "durability": "process",
-        "listen": [listener],
+        "listen": [listener] + web,
         "log": {"level": "debug"},
         "registration": {"open": not w.register_needs_email, "before-connect": w.register_before_connect},
         "password": {"iterations": 4096},

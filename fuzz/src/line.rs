@@ -411,6 +411,7 @@ impl Projection for Line {
             Wake::Overflow => cx.write(b"bye overflow\n", true),
             Wake::Timer(_)
             | Wake::Secured
+            | Wake::Sent
             | Wake::Settings
             | Wake::Lost
             | Wake::Resumed(_)

@@ -3,11 +3,14 @@
 
 mod server;
 
-use lavina_codecs::settings::Protocol;
-use lavina_core::drive::{Drive, Input};
+use lavina_codecs::config::Config;
+use lavina_codecs::settings::{Protocol, Settings};
+use lavina_core::drive::{Drive, Due, Input, Output};
 use lavina_core::ids::ConnId;
 use lavina_core::time::Mono;
+use lavina_store::Reader;
 use server::Server;
+use std::sync::Arc;
 
 fn open(s: &mut Server) -> ConnId {
     s.open_from(Protocol::Http, Some(([192, 0, 2, 1], 4096).into()))
@@ -39,6 +42,7 @@ fn a_page_says_what_this_is() {
     assert!(got.contains("Access-Control-Allow-Origin: *\r\n"), "{got}");
     let text = s.send(c, &GET.replace("\r\n\r\n", "\r\nAccept: text/plain\r\n\r\n"));
     assert!(text.contains("- IRC: server localhost, port 6697, with TLS.\n"), "{text}");
+    assert!(text.contains("- XMPP in a browser: WebSocket ws://localhost/xmpp-websocket\n"), "{text}");
     let head = s.send(c, &GET.replace("GET", "HEAD"));
     let length =
         |r: &str| r.split_once("Content-Length: ").unwrap().1.split("\r\n").next().unwrap().to_owned();
@@ -161,4 +165,59 @@ fn a_stopping_server_says_so() {
     let got = s.read(c);
     assert!(got.starts_with("HTTP/1.1 503 ") && got.contains("Connection: close"), "{got}");
     assert!(s.closed.contains_key(&c));
+}
+
+#[test]
+fn a_large_response_never_waits_in_memory_as_a_whole() {
+    let mut s = Server::new();
+    let mut config = Config::default();
+    let listen = config.listen[1].clone();
+    config.listen = vec![listen; 20_000];
+    let settings = Arc::new(Settings::new(&config, 4, [7; 32]));
+    s.worker.handle(s.now, Input::Settings(settings));
+    let c = open(&mut s);
+    s.worker.handle(s.now, Input::Received(c, [GET, HEALTH].concat().as_bytes()));
+    let (mut got, mut most) = (Vec::new(), 0);
+    loop {
+        while let Some(output) = s.worker.poll_output() {
+            if let Output::Fetch(asked) = output {
+                let page = s.store.page(&asked.read);
+                s.worker.handle(s.now, Input::Fetched(asked.id, page));
+            }
+        }
+        let bytes = s.worker.transmit(c).to_vec();
+        most = most.max(bytes.len());
+        let part = &bytes[..bytes.len().min(10_000)];
+        got.extend_from_slice(part);
+        s.worker.handle(s.now, Input::Sent(c, part.len()));
+        match s.worker.poll_deadline() {
+            Due::Now => s.worker.handle(s.now, Input::Tick),
+            _ if part.is_empty() => break,
+            _ => {}
+        }
+    }
+    let text = String::from_utf8(got).unwrap();
+    assert_eq!(statuses(&text), ["200", "200"]);
+    assert!(text.matches("<li>").count() > 20_000 && text.contains("</ul>"));
+    assert!(text.ends_with("ok\n"), "the next answer follows");
+    assert!(text.len() > 1_000_000 && most < 140_000, "{most} of {}", text.len());
+    // Nobody takes it: the connection ends.
+    let c = open(&mut s);
+    s.worker.handle(s.now, Input::Received(c, GET.as_bytes()));
+    while s.worker.poll_output().is_some() {}
+    s.now.mono = Mono(s.now.mono.0 + 61_000);
+    s.worker.handle(s.now, Input::Tick);
+    let closed = std::iter::from_fn(|| s.worker.poll_output())
+        .any(|o| matches!(o, Output::Close(conn, _) if conn == c));
+    assert!(closed);
+}
+
+#[test]
+fn a_proxy_on_this_machine_brings_many() {
+    let mut s = Server::new();
+    for (address, refused) in [([127, 0, 0, 1], false), ([192, 0, 2, 7], true)] {
+        let open: Vec<ConnId> =
+            (0..70).map(|port| s.open_from(Protocol::Http, Some((address, 1024 + port).into()))).collect();
+        assert_eq!(open.iter().any(|c| s.closed.contains_key(c)), refused, "{address:?}");
+    }
 }

@@ -1,6 +1,6 @@
 //! `/.well-known/host-meta` and `host-meta.json`: where XMPP clients in browsers connect (XEP-0156 §4, RFC 6415).
 
-use super::page::escape;
+use super::page::{escape, websocket};
 use super::response::Response;
 use super::session::{Http, Request, Ticket};
 use super::status::Status;
@@ -31,7 +31,5 @@ pub fn json(http: &mut Http, request: Request, ticket: Ticket, cx: &mut Cx<'_>) 
 
 /// Where XMPP is spoken over WebSocket, as the client can reach it.
 fn address(request: &Request, settings: &Settings) -> String {
-    let base = request.base(settings);
-    let socket = base.strip_prefix("http").unwrap_or(&base);
-    format!("ws{socket}/xmpp-websocket")
+    format!("{}/xmpp-websocket", websocket(&request.base(settings)))
 }

@@ -18,8 +18,11 @@ pub const CHUNK_EXCESS: u64 = 16 * 1024;
 pub const TRAILERS: usize = 4 * 1024;
 /// Parameters read of a query; the rest is not seen.
 pub const QUERY_PARAMETERS: usize = 256;
-/// Bytes of responses waiting to be sent on one connection; above: it is closed.
+/// Bytes of response bodies that wait on one connection for those before them, or for the client to take them; above:
+/// it is closed.
 pub const RESPONSES: usize = 32 * 1024 * 1024;
+/// Bytes of output waiting for one connection: a small response, or a piece of a large one, for each request.
+pub const OUTPUT: usize = (IN_FLIGHT + 1) * (PIECE + HEAD);
 /// Requests of one connection being served at once; above: the next is not read.
 pub const IN_FLIGHT: usize = 16;
 /// Milliseconds for a head, from its first byte; above: 408.
@@ -30,6 +33,10 @@ pub const BODY_TIME: u64 = 20_000;
 pub const BODY_LEAST: usize = 4 * 1024;
 /// Milliseconds without a request after which a connection is closed.
 pub const KEEP_ALIVE: u64 = 120_000;
+/// Bytes of a response's body that are written at once; a larger one is written so much at a time, as it is sent.
+pub const PIECE: usize = 64 * 1024;
+/// Milliseconds for sending a piece; above: closed.
+pub const SEND_TIME: u64 = 60_000;
 /// Bytes of a body where none means anything; above: 413.
 pub const NO_BODY: u64 = 4 * 1024;
 /// Bytes of the payload of a control frame of a WebSocket; above: closed with 1002 (RFC 6455 §5.5).
@@ -37,6 +44,7 @@ pub const WS_CONTROL: usize = 125;
 
 const _: () = {
     assert!(REQUEST_LINE < HEAD);
+    assert!(PIECE < RESPONSES && PIECE < u32::MAX as usize);
     assert!(HEAD <= lavina_core::limits::Limits::SMALL.inbox / 2);
     assert!(TRAILERS + CHUNK_LINE < HEAD);
 };

@@ -1,6 +1,5 @@
 //! Pages of our own: what this is, for people who come with a browser, and whether it is well, for programs that watch.
 
-use super::request::Head;
 use super::response::Response;
 use super::session::{Http, Request, Ticket};
 use super::status::Status;
@@ -16,16 +15,16 @@ pub fn front(http: &mut Http, request: Request, ticket: Ticket, cx: &mut Cx<'_>)
     if super::handshake::is_wanted(&request.head) {
         return super::upgrade::by_subprotocol(http, request, ticket, cx);
     }
-    let response = response(&request.head, cx.settings());
+    let response = response(&request, cx.settings());
     http.respond(ticket, response, cx);
 }
 
-fn response(head: &Head, settings: &Settings) -> Response {
+fn response(request: &Request, settings: &Settings) -> Response {
     let domain = settings.core.domain.as_str();
-    let ways = &settings.http.ways;
-    if head.accepts("text/html") {
+    let ways = ways(request, settings);
+    if request.head.accepts("text/html") {
         let mut list = String::new();
-        for way in ways {
+        for way in &ways {
             list.push_str("<li>");
             escape(way, &mut list);
             list.push_str("</li>\n");
@@ -44,6 +43,27 @@ fn response(head: &Head, settings: &Settings) -> Response {
     let list: String = ways.iter().map(|way| format!("- {way}\n")).collect();
     let body = format!("{domain}\n\nThis is a chat server. Connect to it with a chat program:\n\n{list}");
     Response::with_body(Status::OK, "text/plain; charset=utf-8", body).header("Vary", "Accept")
+}
+
+/// How to connect: by the other listeners, and over this one.
+fn ways(request: &Request, settings: &Settings) -> Vec<String> {
+    let base = request.base(settings);
+    let mut ways = settings.http.ways.clone();
+    if cfg!(feature = "matrix") {
+        ways.push(format!("Matrix: homeserver {base}"));
+    }
+    if cfg!(feature = "irc") {
+        ways.push(format!("IRC in a browser: WebSocket {}/irc", websocket(&base)));
+    }
+    if cfg!(feature = "xmpp") {
+        ways.push(format!("XMPP in a browser: WebSocket {}/xmpp-websocket", websocket(&base)));
+    }
+    ways
+}
+
+/// The address of a WebSocket that stands for one of HTTP.
+pub(super) fn websocket(base: &str) -> String {
+    format!("ws{}", base.strip_prefix("http").unwrap_or(base))
 }
 
 /// `/health`: 200 when a question reaches the store and comes back, 503 otherwise.

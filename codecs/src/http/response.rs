@@ -73,14 +73,25 @@ impl Manner {
 
 /// Appends a whole response.
 pub fn write(response: &Response, manner: Manner, now: UnixMillis, out: &mut Vec<u8>) {
+    write_head(response, manner, now, out);
+    if has_body(response, manner) {
+        out.extend_from_slice(&response.body);
+    }
+}
+
+/// Appends the head of a response; if it [has a body](has_body), that must follow.
+pub fn write_head(response: &Response, manner: Manner, now: UnixMillis, out: &mut Vec<u8>) {
     head(response, manner, now, out);
     if !response.status.is_bodiless() {
         let _ = write!(out, "Content-Length: {}\r\n", response.body.len());
     }
     out.extend_from_slice(b"\r\n");
-    if !response.status.is_bodiless() && !manner.head_only {
-        out.extend_from_slice(&response.body);
-    }
+}
+
+/// True: the body is sent.
+#[must_use]
+pub fn has_body(response: &Response, manner: Manner) -> bool {
+    !response.status.is_bodiless() && !manner.head_only && !response.body.is_empty()
 }
 
 /// Appends the head of a response whose length is not known; its own body is left out. What follows is written with

@@ -2,7 +2,9 @@
 //! leave in the order of the requests, whenever they are ready.
 
 use super::cors;
-use super::limits::{BODY_LEAST, BODY_TIME, HEAD_TIME, IN_FLIGHT, KEEP_ALIVE, RESPONSES};
+use super::limits::{
+    BODY_LEAST, BODY_TIME, HEAD_TIME, IN_FLIGHT, KEEP_ALIVE, OUTPUT, PIECE, RESPONSES, SEND_TIME,
+};
 use super::reader::{Reader, Step};
 use super::request::{Head, Method};
 use super::response::{self, Manner, Response};
@@ -84,6 +86,14 @@ struct Reading {
     body: Vec<u8>,
 }
 
+/// A body that is sent piece by piece.
+struct Sending {
+    slot: Slot,
+    body: Vec<u8>,
+    /// Bytes that are written.
+    at: usize,
+}
+
 /// What the timer waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Clock {
@@ -93,6 +103,8 @@ enum Clock {
     Idle,
     /// The rest of a head.
     Head,
+    /// The other end, to take what is sent.
+    Sent,
     /// More of a body; so much has come since the timer was set.
     Body(usize),
 }
@@ -104,6 +116,9 @@ pub struct Http {
     /// The places given out and not answered.
     open: Vec<Slot>,
     waiting: BTreeMap<ReqId, (Ticket, Then)>,
+    sending: Vec<Sending>,
+    /// A piece is on its way; the next waits until it is nearly sent.
+    piece: bool,
     clock: Clock,
     /// Nothing is read any more; the connection closes for this reason once everything is answered.
     last: Option<Reason>,
@@ -122,6 +137,8 @@ impl Http {
             reading: None,
             open: Vec::new(),
             waiting: BTreeMap::new(),
+            sending: Vec::new(),
+            piece: false,
             clock: Clock::Off,
             last: None,
             switched: None,
@@ -131,7 +148,7 @@ impl Http {
     /// The client speaks first. It need not log in: the time for its requests is what is limited.
     pub fn opened(&mut self, cx: &mut Cx<'_>) {
         cx.login_deadline(false);
-        cx.allow_output(RESPONSES);
+        cx.allow_output(OUTPUT);
         self.watch(cx);
     }
 
@@ -218,8 +235,11 @@ impl Http {
                     }
                 }
             }
+            Wake::Sent => {
+                self.piece = false;
+                self.feed(cx);
+            }
             Wake::Drain => self.drain(cx),
-            // A response too large for the outbox is no fault of the client's, but its connection cannot go on.
             Wake::Overflow => cx.close(Reason::Limit("output not read")),
             _ => {}
         }
@@ -244,13 +264,25 @@ impl Http {
     /// Answers a request. The response leaves when those before it have left.
     pub fn respond(&mut self, ticket: Ticket, response: Response, cx: &mut Cx<'_>) {
         let Ticket { slot, manner } = ticket;
-        let mut out = Vec::with_capacity(256 + response.body.len());
-        response::write(&cors::allow(response), manner, cx.now().wall, &mut out);
+        let (response, now) = (cors::allow(response), cx.now().wall);
+        let large = response.body.len() > PIECE && response::has_body(&response, manner);
+        let mut out = Vec::with_capacity(256 + response.body.len().min(PIECE));
+        if large {
+            response::write_head(&response, manner, now, &mut out);
+        } else {
+            response::write(&response, manner, now, &mut out);
+        }
         cx.answer(slot, &out, false);
-        cx.done(slot);
-        self.open.retain(|open| *open != slot);
-        self.leave(cx);
-        self.watch(cx);
+        if large && self.sending.iter().map(|s| s.body.len()).sum::<usize>() + response.body.len() > RESPONSES
+        {
+            return cx.close(Reason::Limit("responses not read"));
+        }
+        if large {
+            self.sending.push(Sending { slot, body: response.body, at: 0 });
+        } else {
+            self.answered(slot, cx);
+        }
+        self.feed(cx);
     }
 
     /// Asks for a request; `then` gets the answer and must respond.
@@ -385,6 +417,36 @@ impl Http {
         (route.serve)(self, request, ticket, cx);
     }
 
+    /// A request has its whole response.
+    fn answered(&mut self, slot: Slot, cx: &mut Cx<'_>) {
+        cx.done(slot);
+        self.open.retain(|open| *open != slot);
+    }
+
+    /// Writes the next piece of the body whose turn it is.
+    fn feed(&mut self, cx: &mut Cx<'_>) {
+        while !self.piece
+            && let Some(first) = self.open.first().copied()
+            && let Some(at) = self.sending.iter().position(|sending| sending.slot == first)
+        {
+            let sending = &mut self.sending[at];
+            let end = sending.body.len().min(sending.at + PIECE);
+            cx.answer(first, &sending.body[sending.at..end], false);
+            sending.at = end;
+            // The next piece has its own time.
+            self.clock = Clock::Off;
+            if end < sending.body.len() {
+                cx.when_sent(PIECE as u32);
+                self.piece = true;
+                break;
+            }
+            self.sending.swap_remove(at);
+            self.answered(first, cx);
+        }
+        self.leave(cx);
+        self.watch(cx);
+    }
+
     /// What came is no request, or came too slowly: that is the last thing said.
     fn fault(&mut self, fault: Fault, cx: &mut Cx<'_>) {
         self.last = Some(Reason::Protocol(fault.why));
@@ -410,7 +472,9 @@ impl Http {
         if self.switched.is_some() {
             return;
         }
+        let first = self.open.first();
         let wanted = match () {
+            () if self.sending.iter().any(|sending| Some(&sending.slot) == first) => Clock::Sent,
             () if self.last.is_some() => Clock::Off,
             () if self.reading.is_some() => Clock::Body(0),
             () if self.reader.is_in_head() => Clock::Head,
@@ -435,6 +499,7 @@ impl Http {
                 Clock::Idle => Some(now + KEEP_ALIVE),
                 Clock::Head => Some(now + HEAD_TIME),
                 Clock::Body(_) => Some(now + BODY_TIME),
+                Clock::Sent => Some(now + SEND_TIME),
             },
         );
     }
@@ -446,6 +511,7 @@ impl Http {
                 self.last = Some(Reason::Timeout("no request"));
                 self.leave(cx);
             }
+            Clock::Sent => cx.close(Reason::Timeout("response not read")),
             Clock::Body(progress) if progress >= BODY_LEAST => self.watch(cx),
             Clock::Head | Clock::Body(_) => {
                 self.fault(Fault::new(Status::REQUEST_TIMEOUT, "the request came too slowly"), cx);
@@ -458,6 +524,10 @@ impl Http {
         self.last = Some(Reason::Drain);
         let response = cors::allow(Response::text(Status::SERVICE_UNAVAILABLE, "the server is stopping"));
         for slot in std::mem::take(&mut self.open) {
+            if self.sending.iter().any(|sending| sending.slot == slot) {
+                // Its head is written; it cannot become another answer any more.
+                break;
+            }
             let mut out = Vec::new();
             response::write(&response, Manner::FAULT, cx.now().wall, &mut out);
             cx.answer(slot, &out, false);

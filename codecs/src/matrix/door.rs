@@ -46,9 +46,7 @@ fn taken(request: HttpRequest, cx: &Cx<'_>) -> Request {
         Some(_) => Some(Str::new(head.bearer().unwrap_or_default())),
         None => in_query(),
     };
-    let scheme = if request.secure { "https" } else { "http" };
-    let configured = cx.settings().http.url.as_deref().map(Str::new);
-    let base = configured.or_else(|| head.host().map(|host| Str::new(format!("{scheme}://{host}"))));
+    let base = Some(Str::new(request.base(cx.settings())));
     Request {
         method: head.method,
         path: head.target.segments().map(Str::new).collect(),

@@ -232,7 +232,7 @@ impl Xmpp {
                 self.end(StreamCondition::PolicyViolation, text, Reason::Limit("output"), cx);
             }
             Wake::Attached { room, replay } => self.attached(room, replay, cx),
-            Wake::Timer(_) | Wake::Secured | Wake::Settings => {}
+            Wake::Timer(_) | Wake::Secured | Wake::Sent | Wake::Settings => {}
         }
     }
 

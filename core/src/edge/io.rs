@@ -17,7 +17,8 @@ impl<P: Projection> Edge<P> {
         let limits = self.core_settings().limits;
         let (projection, layer) = P::accept(on, peer, &self.settings);
         let slot = self.insert(conn, peer, |core| Session::new(projection, layer, core, Some(conn)));
-        let crowded = peer.is_some_and(|p| {
+        // This machine's own are a proxy's, or its administrator's.
+        let crowded = peer.filter(|p| !p.ip().to_canonical().is_loopback()).is_some_and(|p| {
             let n = self.addresses.entry(network(p.ip())).or_insert(0);
             *n += 1;
             limits.connections_per_address > 0 && *n > limits.connections_per_address
@@ -196,7 +197,12 @@ impl<P: Projection> Edge<P> {
         let Some(slot) = self.ready.pop_front() else { return false };
         if let Some(s) = self.sessions.get_mut(slot) {
             (s.ready, s.seen) = (false, 0);
-            if s.heir.is_some() {
+            let inherits = s.heir.is_some();
+            if core::mem::take(&mut s.drained) {
+                self.call(slot, |p, cx| p.wake(Wake::Sent, cx));
+                self.settle(post);
+            }
+            if inherits {
                 self.inherit(slot, post);
             } else {
                 self.advance(slot, &[], post);
@@ -270,6 +276,10 @@ impl<P: Projection> Edge<P> {
             s.sent(n);
             if s.core.out.held() == 0 {
                 s.core.out.release();
+            }
+            if s.held() < s.core.refill as usize {
+                (s.core.refill, s.drained) = (0, true);
+                self.make_ready(slot);
             }
         }
     }

@@ -37,6 +37,8 @@ pub(crate) struct Core {
     pub active: UnixMillis,
     pub subscribed: bool,
     pub farewell: Option<Str>,
+    /// The projection is told when fewer bytes wait to be sent; zero: it is not.
+    pub refill: u32,
     /// Bytes of output that may wait, where it is not the usual limit.
     pub room: Option<usize>,
     /// What a new session must know to take this one over; `None`: nobody can.
@@ -133,6 +135,8 @@ pub(crate) struct Session<P: Projection> {
     pub moving: bool,
     /// The other end has said its last word in the layer.
     pub hung_up: bool,
+    /// Fewer bytes wait than the projection wanted to be told of.
+    pub drained: bool,
     /// The session that takes this one over once its requests in flight are answered.
     pub heir: Option<SessionRef>,
     /// As whose agent it is known, if it is one.
@@ -169,6 +173,7 @@ impl<P: Projection> Session<P> {
             claim: None,
             moving: false,
             hung_up: false,
+            drained: false,
             heir: None,
             agent: None,
             around: Around::default(),
@@ -231,6 +236,7 @@ impl Core {
             active: now,
             subscribed: false,
             farewell: None,
+            refill: 0,
             room: None,
             resume_key: None,
             leaves: false,
