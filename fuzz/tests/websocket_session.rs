@@ -146,7 +146,7 @@ fn the_subprotocol_decides_the_type_of_messages() {
     let got = s.send(c, &request("/irc", "Sec-WebSocket-Protocol: other\r\n"));
     assert!(got.starts_with("HTTP/1.1 101 ") && !got.contains("Sec-WebSocket-Protocol"), "{got}");
     s.raw.clear();
-    let got = raw(&mut s, c, &[frame(1, b"CAP LS 302"), frame(2, b"FOO")].concat());
+    let got = raw(&mut s, c, &[frame(1, b"PING x"), frame(2, b"FOO")].concat());
     assert_eq!(got.iter().map(|(opcode, _)| *opcode).collect::<Vec<_>>(), [1, 1], "{got:?}");
     // Without a path, the subprotocol tells.
     let c = open(&mut s, "/", "text.ircv3.net");
@@ -292,4 +292,29 @@ fn a_silent_websocket_must_log_in() {
     let got = frames(&mut s, c);
     assert!(got[0].1.starts_with("ERROR :"), "{got:?}");
     assert!(got.last().unwrap().0 == 8 && s.closed.contains_key(&c), "{got:?}");
+}
+
+#[test]
+fn a_login_in_one_step_goes_on_without_a_new_stream() {
+    let mut s = Server::new();
+    s.register("alice");
+    let c = open(&mut s, "/xmpp-websocket", "xmpp");
+    let got = say(&mut s, c, &[OPEN]);
+    assert!(got[1].contains("<authentication xmlns='urn:xmpp:sasl:2'>"), "{got:?}");
+    let plain = data_encoding::BASE64.encode(b"\0alice\0secret");
+    let got = say(
+        &mut s,
+        c,
+        &[&format!(
+            "<authenticate xmlns='urn:xmpp:sasl:2' mechanism='PLAIN'><initial-response>{plain}</initial-response>\
+             <bind xmlns='urn:xmpp:bind:0'><tag>Web</tag></bind></authenticate>"
+        )],
+    );
+    assert!(
+        got[0].starts_with("<success xmlns='urn:xmpp:sasl:2'>") && got[0].ends_with("</success>"),
+        "{got:?}"
+    );
+    let ping = "<iq xmlns='jabber:client' type='get' id='p'><ping xmlns='urn:xmpp:ping'/></iq>";
+    let got = say(&mut s, c, &[ping]);
+    assert!(got[0].starts_with("<iq xmlns='jabber:client' ") && got[0].contains("type='result'"), "{got:?}");
 }

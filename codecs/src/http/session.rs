@@ -21,7 +21,7 @@ use lavina_core::projection::{Hole, Mode, Parcel, Reason, Seen, Wake};
 use lavina_core::query::{Query, Reply};
 use lavina_core::refusal::Refusal;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// The timer that ends idle connections and slow requests.
@@ -34,7 +34,8 @@ pub struct Request {
     pub head: Box<Head>,
     /// Its body, the transfer coding undone.
     pub body: Vec<u8>,
-    /// The address of the other end (of a proxy in front that does not tell); `None`: a local socket.
+    /// The address of the client; `None`: a local socket. Of a connection from this machine it is what a proxy there
+    /// says last in `X-Forwarded-For`.
     pub peer: Option<SocketAddr>,
     /// It came over TLS.
     pub secure: bool,
@@ -413,7 +414,7 @@ impl Http {
         if ticket.manner.close {
             self.last = Some(Reason::Bye);
         }
-        let request = Request { head, body, peer: cx.peer(), secure: cx.is_secure() };
+        let request = Request { peer: client(&head, cx.peer()), head, body, secure: cx.is_secure() };
         (route.serve)(self, request, ticket, cx);
     }
 
@@ -540,6 +541,38 @@ impl Http {
     fn leave(&mut self, cx: &mut Cx<'_>) {
         if let (Some(reason), true) = (self.last, self.open.is_empty()) {
             cx.close(reason);
+        }
+    }
+}
+
+/// Where a request comes from. A proxy on this machine may say so; nobody else is believed.
+fn client(head: &Head, peer: Option<SocketAddr>) -> Option<SocketAddr> {
+    let own = peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback());
+    let told = head.headers.list("x-forwarded-for").last().filter(|_| own);
+    let told = told.and_then(|told| told.trim_matches(['[', ']']).parse().ok());
+    told.map(|ip: IpAddr| SocketAddr::new(ip, 0)).or(peer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_proxy_on_this_machine_is_believed() {
+        let head = |fields: &str| {
+            Head::parse(format!("GET / HTTP/1.1\r\nHost: x\r\n{fields}\r\n").as_bytes()).expect("a head")
+        };
+        let at = |text: &str| Some(text.parse::<SocketAddr>().expect(text));
+        let told = head("X-Forwarded-For: 198.51.100.1, 203.0.113.9\r\nX-Forwarded-For: 2001:db8::1\r\n");
+        for (head, peer, client_is) in [
+            (&told, at("[::1]:5"), at("[2001:db8::1]:0")),
+            (&told, at("[::ffff:127.0.0.1]:5"), at("[2001:db8::1]:0")),
+            (&told, at("192.0.2.1:5"), at("192.0.2.1:5")),
+            (&told, None, None),
+            (&head("X-Forwarded-For: unknown\r\n"), at("127.0.0.1:5"), at("127.0.0.1:5")),
+            (&head(""), at("127.0.0.1:5"), at("127.0.0.1:5")),
+        ] {
+            assert_eq!(client(head, peer), client_is, "{peer:?}");
         }
     }
 }

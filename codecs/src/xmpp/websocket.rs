@@ -140,7 +140,8 @@ impl Framing {
         }
         let unit = Framer::between(OUTWARD).next(plain).ok().flatten()?;
         let stanza = &plain[..unit.len];
-        if stanza.starts_with(b"<success") && memchr::memmem::find(stanza, ns::SASL.as_bytes()).is_some() {
+        let tag = &stanza[..tag_end(stanza).unwrap_or(stanza.len())];
+        if tag.starts_with(b"<success") && memchr::memmem::find(tag, ns::SASL.as_bytes()).is_some() {
             self.opened = false;
         }
         Some((document(stanza), unit.len))
