@@ -51,6 +51,7 @@ impl Settings {
                 ephemeral_rooms: config.rooms.ephemeral,
                 secret,
                 facts: None,
+                level: None,
             },
             iterations: config.password.iterations,
             plaintext_anywhere: config.plaintext_anywhere,

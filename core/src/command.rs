@@ -119,6 +119,11 @@ pub struct Join {
     /// Why, for people.
     #[n(5)]
     pub reason: Option<Str>,
+    /// True: whoever sends it has seen that this person may come in where others need an invitation (as a member of
+    /// another room, say).
+    #[n(6)]
+    #[cbor(default)]
+    pub vouched: bool,
 }
 
 /// What is wanted.
@@ -408,6 +413,9 @@ pub enum Act {
         /// Why, for people.
         #[n(1)]
         reason: Option<Str>,
+        /// The wire form, for speakers of the same protocol.
+        #[n(2)]
+        native: Option<Native>,
     },
     /// Ask to be let in.
     #[n(33)]
@@ -416,7 +424,7 @@ pub enum Act {
         #[n(0)]
         reason: Option<Str>,
     },
-    /// Put somebody out.
+    /// Put somebody out, or withdraw his invitation, or turn down his knock.
     #[n(34)]
     Kick {
         /// Whom.
@@ -577,6 +585,9 @@ pub enum Act {
         /// How, as the protocol says that it is open to.
         #[n(0)]
         how: Octets,
+        /// For a dialog in which nothing was said yet: the two parties.
+        #[n(1)]
+        parties: Option<Box<(User, User)>>,
     },
     /// Several changes of the rules at once, all or none, stated by one named value: its entry comes last
     /// and alone sets facts.
@@ -594,6 +605,9 @@ pub enum Act {
         /// The value.
         #[n(3)]
         value: Octets,
+        /// Another topic.
+        #[n(4)]
+        topic: Option<Rich>,
     },
     /// A member shows itself otherwise. In a room that is not open there is no entry for it.
     #[n(51)]

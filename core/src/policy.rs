@@ -234,6 +234,21 @@ pub struct Policy {
     /// True: only who has an account, or voice, speaks.
     #[n(11)]
     pub accounts_speak: bool,
+    /// True: where only invited people come in, the level for inviting alone says who invites; else that needs the
+    /// level for kicking too.
+    #[n(12)]
+    #[cbor(default)]
+    pub invites: bool,
+}
+
+impl Policy {
+    /// What it takes to invite.
+    pub fn invite_level(&self) -> Power {
+        match self.join {
+            JoinRule::Invite | JoinRule::Knock if !self.invites => self.levels.invite.max(self.levels.kick),
+            _ => self.levels.invite,
+        }
+    }
 }
 
 /// Which list a mask is on.

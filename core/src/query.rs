@@ -99,6 +99,14 @@ pub enum Query {
         /// At most so many.
         limit: u32,
     },
+    /// A stretch of a room's log, for one who knows otherwise that it may be read (who may read a fact may read where
+    /// it was set). → [`Value::Events`].
+    Entries {
+        /// The room or dialog.
+        room: RoomId,
+        /// Which stretch.
+        range: Range,
+    },
     /// A stretch of an account's feed: its dialogs in the order of arrival. → [`Value::Feed`].
     Feed {
         /// Whose.

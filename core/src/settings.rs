@@ -4,6 +4,7 @@ use crate::{
     chat::room::Room,
     event::{Event, Fact},
     limits::Limits,
+    policy::Power,
     text::Str,
 };
 use alloc::vec::Vec;
@@ -29,7 +30,23 @@ pub struct Settings {
     pub secret: [u8; 32],
     /// How the facts of an open room are made; `None`: no protocol wants any.
     pub facts: Option<FactsOf>,
+    /// What it takes to set a named value of an open room, where its protocol has rules of its own for that.
+    pub level: Option<LevelOf>,
 }
+
+/// The power that setting this named value of an open room takes; `None`: what any other takes. It is called inside
+/// `apply`: it must be pure and quick.
+#[derive(Clone, Copy, Debug)]
+pub struct LevelOf(pub fn(&Room, &str) -> Option<Power>);
+
+impl PartialEq for LevelOf {
+    /// There is one such function in a program.
+    fn eq(&self, _: &LevelOf) -> bool {
+        true
+    }
+}
+
+impl Eq for LevelOf {}
 
 /// Makes the facts that an entry of an open room sets. It is called with the room as it was before the
 /// entry, inside `apply`: it must be pure and quick. [`crate::event::Fact::before`] is filled in after.
@@ -81,6 +98,7 @@ impl Default for Settings {
             ephemeral_rooms: false,
             secret: [0; 32],
             facts: None,
+            level: None,
         }
     }
 }

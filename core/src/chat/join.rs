@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     command::{Act, EntityId, Join, Seed},
-    event::{How, MemberChange, What},
+    event::{How, MemberChange, Native, What},
     name::{NameKey, User},
     policy::{JoinRule, MaskKind, Member, Membership, Standing, glob, power},
     projection::Notice,
@@ -147,7 +147,7 @@ impl Room {
             if policy.accounts_join && user.is_guest() {
                 return Err(Refusal::Forbidden);
             }
-            if policy.join != JoinRule::Public && !fits(MaskKind::InviteExcept) {
+            if policy.join != JoinRule::Public && !join.vouched && !fits(MaskKind::InviteExcept) {
                 return Err(Refusal::InviteOnly);
             }
             if policy.password.is_some() && policy.password != join.password {
@@ -208,15 +208,17 @@ impl Room {
         *self = Room { last_at: self.last_at, ..Room::fresh(self.id) };
     }
 
-    /// Into a room that shuts others out only its moderators let people in.
-    pub(super) fn invite(&mut self, user: &User, reason: &Option<Str>, draft: &mut Draft<'_>) -> Done {
-        let levels = self.policy().levels;
+    /// Into a room that shuts others out only its moderators let people in, where it says nothing else.
+    pub(super) fn invite(
+        &mut self,
+        user: &User,
+        reason: &Option<Str>,
+        native: Option<&Native>,
+        draft: &mut Draft<'_>,
+    ) -> Done {
+        let native = native.filter(|n| n.bytes.len() <= draft.settings.limits.native).cloned();
         let own = self.member_power(&draft.entry.command.by)?;
-        let level = match self.policy().join {
-            JoinRule::Public => levels.invite,
-            JoinRule::Invite | JoinRule::Knock => levels.invite.max(levels.kick),
-        };
-        need(own, level)?;
+        need(own, self.policy().invite_level())?;
         let before = self.standing(user.id);
         match before.membership {
             Membership::Banned => return Err(Refusal::Banned),
@@ -225,7 +227,7 @@ impl Room {
         }
         self.check_rows(user.id, draft.settings)?;
         let after = Standing { membership: Membership::Invited, ..before };
-        self.stand(draft, user, after, How::Invite, Note::why(reason));
+        self.stand(draft, user, after, How::Invite, Note { native, ..Note::why(reason) });
         Ok(Verdict::ByEvent)
     }
 

@@ -17,12 +17,13 @@ use crate::{
 };
 
 impl Room {
-    /// Puts a member out. A rank above a newcomer's is lost with it; being muted is not.
+    /// Puts a member out. A rank above a newcomer's is lost with it; being muted is not. Likewise an invitation is
+    /// withdrawn, and a knock turned down.
     pub(super) fn kick(&mut self, user: &User, reason: &Option<Str>, draft: &mut Draft<'_>) -> Done {
         let own = self.member_power(&draft.entry.command.by)?;
         let levels = self.policy().levels;
         need(own, levels.kick)?;
-        if !self.is_joined(user.id) {
+        if matches!(self.standing(user.id).membership, Membership::Left | Membership::Banned) {
             return Err(Refusal::TargetNotMember);
         }
         self.check_rank(own, user.id)?;
@@ -105,6 +106,17 @@ impl Room {
             need(own, new)?;
             self.check_rank(own, target)?;
         }
+        self.check_last_owner(by, target, old, new)
+    }
+
+    /// Refuses to leave the room without an owner.
+    pub(super) fn check_last_owner(
+        &self,
+        by: &Actor,
+        target: AccountId,
+        old: Power,
+        new: Power,
+    ) -> Result<(), Refusal> {
         let owns = |m: &Member| m.standing.power >= power::OWNER;
         let last = || self.members.iter().filter(|(_, m)| owns(m)).all(|(id, _)| *id == target);
         let steps_down = old >= power::OWNER && new < power::OWNER;

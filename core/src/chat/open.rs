@@ -4,44 +4,64 @@ use super::{
     DONE, Done, Draft, Outcome, Verdict,
     account::set_attr,
     at_most,
-    room::{Room, need},
+    room::{Note, Room, need},
 };
 use crate::{
-    event::{How, MemberChange, Native, What},
+    event::{Actor, How, MemberChange, Native, What},
     name::User,
-    policy::{Member, Policy, Power},
+    policy::{Member, Policy, Power, Standing},
     refusal::Refusal,
     row::Change,
-    text::{Octets, Str},
+    text::{Octets, Rich, Str},
 };
 use alloc::boxed::Box;
 
+/// Several changes at once.
+#[derive(Clone, Copy)]
+pub(super) struct Amendment<'a> {
+    /// The policy it was made from, and the new one.
+    pub policy: Option<&'a (Policy, Policy)>,
+    /// New powers.
+    pub powers: &'a [(User, Power)],
+    /// Another topic.
+    pub topic: Option<&'a Rich>,
+}
+
 impl Room {
-    /// From here on entries set facts; those of this one restate what holds.
-    pub(super) fn open(&mut self, how: &Octets, draft: &mut Draft<'_>) -> Done {
-        need(self.member_power(&draft.entry.command.by)?, Power::MAX)?;
-        if self.head.as_ref().is_some_and(|h| h.open.is_some()) {
-            return Ok(DONE);
+    /// From here on entries set facts; those of this one restate what holds. A dialog that is not there is made.
+    pub(super) fn open(
+        &mut self,
+        how: &Octets,
+        parties: Option<&(User, User)>,
+        draft: &mut Draft<'_>,
+    ) -> Done {
+        if draft.entry.command.by != Actor::Server {
+            return Err(Refusal::Forbidden);
         }
         if how.is_empty() || how.len() > draft.settings.limits.native {
             return Err(Refusal::TooLong);
         }
+        match &self.head {
+            Some(head) if head.destroyed => return Err(Refusal::NoSuchRoom),
+            Some(head) if head.open.is_some() => return Ok(DONE),
+            Some(_) => {}
+            None => self.open_dialog(parties.ok_or(Refusal::NoSuchRoom)?, draft)?,
+        }
         self.edit_head(draft, |h| h.open = Some(how.clone()));
         self.emit(draft, What::Opened);
-        Ok(Verdict::ByEvent)
+        Ok(self.feed(draft))
     }
 
     /// Several changes at once, stated by one named value.
     pub(super) fn amend(
         &mut self,
-        policy: Option<&(Policy, Policy)>,
-        powers: &[(User, Power)],
+        amendment: Amendment<'_>,
         key: &Str,
         value: &Octets,
         draft: &mut Draft<'_>,
     ) -> Done {
         let before = self.clone();
-        let done = self.try_amend(policy, powers, key, value, draft);
+        let done = self.try_amend(amendment, key, value, draft);
         draft.factless = false;
         if done.is_err() {
             *self = before;
@@ -52,24 +72,24 @@ impl Room {
 
     fn try_amend(
         &mut self,
-        policy: Option<&(Policy, Policy)>,
-        powers: &[(User, Power)],
+        amendment: Amendment<'_>,
         key: &Str,
         value: &Octets,
         draft: &mut Draft<'_>,
     ) -> Done {
         // Who lowers himself with it has the power for all of it until then.
         let own = self.ranked_power(&draft.entry.command.by)?;
-        need(own, self.policy().levels.state)?;
+        need(own, self.attr_level(key, draft.settings))?;
         draft.factless = true;
-        if let Some((from, to)) = policy {
-            self.set_policy(from, to, draft)?;
+        let newcomer = self.policy().levels.users;
+        if let Some((from, to)) = amendment.policy {
+            self.put_policy(own, from, to, draft)?;
         }
-        let lowers_self = |u: &User| draft.entry.command.by.is(u.id);
-        let (last, first): (alloc::vec::Vec<_>, alloc::vec::Vec<_>) =
-            powers.iter().partition(|(u, _)| lowers_self(u));
-        for (user, power) in first.into_iter().chain(last) {
-            self.set_power(user, *power, None, &None, draft)?;
+        if let Some(topic) = amendment.topic {
+            self.put_topic(topic, draft)?;
+        }
+        for (user, power) in amendment.powers {
+            self.amend_power(own, newcomer, user, *power, draft)?;
         }
         draft.factless = false;
         let mut attrs = self.attrs.clone();
@@ -81,6 +101,31 @@ impl Room {
         self.emit(draft, What::Attr { key: key.clone(), value: value.clone() });
         draft.change(Change::RoomAttr(self.id, key.clone(), value.clone()));
         Ok(Verdict::ByEvent)
+    }
+
+    /// Another power, whatever the membership; who has what newcomers have goes with them. `newcomer`: what they had.
+    fn amend_power(
+        &mut self,
+        own: Power,
+        newcomer: Power,
+        user: &User,
+        new: Power,
+        draft: &mut Draft<'_>,
+    ) -> Result<(), Refusal> {
+        let by = &draft.entry.command.by;
+        let before = self.standing(user.id);
+        if before.power == new {
+            return Ok(());
+        }
+        let follows = before.power == newcomer && new == self.policy().levels.users;
+        if !follows && !(by.is(user.id) && new <= before.power) {
+            need(own, new)?;
+            self.check_rank(own, user.id)?;
+        }
+        self.check_last_owner(by, user.id, before.power, new)?;
+        self.check_rows(user.id, draft.settings)?;
+        self.stand(draft, user, Standing { power: new, ..before }, How::Power, Note::default());
+        Ok(())
     }
 
     /// A member shows itself otherwise.
@@ -126,7 +171,7 @@ mod tests {
         event::{Event, Fact, FactRef},
         ids::RoomId,
         policy::{Levels, Membership, Visibility, power},
-        settings::{FactsOf, Settings},
+        settings::{FactsOf, LevelOf, Settings},
     };
     use alloc::{vec, vec::Vec};
 
@@ -195,6 +240,7 @@ mod tests {
             powers: vec![(user(2), power)],
             key: Str::new("levels"),
             value: Octets::from(b"{}"),
+            topic: None,
         };
         // More than the actor has: nothing happens, neither policy nor power.
         let before = room(&rig).clone();
@@ -207,6 +253,74 @@ mod tests {
         assert_eq!(out.events.iter().map(|e| e.facts.len()).collect::<Vec<_>>(), [0, 0, 1]);
         assert_eq!(room(&rig).standing(user(2).id).power, 50);
         assert_eq!(room(&rig).policy().levels.speak, 10);
+    }
+
+    #[test]
+    fn an_amendment_goes_by_the_level_of_its_value_and_leaves_memberships_alone() {
+        let mut rig = open_room();
+        rig.settings.level = Some(LevelOf(|_, key| (key == "free").then_some(0)));
+        rig.by(&user(2), Act::Join(Box::default()));
+        let set = |key: &str| Act::SetRoomAttr { key: Str::new(key), value: Octets::from(b"v") };
+        rig.refuses(&user(2), set("k"), Refusal::Power(50));
+        assert_eq!(rig.by(&user(2), set("free")).events.len(), 1);
+        let amend = |who: u64, powers: &[(u64, Power)], users: Power, rig: &mut Rig| {
+            let from = room(rig).policy();
+            let mut to = from.clone();
+            (to.levels.users, to.join) = (users, crate::policy::JoinRule::Invite);
+            let act = Act::Amend {
+                policy: Some(Box::new((from, to))),
+                powers: powers.iter().map(|(n, p)| (user(*n), *p)).collect(),
+                key: Str::new("levels"),
+                value: Octets::from(b"{}"),
+                topic: Some(Rich::plain("topic")),
+            };
+            rig.by(&user(who), act)
+        };
+        let out = amend(1, &[(2, 10), (3, 50)], 10, &mut rig);
+        assert_eq!(out.events.len(), 5, "policy, topic, two powers, the value");
+        assert_eq!(room(&rig).standing(user(3).id), Standing { membership: Membership::Left, power: 50 });
+        assert_eq!(room(&rig).topic.as_ref().map(|t| t.text.text.as_str()), Some("topic"));
+        assert!(matches!(amend(2, &[], 0, &mut rig).verdict, Verdict::Refused(Refusal::Power(50))));
+        assert!(matches!(amend(1, &[(1, 50)], 10, &mut rig).verdict, Verdict::Refused(Refusal::LastOwner)));
+        assert_eq!(room(&rig).standing(user(1).id).power, 100);
+    }
+
+    #[test]
+    fn doors_and_invitations() {
+        let mut rig = open_room();
+        let from = room(&rig).policy();
+        let mut to = Policy { join: crate::policy::JoinRule::Knock, ..from.clone() };
+        rig.by(&user(1), Act::SetPolicy { from: Box::new(from), to: Box::new(to.clone()) });
+        let join = |vouched| Act::Join(Box::new(Join { vouched, ..Join::default() }));
+        rig.refuses(&user(2), join(false), Refusal::InviteOnly);
+        assert_eq!(rig.by(&user(2), join(true)).events.len(), 1);
+        let invite = |n: u64| Act::Invite { user: user(n), reason: None, native: None };
+        rig.refuses(&user(2), invite(3), Refusal::Power(25));
+        let from = to.clone();
+        to.invites = true;
+        rig.by(&user(1), Act::SetPolicy { from: Box::new(from), to: Box::new(to) });
+        assert_eq!(rig.by(&user(2), invite(3)).events.len(), 1);
+        rig.by(&user(4), Act::Knock { reason: None });
+        for n in [3, 4] {
+            rig.by(&user(1), Act::Kick { user: user(n), reason: None });
+            assert_eq!(room(&rig).standing(user(n).id).membership, Membership::Left, "{n}");
+        }
+        rig.refuses(&user(1), Act::Kick { user: user(3), reason: None }, Refusal::TargetNotMember);
+    }
+
+    #[test]
+    fn a_dialog_can_be_opened_before_a_word_is_said() {
+        let id = RoomId::dialog(user(1).id, user(2).id, Settings::default().shards);
+        let mut rig = Rig::new(EntityId::Room(id));
+        rig.settings.facts = Some(FactsOf(facts));
+        let open = |parties| Act::Open { how: Octets::from(b"how"), parties };
+        rig.refuses_server(open(None), Refusal::NoSuchRoom);
+        let parties = Some(Box::new((user(1), user(2))));
+        rig.refuses(&user(1), open(parties.clone()), Refusal::Forbidden);
+        let out = rig.server(open(parties.clone()));
+        assert_eq!((out.events.len(), out.follow.len()), (1, 2), "both parties are told");
+        assert_eq!(out.events[0].facts.len(), 2);
+        assert!(rig.server(open(parties)).events.is_empty());
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! *left* with a power of their own, that is other than a newcomer's. So a person's rank survives
 //! leaving (XEP-0045, section 5.2: affiliations are long-lived), and muting is not escaped by it.
 
-use super::{Done, Draft, Verdict, check_reason};
+use super::{Done, Draft, Verdict, check_reason, open::Amendment};
 use crate::{
     command::{Act, Target},
     event::{Actor, Event, FactRef, How, MemberChange, Native, What},
@@ -270,6 +270,7 @@ impl Room {
             Act::Say { message, subject, parties } => {
                 return self.say(message, subject, parties.as_deref(), draft);
             }
+            Act::Open { how, parties } => return self.open(how, parties.as_deref(), draft),
             _ => {}
         }
         let head = self.head.as_ref().filter(|h| !h.destroyed).ok_or(Refusal::NoSuchRoom)?;
@@ -288,7 +289,6 @@ impl Room {
             }
             Act::Rename { to, same } => return self.rename(to, *same, draft),
             Act::Forget => return self.forget(draft),
-            Act::Open { how } => return self.open(how, draft),
             // Whoever belongs to a dialog does so for good, and nobody rules it.
             _ if head.parties.is_some() => return Err(Refusal::Forbidden),
             _ => {}
@@ -309,7 +309,7 @@ impl Room {
         }
         match act {
             Act::Leave { reason, quit, same } => self.leave(reason, *quit, *same, draft),
-            Act::Invite { user, reason } => self.invite(user, reason, draft),
+            Act::Invite { user, reason, native } => self.invite(user, reason, native.as_ref(), draft),
             Act::Knock { reason } => self.knock(reason, draft),
             Act::Kick { user, reason } => self.kick(user, reason, draft),
             Act::Ban { user, reason } => self.ban(user, reason, draft),
@@ -319,8 +319,9 @@ impl Room {
             }
             Act::SetTopic(text) => self.set_topic(text, draft),
             Act::SetPolicy { from, to } => self.set_policy(from, to, draft),
-            Act::Amend { policy, powers, key, value } => {
-                self.amend(policy.as_deref(), powers, key, value, draft)
+            Act::Amend { policy, powers, key, value, topic } => {
+                let amendment = Amendment { policy: policy.as_deref(), powers, topic: topic.as_ref() };
+                self.amend(amendment, key, value, draft)
             }
             Act::Show { display, native } => self.show(display.as_ref(), native.as_ref(), draft),
             Act::SetMasks { add, remove } => self.set_masks(add, remove, draft),

@@ -37,23 +37,40 @@ impl Room {
         let by = draft.entry.command.by.clone();
         let own = self.member_power(&by)?;
         need(own, self.policy().levels.topic)?;
+        Ok(if self.put_topic(text, draft)? { Verdict::ByEvent } else { DONE })
+    }
+
+    /// Sets the topic; false: it is so already.
+    pub(super) fn put_topic(&mut self, text: &Rich, draft: &mut Draft<'_>) -> Result<bool, Refusal> {
         at_most(&text.text, draft.settings.limits.topic)?;
         if self.topic.as_ref().map_or("", |t| t.text.text.as_str()) == text.text.as_str() {
-            return Ok(DONE);
+            return Ok(false);
         }
+        let by = draft.entry.command.by.clone();
         let pos = self.emit(draft, What::Topic(text.clone()));
         let name = by.user().map_or(draft.settings.domain.clone(), |u| Str::new(u.name.as_str()));
         let set = TopicSet { text: text.clone(), by: name, at: self.last_at, pos };
         self.topic = (!text.text.is_empty()).then_some(set);
         draft.change(Change::Topic(self.id, self.topic.clone()));
-        Ok(Verdict::ByEvent)
+        Ok(true)
     }
 
     /// Another policy in whole. Nobody moves a level that is above his own power, or sets one there.
     pub(super) fn set_policy(&mut self, from: &Policy, to: &Policy, draft: &mut Draft<'_>) -> Done {
         let own = self.ranked_power(&draft.entry.command.by)?;
+        need(own, self.policy().levels.state)?;
+        self.put_policy(own, from, to, draft)
+    }
+
+    /// The same for whoever may change rules.
+    pub(super) fn put_policy(
+        &mut self,
+        own: Power,
+        from: &Policy,
+        to: &Policy,
+        draft: &mut Draft<'_>,
+    ) -> Done {
         let now = self.policy();
-        need(own, now.levels.state)?;
         check_policy(to, draft.settings)?;
         for (old, new) in numbers(&now.levels).into_iter().zip(numbers(&to.levels)) {
             if old != new {
@@ -114,9 +131,16 @@ impl Room {
         Ok(Verdict::ByEvent)
     }
 
+    /// What it takes to set this named value.
+    pub(super) fn attr_level(&self, key: &str, settings: &Settings) -> Power {
+        let open = self.head.as_ref().is_some_and(|h| h.open.is_some());
+        let own = settings.level.filter(|_| open).and_then(|of| (of.0)(self, key));
+        own.unwrap_or(self.policy().levels.state)
+    }
+
     pub(super) fn set_room_attr(&mut self, key: &Str, value: &Octets, draft: &mut Draft<'_>) -> Done {
         let own = self.ranked_power(&draft.entry.command.by)?;
-        need(own, self.policy().levels.state)?;
+        need(own, self.attr_level(key, draft.settings))?;
         let mut attrs = self.attrs.clone();
         set_attr(&mut attrs, key, value, draft.settings)?;
         if attrs == self.attrs {

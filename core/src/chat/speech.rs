@@ -39,7 +39,11 @@ impl Room {
     }
 
     /// The first message makes the dialog. Both parties belong to it from then on.
-    fn open_dialog(&mut self, parties: &(User, User), draft: &mut Draft<'_>) -> Result<(), Refusal> {
+    pub(super) fn open_dialog(
+        &mut self,
+        parties: &(User, User),
+        draft: &mut Draft<'_>,
+    ) -> Result<(), Refusal> {
         let (a, b) = parties;
         let by = &draft.entry.command.by;
         let same = RoomId::dialog(a.id, b.id, draft.settings.shards) == self.id;
@@ -113,7 +117,7 @@ impl Room {
 
     /// In a dialog, the new entries go into the parties' feeds, and the actor's own feed answers: no session
     /// is attached to a dialog, so the entry comes back to the one who waits by that way.
-    fn feed(&self, draft: &mut Draft<'_>) -> Verdict {
+    pub(super) fn feed(&self, draft: &mut Draft<'_>) -> Verdict {
         let Some(head) = self.head.as_ref().filter(|h| h.parties.is_some()) else { return Verdict::ByEvent };
         let by = draft.entry.command.by.user().map(|u| EntityId::Account(u.id));
         let commands: Vec<_> = draft.out.events.iter().flat_map(|e| follows_of(e, head)).collect();

@@ -44,7 +44,7 @@ fn ban(user: &User) -> Act {
 }
 
 fn invite(user: &User) -> Act {
-    Act::Invite { user: user.clone(), reason: None }
+    Act::Invite { user: user.clone(), reason: None, native: None }
 }
 
 /// A room of an owner, user 1, and of these with these powers.

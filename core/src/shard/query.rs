@@ -24,7 +24,10 @@ impl Shards {
             Query::RoomNamed(n) => EntityId::Name(NameKey::Room(n.clone())),
             Query::Account(a) => EntityId::Account(*a),
             Query::WhoisOf(user) => EntityId::Account(user.id),
-            Query::Room(room) | Query::History { room, .. } | Query::Related { room, .. } => {
+            Query::Room(room)
+            | Query::History { room, .. }
+            | Query::Entries { room, .. }
+            | Query::Related { room, .. } => {
                 EntityId::Room(*room)
             }
             Query::Memberships(account) => {
@@ -127,7 +130,10 @@ impl Shards {
                 }
             }
             (Some(Entity::Room(_)), EntityId::Room(room)) => match query {
-                Query::History { reader, range, .. } => self.history(desk, *room, origin, reader, range),
+                Query::History { reader, range, .. } => {
+                    self.history(desk, *room, origin, Some(reader), range);
+                }
+                Query::Entries { range, .. } => self.history(desk, *room, origin, None, range),
                 Query::Related { .. } => self.related(desk, *room, origin, query),
                 _ => {
                     let reply = self.view(*room).map(Value::Room).ok_or(Refusal::NoSuchRoom);
@@ -160,14 +166,15 @@ impl Shards {
         desk: &mut Desk<'_>,
         room: crate::ids::RoomId,
         origin: Origin,
-        reader: AccountId,
+        reader: Option<AccountId>,
         mut range: crate::query::Range,
     ) {
         let slot = self.slots.get(&EntityId::Room(room)).and_then(|s| room_of(s.entity.as_ref()));
         let Some(entity) = slot.filter(|r| r.head.is_some()) else {
             return self.refuse(desk, origin, Refusal::NoSuchRoom);
         };
-        let Some(readable) = entity.readable(reader) else {
+        let readable = reader.map_or(Some(Readable::ALL), |reader| entity.readable(reader));
+        let Some(readable) = readable else {
             return self.refuse(desk, origin, Refusal::NotMember);
         };
         range.limit = range.limit.min(desk.settings.limits.page);

@@ -126,7 +126,7 @@ impl Irc {
     /// It is known who is invited.
     pub(super) fn invite_found(&mut self, whois: &Whois, channel: &str, cx: &mut Cx<'_>) {
         let nick = whois.user.name.to_string();
-        let act = Act::Invite { user: whois.user.clone(), reason: None };
+        let act = Act::Invite { user: whois.user.clone(), reason: None, native: None };
         self.act_in(channel, act, |channel| Ask::Invited { channel, nick }, cx);
     }
 

@@ -349,6 +349,9 @@ impl Irc {
 
     /// A new entry of a dialog.
     pub(super) fn fed(&mut self, event: &Arc<Event>, with: &User, own: Option<ReqId>, cx: &mut Cx<'_>) {
+        if matches!(event.what, What::Opened) {
+            return;
+        }
         let mine = self.user.as_ref().is_some_and(|user| event.by.is(user.id));
         let to_self = self.user.as_ref().is_some_and(|user| user.id == with.id);
         match own.and_then(|req| self.answered(req)) {

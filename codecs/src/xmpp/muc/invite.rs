@@ -94,7 +94,7 @@ impl Xmpp {
             let (Some(user), Some(me)) = (user, cx.user().cloned()) else {
                 return session.message_error(slot, &stanza, &StanzaCondition::ItemNotFound.into(), cx);
             };
-            let act = Act::Invite { user, reason };
+            let act = Act::Invite { user, reason, native: None };
             let command = Command::by(&me, EntityId::Room(room), act);
             session.command(command, false, cx, move |session, outcome, cx| match outcome.refusal() {
                 // Whoever is in the room already needs no invitation.
