@@ -50,7 +50,13 @@ impl Settings {
                 create_rooms: config.rooms.who_may_create,
                 ephemeral_rooms: config.rooms.ephemeral,
                 secret,
+                #[cfg(feature = "matrix")]
+                facts: Some(lavina_core::settings::FactsOf(crate::matrix::facts::facts)),
+                #[cfg(not(feature = "matrix"))]
                 facts: None,
+                #[cfg(feature = "matrix")]
+                level: Some(lavina_core::settings::LevelOf(crate::matrix::facts::level)),
+                #[cfg(not(feature = "matrix"))]
                 level: None,
             },
             iterations: config.password.iterations,

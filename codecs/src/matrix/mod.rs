@@ -9,9 +9,10 @@
 //!
 //! # Where things are
 //!
-//! Pure functions over values: [`ids`], [`content`], [`event`], [`filter`], [`push`], [`relations`], [`search`],
-//! [`html`], [`uri`], [`pdu`]. State of a device: [`device`], with [`device::sync`] for what it has been told.
-//! Endpoints: [`api`], one file a part, each with its own rows of the table.
+//! Pure functions over values: [`ids`], [`content`], [`event`], [`facts`], [`filter`], [`levels`], [`meaning`],
+//! [`member`], [`push`], [`relations`], [`search`], [`html`], [`uri`], [`pdu`]. What handlers of room endpoints share:
+//! [`rooms`]. State of a device: [`device`], with [`device::sync`] for what it has been told. Endpoints: [`api`], one
+//! file a part, each with its own rows of the table.
 //!
 //! # What is stored where
 //!
@@ -33,9 +34,13 @@ pub mod device;
 pub mod door;
 pub mod error;
 pub mod event;
+pub mod facts;
 pub mod filter;
 pub mod html;
 pub mod ids;
+pub mod levels;
+pub mod meaning;
+pub mod member;
 pub mod pdu;
 pub mod push;
 pub mod relations;

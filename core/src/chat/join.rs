@@ -106,7 +106,7 @@ impl Room {
             draft.change(Change::Topic(self.id, Some(set)));
         }
         if seed.open.is_some() {
-            self.emit(draft, What::Opened);
+            self.restate(draft);
         }
     }
 

@@ -256,7 +256,12 @@ pub fn follows_of(event: &Event, room: &RoomHead) -> Vec<Command> {
     let Some((a, b)) = &room.parties else { return Vec::new() };
     if !matches!(
         event.what,
-        What::Said(_) | What::Edited { .. } | What::Redacted { .. } | What::Reacted { .. } | What::Opened
+        What::Said(_)
+            | What::Edited { .. }
+            | What::Redacted { .. }
+            | What::Reacted { .. }
+            | What::Member(_)
+            | What::Opened
     ) {
         return Vec::new();
     }

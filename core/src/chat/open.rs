@@ -48,8 +48,19 @@ impl Room {
             None => self.open_dialog(parties.ok_or(Refusal::NoSuchRoom)?, draft)?,
         }
         self.edit_head(draft, |h| h.open = Some(how.clone()));
-        self.emit(draft, What::Opened);
+        self.restate(draft);
         Ok(self.feed(draft))
+    }
+
+    /// States what is not stated yet, in as many entries as that takes.
+    pub(super) fn restate(&mut self, draft: &mut Draft<'_>) {
+        for _ in 0..=draft.settings.limits.members / usize::from(u8::MAX) {
+            self.emit(draft, What::Opened);
+            let last = draft.out.events.last();
+            if last.is_none_or(|e| e.facts.len() < usize::from(u8::MAX)) {
+                return;
+            }
+        }
     }
 
     /// Several changes at once, stated by one named value.
@@ -118,7 +129,8 @@ impl Room {
             return Ok(());
         }
         let follows = before.power == newcomer && new == self.policy().levels.users;
-        if !follows && !(by.is(user.id) && new <= before.power) {
+        let lowers_self = by.is(user.id) && new <= before.power;
+        if !(follows || lowers_self) {
             need(own, new)?;
             self.check_rank(own, user.id)?;
         }
@@ -158,7 +170,7 @@ impl Room {
             self.emit(draft, What::Member(Box::new(change)));
         }
         self.put_member(draft, user.id, Some(Member { display: display.cloned(), native, ..row }));
-        Ok(if open { Verdict::ByEvent } else { DONE })
+        Ok(if open { self.feed(draft) } else { DONE })
     }
 }
 
@@ -321,6 +333,8 @@ mod tests {
         assert_eq!((out.events.len(), out.follow.len()), (1, 2), "both parties are told");
         assert_eq!(out.events[0].facts.len(), 2);
         assert!(rig.server(open(parties)).events.is_empty());
+        let out = rig.by(&user(1), Act::Show { display: Some(Str::new("One")), native: None });
+        assert_eq!((out.events.len(), out.follow.len()), (1, 2), "a new name is told as well");
     }
 
     #[test]

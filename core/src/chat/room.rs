@@ -289,6 +289,7 @@ impl Room {
             }
             Act::Rename { to, same } => return self.rename(to, *same, draft),
             Act::Forget => return self.forget(draft),
+            Act::Show { display, native } => return self.show(display.as_ref(), native.as_ref(), draft),
             // Whoever belongs to a dialog does so for good, and nobody rules it.
             _ if head.parties.is_some() => return Err(Refusal::Forbidden),
             _ => {}
@@ -323,7 +324,6 @@ impl Room {
                 let amendment = Amendment { policy: policy.as_deref(), powers, topic: topic.as_ref() };
                 self.amend(amendment, key, value, draft)
             }
-            Act::Show { display, native } => self.show(display.as_ref(), native.as_ref(), draft),
             Act::SetMasks { add, remove } => self.set_masks(add, remove, draft),
             Act::SetRoomAttr { key, value } => self.set_room_attr(key, value, draft),
             Act::Destroy { reason, instead } => self.destroy(reason, instead.as_ref(), draft),

@@ -349,7 +349,7 @@ impl Irc {
 
     /// A new entry of a dialog.
     pub(super) fn fed(&mut self, event: &Arc<Event>, with: &User, own: Option<ReqId>, cx: &mut Cx<'_>) {
-        if matches!(event.what, What::Opened) {
+        if matches!(event.what, What::Opened | What::Member(_)) {
             return;
         }
         let mine = self.user.as_ref().is_some_and(|user| event.by.is(user.id));

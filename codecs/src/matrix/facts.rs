@@ -1,0 +1,388 @@
+//! The state events that the entries of a room are (client-server API, "Room events").
+//!
+//! [`facts`] is called inside `apply`, for each entry of an open room: it says which state events the entry sets. What
+//! people of other protocols change becomes the event that says the same here; a state event without a neutral meaning
+//! is a named value of the room, under [`attr_key`].
+//!
+//! The first entry of a room that is born open states its making, the second the maker's join, and
+//! [`What::Opened`] all the rest in the order of createRoom. A room that is opened later states everything then: by the
+//! server's own user, which comes for that and leaves; people's own joins are theirs.
+
+use super::ids::user_id;
+use super::levels::{self, POWER_LEVELS};
+use super::meaning;
+use super::member;
+use crate::json::{DEPTH, Json};
+use crate::object;
+use lavina_core::chat::room::Room;
+use lavina_core::event::{Actor, Event, Fact, How, MemberChange, What};
+use lavina_core::ids::AccountId;
+use lavina_core::name::User;
+use lavina_core::policy::{JoinRule, Levels, Member, Membership, Policy, Power, power};
+use lavina_core::settings::Settings;
+use lavina_core::text::{Octets, Rich, Str};
+use std::collections::BTreeMap;
+
+/// What the keys of a room's values begin with that are state events.
+pub const PREFIX: &str = "m/";
+
+/// Divides type and state key in the key of such a value.
+const DIVIDER: char = '\u{1f}';
+
+/// The most facts of one entry; what is not stated by then the next entry states.
+pub const FACTS_MAX: usize = u8::MAX as usize;
+
+/// The key of the room's value that is this state event.
+pub fn attr_key(kind: &str, state_key: &str) -> Str {
+    Str::new(format!("{PREFIX}{kind}{DIVIDER}{state_key}"))
+}
+
+/// Type and state key, if the value of that key is a state event.
+pub fn kind_and_key(attr: &str) -> Option<(&str, &str)> {
+    attr.strip_prefix(PREFIX)?.split_once(DIVIDER)
+}
+
+/// The levels of a dialog: its two people speak, and that is all.
+const NOBODY: Levels =
+    Levels { speak: 0, invite: 100, kick: 100, ban: 100, redact: 100, topic: 100, state: 100, users: 0 };
+
+/// How a room is open: what its create event says. Stored with the room, as JSON.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Opening {
+    /// The version of the room.
+    pub version: Str,
+    /// The create event's content but for version and creator.
+    pub content: Json,
+    /// The keys of values in the order in which they are first stated.
+    pub order: Vec<Str>,
+}
+
+impl Opening {
+    /// A room that was not made by a Matrix client.
+    pub fn plain(version: &str) -> Opening {
+        Opening { version: Str::new(version), content: Json::object(), order: Vec::new() }
+    }
+
+    /// As it is stored.
+    pub fn write(&self) -> Octets {
+        let whole = object! {
+            "room_version" => &self.version,
+            "creation_content" => self.content.clone(),
+            "order" => self.order.clone(),
+        };
+        Octets::from(whole.to_bytes())
+    }
+
+    /// As it was stored.
+    pub fn read(bytes: &[u8]) -> Option<Opening> {
+        let mut whole = Json::parse_within(bytes, DEPTH + 1).ok()?;
+        let version = Str::new(whole.str_of("room_version")?);
+        let order = whole.get("order").and_then(Json::as_array).unwrap_or_default();
+        let order = order.iter().filter_map(|key| key.as_str().map(Str::new)).collect();
+        Some(Opening { version, order, content: whole.take("creation_content")? })
+    }
+
+    /// Whether its creators are above all power levels (room version 12).
+    pub fn has_creators(&self) -> bool {
+        !matches!(self.version.as_str(), "10" | "11")
+    }
+
+    /// The content of the create event.
+    fn create(&self, creator: &str) -> Json {
+        let mut content = self.content.clone();
+        content.set("room_version", &self.version);
+        if self.version == "10" {
+            content.set("creator", creator);
+        }
+        content
+    }
+}
+
+/// What it takes to set that value of an open room: the level of the state event that it is.
+pub fn level(room: &Room, key: &str) -> Option<Power> {
+    let (kind, _) = kind_and_key(key)?;
+    let content = current(room, POWER_LEVELS, "")?;
+    Some(levels::needed(&content, kind, true))
+}
+
+/// The state events that an entry sets. `room`: as it is before the entry, see
+/// [`FactsOf`](lavina_core::settings::FactsOf).
+pub fn facts(room: &Room, event: &Event, settings: &Settings) -> Vec<Fact> {
+    let mut out = Facts { room, event, domain: &settings.domain, facts: Vec::new() };
+    match &event.what {
+        What::Created(_) => out.created(),
+        What::Member(change) => out.member(change),
+        What::Opened => out.opened(),
+        What::Policy { after, .. } => out.policy(after),
+        What::Topic(text) => out.differs("m.room.topic", "", meaning::topic_content(text)),
+        What::Attr { key, value } => out.attr(key, value),
+        What::Destroyed { reason, .. } => out.destroyed(reason.as_ref()),
+        What::Said(_) | What::Edited { .. } | What::Redacted { .. } | What::Reacted { .. } => {}
+        What::Masks { .. } => {}
+    }
+    out.facts
+}
+
+/// The content of a state event as it holds.
+fn current(room: &Room, kind: &str, key: &str) -> Option<Json> {
+    let row = room.facts.get(&(Str::new(kind), Str::new(key)))?;
+    Json::parse_within(&row.fact.content, DEPTH + 1).ok()
+}
+
+/// The facts of an entry in the making.
+struct Facts<'a> {
+    room: &'a Room,
+    event: &'a Event,
+    domain: &'a str,
+    facts: Vec<Fact>,
+}
+
+impl Facts<'_> {
+    fn push(&mut self, kind: &str, key: &str, content: &Json, by: Option<Actor>) {
+        let by = by.filter(|by| *by != self.event.by);
+        let (kind, key, content) = (Str::new(kind), Str::new(key), Octets::from(content.to_bytes()));
+        self.facts.push(Fact { kind, key, content, by, before: None });
+    }
+
+    /// Stated before, or by this entry already.
+    fn stated(&self, kind: &str, key: &str) -> bool {
+        self.facts.iter().any(|f| f.kind == kind && f.key == key)
+            || self.room.facts.contains_key(&(Str::new(kind), Str::new(key)))
+    }
+
+    /// States it if it is not stated yet.
+    fn first(&mut self, kind: &str, key: &str, content: &Json, by: Option<Actor>) {
+        if !self.stated(kind, key) {
+            self.push(kind, key, content, by);
+        }
+    }
+
+    /// States it if it is not so already.
+    fn differs(&mut self, kind: &str, key: &str, content: Json) {
+        if current(self.room, kind, key).as_ref() != Some(&content) {
+            self.push(kind, key, &content, None);
+        }
+    }
+
+    fn opening(&self) -> Option<Opening> {
+        Opening::read(self.room.head.as_ref()?.open.as_ref()?)
+    }
+
+    /// What a client set, if the room keeps it.
+    fn native(&self, kind: &str, key: &str) -> Option<Json> {
+        let value = self.room.attrs.get(&attr_key(kind, key))?;
+        Json::parse_within(value, DEPTH + 1).ok()
+    }
+
+    /// The rules. Nobody rules a dialog, and nobody comes into one.
+    fn policy_now(&self) -> Policy {
+        let Some(head) = &self.room.head else { return Policy::default() };
+        let policy = head.policy.clone();
+        match head.parties {
+            None => policy,
+            Some(_) => Policy { join: JoinRule::Invite, invites: true, levels: NOBODY, ..policy },
+        }
+    }
+
+    fn created(&mut self) {
+        let Some(opening) = self.opening() else { return };
+        let by = self.event.by.clone();
+        let creator = super::event::sender(&by, self.domain);
+        self.push("m.room.create", "", &opening.create(&creator), None);
+    }
+
+    // --- people ---
+
+    fn member(&mut self, change: &MemberChange) {
+        let renamed = matches!(change.how, How::Rename | How::Shown);
+        let moved = change.before.membership != change.after.membership;
+        let again = matches!(change.how, How::Invite | How::Ban | How::Join | How::Kick);
+        if renamed || moved || again {
+            let content = member::of_change(change);
+            let by = member::by_himself(change.how).then(|| Actor::User(change.user.clone()));
+            let id = user_id(&change.user, self.domain);
+            if !renamed || current(self.room, "m.room.member", &id).as_ref() != Some(&content) {
+                self.push("m.room.member", &id, &content, by);
+            }
+        }
+        if change.before.power != change.after.power && self.stated(POWER_LEVELS, "") {
+            self.powers(Some(change), &self.policy_now());
+        }
+    }
+
+    /// The power levels, if they are not as they were. Who has no right to set them did so as the server's hand.
+    fn powers(&mut self, change: Option<&MemberChange>, policy: &Policy) {
+        let base = current(self.room, POWER_LEVELS, "").unwrap_or_else(Json::object);
+        let needed = levels::needed(&base, POWER_LEVELS, true);
+        let content = levels::write(base, policy, self.room, change, self.domain);
+        let may = self.event.by.user().is_some_and(|u| self.room.standing(u.id).power >= needed);
+        if current(self.room, POWER_LEVELS, "").as_ref() != Some(&content) {
+            self.push(POWER_LEVELS, "", &content, (!may).then_some(Actor::Server));
+        }
+    }
+
+    fn destroyed(&mut self, reason: Option<&Str>) {
+        let gone = |m: &Membership| !matches!(m, Membership::Left | Membership::Banned);
+        let members = self.room.members.values().filter(|m| gone(&m.standing.membership));
+        let ids: Vec<String> = members.take(FACTS_MAX).map(|m| user_id(&m.user, self.domain)).collect();
+        for id in ids {
+            let content = member::plain(Membership::Left, reason);
+            self.push("m.room.member", &id, &content, Some(Actor::Server));
+        }
+    }
+
+    // --- the room's own things ---
+
+    fn policy(&mut self, after: &Policy) {
+        if !self.stated(POWER_LEVELS, "") {
+            return;
+        }
+        self.differs(
+            "m.room.join_rules",
+            "",
+            meaning::join_rules(after, self.native("m.room.join_rules", "")),
+        );
+        self.differs("m.room.history_visibility", "", meaning::history_visibility(after));
+        let titled = current(self.room, "m.room.name", "").map_or(Str::default(), |c| meaning::title(&c));
+        if titled != after.title {
+            self.push("m.room.name", "", &meaning::name(&after.title), None);
+        }
+        self.powers(None, after);
+    }
+
+    fn attr(&mut self, key: &str, value: &[u8]) {
+        let Some((kind, state_key)) = kind_and_key(key) else { return };
+        let content = match value {
+            [] => Json::object(),
+            _ => Json::parse_within(value, DEPTH + 1).unwrap_or_else(|_| Json::object()),
+        };
+        let content = match kind {
+            POWER_LEVELS if state_key.is_empty() => {
+                levels::write(content, &self.policy_now(), self.room, None, self.domain)
+            }
+            _ => content,
+        };
+        self.push(kind, state_key, &content, None);
+    }
+
+    /// Everything that is not stated yet.
+    fn opened(&mut self) {
+        let Some(opening) = self.opening() else { return };
+        let late = !self.stated("m.room.create", "");
+        let server = super::ids::server_id(self.domain);
+        if late {
+            self.push("m.room.create", "", &opening.create(&server), None);
+            self.push("m.room.member", &server, &member::plain(Membership::Joined, None), None);
+        }
+        self.restate_levels(&opening);
+        let policy = self.policy_now();
+        let head = self.room.head.as_ref();
+        let native = self.native("m.room.canonical_alias", "");
+        if let Some(alias) = native.or_else(|| head.and_then(|h| meaning::canonical_alias(h, self.domain))) {
+            self.first("m.room.canonical_alias", "", &alias, None);
+        }
+        let listed = |kind: &str| opening.order.iter().any(|key| *key == attr_key(kind, ""));
+        let join_rules = meaning::join_rules(&policy, self.native("m.room.join_rules", ""));
+        let of_presets = [
+            ("m.room.join_rules", Some(join_rules)),
+            ("m.room.history_visibility", Some(meaning::history_visibility(&policy))),
+            ("m.room.guest_access", self.native("m.room.guest_access", "")),
+        ];
+        for (kind, content) in &of_presets {
+            if let Some(content) = content.as_ref().filter(|_| !listed(kind)) {
+                self.first(kind, "", content, None);
+            }
+        }
+        self.restate_values(&opening, &of_presets);
+        if !policy.title.is_empty() {
+            let native = self.native("m.room.name", "").filter(|n| meaning::title(n) == policy.title);
+            self.first("m.room.name", "", &native.unwrap_or_else(|| meaning::name(&policy.title)), None);
+        }
+        let topic = self.room.topic.as_ref().map(|t| t.text.clone()).filter(|t| !t.text.is_empty());
+        if let Some(topic) = topic {
+            self.first("m.room.topic", "", &self.topic(&topic), None);
+        }
+        self.restate_members();
+        self.server_leaves(&server);
+        self.facts.truncate(FACTS_MAX);
+    }
+
+    fn topic(&self, text: &Rich) -> Json {
+        let native = self.native("m.room.topic", "").filter(|n| meaning::topic(n).text == text.text);
+        native.unwrap_or_else(|| meaning::topic_content(text))
+    }
+
+    fn restate_levels(&mut self, opening: &Opening) {
+        if self.stated(POWER_LEVELS, "") {
+            return;
+        }
+        let base = self.native(POWER_LEVELS, "").unwrap_or_else(|| {
+            let mut fresh = levels::fresh(opening.has_creators(), true);
+            fresh.set("events", Json::object());
+            fresh
+        });
+        let content = levels::write(base, &self.policy_now(), self.room, None, self.domain);
+        self.push(POWER_LEVELS, "", &content, None);
+    }
+
+    /// Values that are state events: first in the order in which they were given.
+    fn restate_values(&mut self, opening: &Opening, of_presets: &[(&str, Option<Json>)]) {
+        let rest = self.room.attrs.keys().filter(|key| !opening.order.contains(key)).cloned();
+        let keys: Vec<Str> = opening.order.iter().cloned().chain(rest).collect();
+        for key in keys {
+            let Some((kind, state_key)) = kind_and_key(&key) else { continue };
+            let of_presets = of_presets.iter().find(|(k, _)| *k == kind && state_key.is_empty());
+            let content = of_presets.and_then(|(_, c)| c.clone()).or_else(|| self.native(kind, state_key));
+            // Name and topic come last.
+            let later = matches!(kind, "m.room.name" | "m.room.topic") && state_key.is_empty();
+            if let Some(content) = content.filter(|_| !later || !self.is_neutral(kind)) {
+                self.first(kind, state_key, &content, None);
+            }
+        }
+    }
+
+    /// Whether the room has a title or topic that says what such a value said once.
+    fn is_neutral(&self, kind: &str) -> bool {
+        match kind {
+            "m.room.name" => !self.policy_now().title.is_empty(),
+            _ => self.room.topic.is_some(),
+        }
+    }
+
+    fn restate_members(&mut self) {
+        let mut rows: Vec<&Member> =
+            self.room.members.values().filter(|m| m.standing.membership != Membership::Left).collect();
+        // Who is there first; then what others did to those who are not.
+        rows.sort_by_key(|m| m.standing.membership != Membership::Joined);
+        for row in rows {
+            if self.facts.len() >= FACTS_MAX {
+                return;
+            }
+            let by = match row.standing.membership {
+                Membership::Joined | Membership::Knocking => Some(Actor::User(row.user.clone())),
+                _ => row.by.as_deref().cloned().map(Actor::User),
+            };
+            let id = user_id(&row.user, self.domain);
+            self.first("m.room.member", &id, &member::of_row(row), by);
+        }
+    }
+
+    /// The server's own user came for the restating alone.
+    fn server_leaves(&mut self, server: &str) {
+        let joined = |content: Option<Json>| content.is_some_and(|c| c.str_of("membership") == Some("join"));
+        let here = self.facts.iter().any(|f| f.kind == "m.room.member" && f.key == server)
+            || joined(current(self.room, "m.room.member", server));
+        if here && self.facts.len() < FACTS_MAX {
+            self.push("m.room.member", server, &member::plain(Membership::Left, None), None);
+        }
+    }
+}
+
+/// The creators of a room, where they are above all power levels.
+pub fn creators(members: &BTreeMap<AccountId, Member>) -> impl Iterator<Item = &User> {
+    members.values().filter(|m| m.standing.power == power::CREATOR).map(|m| &m.user)
+}
+
+#[cfg(test)]
+#[path = "facts_tests.rs"]
+mod tests;
