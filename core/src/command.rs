@@ -619,6 +619,10 @@ pub enum Act {
         #[n(1)]
         native: Option<Native>,
     },
+    /// To a room, by the server: it is known under this name from here on, or under none. Who holds the name is not
+    /// changed by it.
+    #[n(52)]
+    Name(#[n(0)] Option<crate::name::RoomName>),
 }
 
 /// Which message is meant.

@@ -125,6 +125,13 @@ pub enum Query {
         /// True: secret ones too (administrators).
         secret: bool,
     },
+    /// Rooms without a name that are no secret, in the order of their ids. → [`Value::Directory`].
+    Nameless {
+        /// Ids after this one.
+        after: Option<RoomId>,
+        /// At most so many.
+        limit: u32,
+    },
     /// Accounts by name (administrators). → [`Value::Accounts`].
     Accounts {
         /// Names after this one.
@@ -288,6 +295,11 @@ impl RoomView {
     /// The rules.
     pub fn policy(&self) -> &Policy {
         &self.head.policy
+    }
+
+    /// Who may read which entry: [`crate::chat::room::readable`].
+    pub fn readable(&self, reader: AccountId) -> Option<crate::chat::room::Readable> {
+        crate::chat::room::readable(&self.head, self.members.get(&reader), reader)
     }
 
     /// How many belong.

@@ -279,6 +279,13 @@ pub enum Read {
         /// True: secret ones too.
         secret: bool,
     },
+    /// Rooms without a name that are neither dialogs nor secret nor ended, by id. → [`Page::Directory`].
+    Nameless {
+        /// Ids after this one.
+        after: Option<RoomId>,
+        /// At most so many.
+        limit: u32,
+    },
     /// Accounts with folded names after this one, by name. → [`Page::Accounts`].
     Accounts {
         /// Names after this one.

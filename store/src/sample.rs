@@ -368,6 +368,8 @@ impl World {
             let name = format!("room{n}");
             let after = (bits >> n & 1 != 0).then(|| RoomName::new(&name).unwrap());
             reads.push(Read::Directory { after, limit: (bits >> 9 & 7) as u32, secret: bits >> 12 & 1 != 0 });
+            let after = (bits >> n & 1 != 0).then(|| room(n));
+            reads.push(Read::Nameless { after, limit: (bits >> 9 & 7) as u32 });
             let after = (bits >> n & 1 != 0).then(|| Str::new(format!("person{n}")));
             reads.push(Read::Accounts { after, limit: (bits >> 13 & 7) as u32 });
         }

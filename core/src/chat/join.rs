@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     command::{Act, EntityId, Join, Seed},
-    event::{How, MemberChange, Native, What},
-    name::{NameKey, User},
+    event::{Actor, How, MemberChange, Native, What},
+    name::{NameKey, RoomName, User},
     policy::{JoinRule, MaskKind, Member, Membership, Standing, glob, power},
     projection::Notice,
     query::TopicSet,
@@ -279,6 +279,16 @@ impl Room {
         }
         self.put_member(draft, to.id, Some(Member { user: to.clone(), ..row }));
         Ok(if joined { Verdict::ByEvent } else { DONE })
+    }
+
+    /// Another name, or none; nothing is taken or given back in the registry.
+    pub(super) fn name(&mut self, name: Option<&RoomName>, draft: &mut Draft<'_>) -> Done {
+        if draft.entry.command.by != Actor::Server || self.is_dialog() {
+            return Err(Refusal::Forbidden);
+        }
+        let name = name.cloned();
+        self.edit_head(draft, |h| h.name = name);
+        Ok(DONE)
     }
 
     /// The row of an account that is no more goes, whatever it is. What it said in a dialog stays with

@@ -10,7 +10,7 @@ use crate::{
     event::{Actor, Event, FactRef, How, MemberChange, Native, What},
     ids::{AccountId, OnceKey, Pos, RoomId},
     name::User,
-    policy::{MaskEntry, Member, Membership, Policy, Power, Standing, Stay, Visibility},
+    policy::{JoinRule, MaskEntry, Member, Membership, Policy, Power, Standing, Stay, Visibility},
     presence::Presence,
     projection::Notice,
     query::{Facts, RoomView, TopicSet},
@@ -80,6 +80,34 @@ impl Readable {
     }
 }
 
+/// THE function that says who may read which entry, on every path: history, replay, context, search. `row`: the
+/// reader's. `None`: nothing.
+pub fn readable(head: &RoomHead, row: Option<&Member>, reader: AccountId) -> Option<Readable> {
+    if head.destroyed {
+        return None;
+    }
+    if let Some((a, b)) = &head.parties {
+        return (a.id == reader || b.id == reader).then_some(Readable::ALL);
+    }
+    let membership = row.map_or(Membership::Left, |m| m.standing.membership);
+    if head.policy.history == Visibility::World && membership != Membership::Banned {
+        return Some(Readable::ALL);
+    }
+    let row = row?;
+    // Who is out reads what could be read while in.
+    let (invited, joined, last) = match (membership, row.stay) {
+        (Membership::Joined, _) => (row.invited.unwrap_or(row.since), row.since, Pos::MAX),
+        (_, Some(stay)) => (stay.invited, stay.joined, stay.left),
+        (_, None) => return None,
+    };
+    let floor = match head.policy.history {
+        Visibility::Joined => joined.back(),
+        Visibility::Invited => invited.back(),
+        Visibility::Shared | Visibility::World => Pos::ZERO,
+    };
+    Some(Readable { floor, last })
+}
+
 /// What is noted with a change of standing.
 #[derive(Default)]
 pub(super) struct Note {
@@ -98,31 +126,9 @@ impl Note {
 impl Room {
     // --- for everybody ---
 
-    /// THE function that says who may read which entry, on every path: history, replay, context, search.
-    /// `None`: nothing.
+    /// Who may read which entry: [`readable`].
     pub fn readable(&self, reader: AccountId) -> Option<Readable> {
-        let head = self.head.as_ref().filter(|h| !h.destroyed)?;
-        if let Some((a, b)) = &head.parties {
-            return (a.id == reader || b.id == reader).then_some(Readable::ALL);
-        }
-        let row = self.members.get(&reader);
-        let membership = row.map_or(Membership::Left, |m| m.standing.membership);
-        if head.policy.history == Visibility::World && membership != Membership::Banned {
-            return Some(Readable::ALL);
-        }
-        let row = row?;
-        // Who is out reads what could be read while in.
-        let (invited, joined, last) = match (membership, row.stay) {
-            (Membership::Joined, _) => (row.invited.unwrap_or(row.since), row.since, Pos::MAX),
-            (_, Some(stay)) => (stay.invited, stay.joined, stay.left),
-            (_, None) => return None,
-        };
-        let floor = match head.policy.history {
-            Visibility::Joined => joined.back(),
-            Visibility::Invited => invited.back(),
-            Visibility::Shared | Visibility::World => Pos::ZERO,
-        };
-        Some(Readable { floor, last })
+        readable(self.head.as_ref()?, self.members.get(&reader), reader)
     }
 
     /// The room at this moment. `here`: who is there.
@@ -275,7 +281,9 @@ impl Room {
         }
         let head = self.head.as_ref().filter(|h| !h.destroyed).ok_or(Refusal::NoSuchRoom)?;
         let stranger = command.by.user().is_some_and(|u| !self.members.contains_key(&u.id));
-        if (head.policy.secret || head.parties.is_some()) && stranger {
+        // Where people may ask to be let in, they may know that there is something.
+        let knocks = matches!(&command.act, Act::Knock { .. }) && head.policy.join == JoinRule::Knock;
+        if (head.policy.secret || head.parties.is_some()) && stranger && !knocks {
             return Err(Refusal::NoSuchRoom);
         }
         match &command.act {
@@ -289,6 +297,7 @@ impl Room {
             }
             Act::Rename { to, same } => return self.rename(to, *same, draft),
             Act::Forget => return self.forget(draft),
+            Act::Name(name) => return self.name(name.as_ref(), draft),
             Act::Show { display, native } => return self.show(display.as_ref(), native.as_ref(), draft),
             // Whoever belongs to a dialog does so for good, and nobody rules it.
             _ if head.parties.is_some() => return Err(Refusal::Forbidden),

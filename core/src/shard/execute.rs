@@ -255,8 +255,9 @@ impl Shards {
             let is_last = i + 1 == events.len();
             let origin = origin.filter(|_| is_last);
             let mut granted = None;
+            // Making a room is a join and more.
             if let (true, Some(a)) = (is_last, attach)
-                && joins(event, &a.user)
+                && events.iter().any(|event| joins(event, &a.user))
             {
                 slot.live.attached.insert(a.session.worker, grant);
                 granted = Some(a.session.worker);

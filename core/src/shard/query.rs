@@ -27,9 +27,7 @@ impl Shards {
             Query::Room(room)
             | Query::History { room, .. }
             | Query::Entries { room, .. }
-            | Query::Related { room, .. } => {
-                EntityId::Room(*room)
-            }
+            | Query::Related { room, .. } => EntityId::Room(*room),
             Query::Memberships(account) => {
                 return self.ask(desk, Read::Memberships(*account), Fetching::Answer(origin));
             }
@@ -62,6 +60,11 @@ impl Shards {
                 let mut range = range.clone();
                 range.limit = range.limit.min(desk.settings.limits.page);
                 let read = Read::Feed { account: *account, with: *with, range };
+                return self.ask(desk, read, Fetching::Answer(origin));
+            }
+            Query::Nameless { after, limit } => {
+                let limit = (*limit).min(desk.settings.limits.page);
+                let read = Read::Nameless { after: *after, limit };
                 return self.ask(desk, read, Fetching::Answer(origin));
             }
             Query::Accounts { after, limit } => {

@@ -225,6 +225,7 @@ impl Tables {
             Read::Directory { after, limit, secret } => {
                 Page::Directory(self.directory(after.as_ref(), *limit, *secret))
             }
+            Read::Nameless { after, limit } => Page::Directory(self.nameless(*after, *limit)),
             Read::Accounts { after, limit } => Page::Accounts(self.by_name(after.as_ref(), *limit)),
             Read::Counts => Page::Counts {
                 accounts: self.accounts.values().filter(|h| !h.deleted).count() as u64,
@@ -341,14 +342,22 @@ impl Tables {
             .filter(|(_, h)| after.is_none_or(|a| h.name.as_ref() > Some(a)))
             .collect();
         rooms.sort_by(|(i, a), (j, b)| (&a.name, i).cmp(&(&b.name, j)));
+        rooms.into_iter().take(limit as usize).map(|(id, head)| self.listed(*id, head)).collect()
+    }
+
+    fn nameless(&self, after: Option<RoomId>, limit: u32) -> Vec<Listed> {
+        let wanted =
+            |h: &RoomHead| h.name.is_none() && h.parties.is_none() && !h.destroyed && !h.policy.secret;
+        let mut rooms: Vec<_> =
+            self.rooms.iter().filter(|(id, h)| wanted(h) && after.is_none_or(|a| **id > a)).collect();
+        rooms.sort_by_key(|(id, _)| **id);
+        rooms.into_iter().take(limit as usize).map(|(id, head)| self.listed(*id, head)).collect()
+    }
+
+    fn listed(&self, room: RoomId, head: &RoomHead) -> Listed {
         let joined = |m: &&Member| m.standing.membership == Membership::Joined;
-        let list = rooms.into_iter().take(limit as usize).map(|(id, head)| Listed {
-            room: *id,
-            head: head.clone(),
-            topic: self.topics.get(id).cloned(),
-            members: self.members_of(*id).filter(joined).count() as u32,
-        });
-        list.collect()
+        let members = self.members_of(room).filter(joined).count() as u32;
+        Listed { room, head: head.clone(), topic: self.topics.get(&room).cloned(), members }
     }
 
     fn by_name(&self, after: Option<&Str>, limit: u32) -> Vec<(AccountId, AccountHead)> {

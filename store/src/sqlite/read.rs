@@ -84,6 +84,7 @@ impl Rows {
             Read::Directory { after, limit, secret } => {
                 Page::Directory(self.directory(after.as_ref(), *limit, *secret)?)
             }
+            Read::Nameless { after, limit } => Page::Directory(self.nameless(*after, *limit)?),
             Read::Accounts { after, limit } => Page::Accounts(self.accounts(after.as_ref(), *limit)?),
             Read::Counts => Page::Counts {
                 accounts: self
@@ -224,6 +225,29 @@ impl Rows {
             Ok(Listed { room: RoomId(uint(r.get(0)?)), head: head(blob(r, 1)?)?, topic, members: r.get(3)? })
         })?;
         Ok(list)
+    }
+
+    fn nameless(&self, after: Option<RoomId>, limit: u32) -> Result<Vec<Listed>, Fault> {
+        let sql = "SELECT id, head, topic, (SELECT count(*) FROM member WHERE room = r.id AND joined = 1)
+                   FROM room r WHERE name IS NULL AND dialog = 0 AND secret = 0 AND head IS NOT NULL AND id > ?1
+                   ORDER BY id LIMIT ?2";
+        // Ended rooms have no name either; there are few of them between those that are wanted.
+        let (mut out, mut after) = (Vec::new(), after.map_or(-1, |id| int(id.0)));
+        loop {
+            let wanted = limit as usize - out.len();
+            let list = self.all(sql, (after, wanted as i64), |r| {
+                let topic = optional::<TopicSet>(r, 2, "a topic")?;
+                let room = RoomId(uint(r.get(0)?));
+                Ok(Listed { room, head: head(blob(r, 1)?)?, topic, members: r.get(3)? })
+            })?;
+            let Some(last) = list.last().map(|l| l.room).filter(|_| wanted > 0) else { return Ok(out) };
+            let whole = list.len() == wanted;
+            out.extend(list.into_iter().filter(|l| !l.head.destroyed));
+            if !whole || out.len() == limit as usize {
+                return Ok(out);
+            }
+            after = int(last.0);
+        }
     }
 
     fn accounts(&self, after: Option<&Str>, limit: u32) -> Result<Vec<(AccountId, AccountHead)>, Fault> {

@@ -9,7 +9,7 @@ pub(super) const APPLICATION: u32 = 0x4c61_7669;
 
 /// Each step brings a store from version n (its place in the list) to n + 1. Never change one that was
 /// released; add one.
-pub(super) const MIGRATIONS: &[&str] = &[V1, V2, V3];
+pub(super) const MIGRATIONS: &[&str] = &[V1, V2, V3, V4];
 
 /// The newest version known.
 pub(super) fn known() -> u32 {
@@ -113,6 +113,11 @@ const V3: &str = "
 CREATE TABLE related (
   room INTEGER NOT NULL, target INTEGER NOT NULL, pos INTEGER NOT NULL,
   PRIMARY KEY (room, target, pos)) WITHOUT ROWID;
+";
+
+/// Rooms without a name that are listed all the same are found by their ids.
+const V4: &str = "
+CREATE INDEX room_nameless ON room (id) WHERE name IS NULL AND dialog = 0 AND secret = 0;
 ";
 
 /// What a connection is for.
