@@ -45,6 +45,7 @@ pub mod pdu;
 pub mod push;
 pub mod relations;
 pub mod request;
+pub mod rooms;
 pub mod route;
 pub mod search;
 pub mod task;

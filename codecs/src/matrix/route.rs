@@ -53,16 +53,23 @@ pub(super) use crate::route;
 const TABLES: &[&[Route]] = &[
     api::backup::ROUTES,
     api::basic::ROUTES,
+    api::create::ROUTES,
     api::cross::ROUTES,
     api::data::ROUTES,
     api::devices::ROUTES,
+    api::directory::ROUTES,
     api::keys::ROUTES,
     api::login::ROUTES,
+    api::members::ROUTES,
     api::misc::ROUTES,
+    api::people::ROUTES,
     api::profile::ROUTES,
     api::pushrules::ROUTES,
     api::register::ROUTES,
+    api::spaces::ROUTES,
+    api::state::ROUTES,
     api::todevice::ROUTES,
+    api::upgrade::ROUTES,
 ];
 
 /// Who serves a request.

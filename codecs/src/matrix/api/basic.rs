@@ -26,7 +26,8 @@ const VERSIONS: &[&str] = &[
 pub const ROOM_VERSIONS: &[&str] = &["12", "11", "10"];
 
 async fn versions(_: Ctx, _: Request) -> Answer {
-    let features = object! {};
+    // Invitations can be blocked as v1.18 has it.
+    let features = object! { "org.matrix.msc4380.stable" => true };
     Ok(Response::ok(&object! { "versions" => VERSIONS.to_vec(), "unstable_features" => features }))
 }
 
@@ -48,6 +49,7 @@ async fn capabilities(_: Ctx, _: Request) -> Answer {
             "m.room_versions" => object! { "default" => ROOM_VERSIONS[0], "available" => available },
             "m.set_displayname" => on(),
             "m.set_avatar_url" => on(),
+            "m.profile_fields" => on(),
             "m.3pid_changes" => off(),
             "m.get_login_token" => off(),
         },

@@ -6,10 +6,10 @@ use super::login::{account, find};
 use crate::json::Json;
 use crate::matrix::error::Error;
 use crate::matrix::ids;
+use crate::matrix::member;
 use crate::matrix::request::{Request, Response};
 use crate::matrix::route::{Route, route};
 use crate::matrix::task::{Answer, Ctx};
-use crate::session::MATRIX_NATIVE;
 use lavina_core::chat::account::Account;
 use lavina_core::command::{Act, Audience, EntityId};
 use lavina_core::event::Native;
@@ -58,8 +58,8 @@ pub fn fields(account: &Account) -> Json {
     all
 }
 
-/// How somebody shows himself in a room: display name and, in Matrix's form, everything.
-pub fn shown(account: &Account) -> (Option<Str>, Option<Native>) {
+/// What a member event shows of somebody.
+pub fn content(account: &Account) -> Json {
     let all = fields(account);
     let mut content = Json::object();
     for name in [DISPLAYNAME, AVATAR] {
@@ -67,8 +67,13 @@ pub fn shown(account: &Account) -> (Option<Str>, Option<Native>) {
             content.set(name, value.clone());
         }
     }
-    let bytes = Octets::from(content.to_bytes());
-    (all.str_of(DISPLAYNAME).map(Str::new), Some(Native { protocol: MATRIX_NATIVE, bytes }))
+    content
+}
+
+/// How somebody shows himself in a room: display name and, in Matrix's form, everything.
+pub fn shown(account: &Account) -> (Option<Str>, Option<Native>) {
+    let content = content(account);
+    (content.str_of(DISPLAYNAME).map(Str::new), member::native(&content))
 }
 
 async fn get(ctx: Ctx, request: Request) -> Answer {
@@ -131,7 +136,15 @@ async fn set(ctx: &Ctx, request: &Request, value: Option<Json>) -> Answer {
     if field.is_empty() || field.len() > NAME_MAX {
         return Err(Error::new(400, "M_KEY_TOO_LARGE", "the field's name must have 1 to 255 bytes"));
     }
+    // Common namespaced identifiers (appendices, "Common Namespaced Identifier Grammar").
+    let fine = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b);
+    if !field.starts_with(|c: char| c.is_ascii_lowercase()) || !field.bytes().all(fine) {
+        return Err(Error::invalid_param("a field's name has small letters, digits and . _ -"));
+    }
     let before = account(ctx).await?;
+    if let Some(value) = &value {
+        value.check_canonical().map_err(|why| Error::bad_json(why.to_string()))?;
+    }
     let mut all = fields(&before);
     match &value {
         Some(value) => all.set(field, value.clone()),

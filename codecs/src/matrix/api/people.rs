@@ -1,0 +1,139 @@
+//! Finding people, and reporting them (client-server API, "User directory", "Reporting content").
+
+use crate::json::Json;
+use crate::matrix::error::Error;
+use crate::matrix::ids::{account_id, user_id};
+use crate::matrix::member;
+use crate::matrix::request::{Request, Response};
+use crate::matrix::rooms;
+use crate::matrix::route::{Route, route};
+use crate::matrix::task::{Answer, Ctx};
+use crate::object;
+use lavina_core::ids::{AccountId, RoomId};
+use lavina_core::log::{Level, Log};
+use lavina_core::policy::{JoinRule, Membership};
+use lavina_core::query::{Query, RoomView, Value};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The endpoints of this part.
+pub const ROUTES: &[Route] = &[
+    route!(Post "/_matrix/client/v3/user_directory/search" Must search),
+    route!(Post "/_matrix/client/v3/rooms/{room}/report" Must report_room),
+    route!(Post "/_matrix/client/v3/rooms/{room}/report/{event}" Must report_event),
+    route!(Post "/_matrix/client/v3/users/{user}/report" Must report_user),
+];
+
+/// Rooms whose members are searched.
+const ROOMS_MAX: usize = 500;
+
+/// Public rooms whose members are searched.
+const PUBLIC_MAX: u32 = 100;
+
+/// People of an answer that says no limit, and the highest limit.
+const FOUND: u64 = 10;
+const FOUND_MAX: u64 = 50;
+
+async fn search(ctx: Ctx, request: Request) -> Answer {
+    let body = request.json()?;
+    let term = body.str_of("search_term").ok_or_else(|| Error::missing_param("search_term is missing"))?;
+    let words: Vec<String> = term.to_lowercase().split_whitespace().map(str::to_owned).collect();
+    let limit = match body.get("limit").map(Json::as_int) {
+        None => FOUND,
+        Some(Some(n)) => u64::try_from(n).unwrap_or(0).clamp(1, FOUND_MAX),
+        Some(None) => return Err(Error::invalid_param("limit must be a number")),
+    };
+    let mut found: BTreeMap<AccountId, Json> = BTreeMap::new();
+    for room in rooms_seen(&ctx).await? {
+        if let Ok(view) = rooms::view(&ctx, room).await {
+            look(&ctx, &view, &words, &mut found)?;
+        }
+    }
+    let limited = found.len() as u64 > limit;
+    let results: Vec<Json> = found.into_values().take(limit as usize).collect();
+    Ok(Response::ok(&object! { "results" => results, "limited" => limited }))
+}
+
+/// The rooms that whoever asks is in, and public ones.
+async fn rooms_seen(ctx: &Ctx) -> Result<BTreeSet<RoomId>, Error> {
+    let mut out = BTreeSet::new();
+    if let Value::Memberships(list) = ctx.query(Query::Memberships(ctx.user()?.id)).await? {
+        let joined = list.iter().filter(|b| b.member.standing.membership == Membership::Joined);
+        out.extend(joined.map(|b| b.room).take(ROOMS_MAX));
+    }
+    let directory = Query::Directory { after: None, limit: PUBLIC_MAX, secret: false };
+    if let Value::Directory(list) = ctx.query(directory).await? {
+        out.extend(list.iter().filter(|l| l.head.policy.join == JoinRule::Public).map(|l| l.room));
+    }
+    Ok(out)
+}
+
+/// Members of a room whose name or id has all the words in it.
+fn look(
+    ctx: &Ctx,
+    view: &RoomView,
+    words: &[String],
+    found: &mut BTreeMap<AccountId, Json>,
+) -> Result<(), Error> {
+    let me = ctx.user()?.id;
+    for member in view.members.values() {
+        let there = member.standing.membership == Membership::Joined && !member.user.is_guest();
+        if !there || member.user.id == me || found.contains_key(&member.user.id) {
+            continue;
+        }
+        let content = member::of_row(member);
+        let id = user_id(&member.user, ctx.domain());
+        let name = content.str_of("displayname").unwrap_or_default();
+        let text = format!("{} {}", name.to_lowercase(), id);
+        if words.iter().all(|word| text.contains(word.as_str())) {
+            let mut entry = object! { "user_id" => &id, "display_name" => name };
+            if let Some(url) = content.str_of("avatar_url") {
+                entry.set("avatar_url", url);
+            }
+            found.insert(member.user.id, entry);
+        }
+    }
+    Ok(())
+}
+
+// --- reports: the administrators find them in the log, by ids alone ---
+
+async fn report_event(ctx: Ctx, request: Request) -> Answer {
+    check_reason(&request)?;
+    let unknown = || Error::not_found("there is no such event, or you may not see it");
+    let view = rooms::known_view(&ctx, request.arg(0)).await.map_err(|_| unknown())?;
+    let user = ctx.user()?;
+    let event = rooms::id_key(&ctx).event(request.arg(1)).filter(|e| e.room == view.id);
+    let event = event.ok_or_else(unknown)?;
+    let readable = view.readable(user.id).filter(|r| event.is_create() || r.has(event.pos));
+    readable.ok_or_else(unknown)?;
+    if !event.is_create() && rooms::entry(&ctx, view.id, event.pos).await?.is_none() {
+        return Err(unknown());
+    }
+    log(&ctx, "an event is reported", "event", request.arg(1)).await
+}
+
+async fn report_room(ctx: Ctx, request: Request) -> Answer {
+    check_reason(&request)?;
+    let room = rooms::room_of(&ctx, request.arg(0))?;
+    rooms::view(&ctx, room).await?;
+    log(&ctx, "a room is reported", "room", request.arg(0)).await
+}
+
+async fn report_user(ctx: Ctx, request: Request) -> Answer {
+    check_reason(&request)?;
+    let account = rooms::account_of(&ctx, request.arg(0)).await?;
+    let name = account.user().map(|user| account_id(&user.name, ctx.domain())).unwrap_or_default();
+    log(&ctx, "a user is reported", "user", &name).await
+}
+
+/// The reason is for people and stays out of the log.
+fn check_reason(request: &Request) -> Result<(), Error> {
+    crate::matrix::api::members::reason(&request.json()?).map(drop)
+}
+
+async fn log(ctx: &Ctx, what: &'static str, name: &'static str, id: &str) -> Answer {
+    let by = user_id(ctx.user()?, ctx.domain());
+    let line = Log::new(Level::Warn, what).with(name, id).with("by", by);
+    ctx.with(move |_, cx| cx.log(line)).await;
+    Ok(Response::done())
+}
