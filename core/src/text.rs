@@ -1,6 +1,6 @@
 //! Cheap strings and octets, and text with neutral formatting.
 
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{string::String, sync::Arc, vec::Vec};
 use core::{fmt, ops::Deref};
 use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 use smol_str::SmolStr;
@@ -164,6 +164,9 @@ pub struct Span {
     pub style: Style,
 }
 
+/// Quotations within quotations that are marked; deeper ones look like that many.
+const QUOTES_MAX: usize = 8;
+
 /// Plain text with neutral formatting beside it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct Rich {
@@ -176,8 +179,75 @@ pub struct Rich {
 }
 
 impl Rich {
+    /// The same with `> ` before each quoted line, once for each quotation it lies in, for those who have no other
+    /// mark for quotations.
+    pub fn quoted(&self) -> Rich {
+        let quotes = || self.spans.iter().filter(|s| s.style == Style::Quote);
+        if quotes().next().is_none() {
+            return self.clone();
+        }
+        let mut text = String::with_capacity(self.text.len() + 64);
+        // Where lines begin, and how many bytes stand before them by then.
+        let mut shifts: Vec<(usize, usize)> = Vec::new();
+        let mut start = 0;
+        for line in self.text.split_inclusive('\n') {
+            let depth = quotes().filter(|s| (s.from as usize..s.to as usize).contains(&start)).count();
+            text.extend(core::iter::repeat_n("> ", depth.min(QUOTES_MAX)));
+            shifts.push((start, text.len() - start));
+            text.push_str(line);
+            start += line.len();
+        }
+        // A span that begins a line begins behind its mark; one that ends where a line begins ends before it.
+        let shift = |at: u32, within: bool| {
+            let before =
+                shifts.partition_point(|(line, _)| *line < at as usize || (within && *line == at as usize));
+            let by = before.checked_sub(1).and_then(|n| shifts.get(n)).map_or(0, |(_, by)| *by);
+            at.saturating_add(u32::try_from(by).unwrap_or(u32::MAX))
+        };
+        let others = self.spans.iter().filter(|s| s.style != Style::Quote);
+        let spans =
+            others.map(|s| Span { from: shift(s.from, true), to: shift(s.to, false), ..s.clone() }).collect();
+        Rich { text: Str::new(text), spans }
+    }
+
     /// Text without any formatting.
     pub fn plain(text: impl AsRef<str>) -> Rich {
         Rich { text: Str::new(text), spans: Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::{string::ToString, vec};
+
+    #[test]
+    fn quotations_get_marks_and_other_spans_stay_on_their_words() {
+        let span = |from, to, style| Span { from, to, style };
+        let spans = vec![
+            span(0, 5, Style::Quote),
+            span(0, 3, Style::Bold),
+            span(2, 5, Style::Quote),
+            span(2, 3, Style::Italic),
+            span(6, 7, Style::Code),
+        ];
+        let rich = Rich { text: Str::new("a\nbcd\ne"), spans };
+        let quoted = rich.quoted();
+        assert_eq!(quoted.text, "> a\n> > bcd\ne");
+        let words: Vec<_> = quoted
+            .spans
+            .iter()
+            .map(|s| (s.style, quoted.text[s.from as usize..s.to as usize].to_string()))
+            .collect();
+        assert_eq!(
+            words,
+            [
+                (Style::Bold, "a\n> > b".to_string()),
+                (Style::Italic, "b".to_string()),
+                (Style::Code, "e".to_string())
+            ]
+        );
+        let plain = Rich::plain("a\nb");
+        assert_eq!(plain.quoted(), plain);
     }
 }

@@ -119,6 +119,10 @@ fn said(message: &Message, id: MsgId, replaces: Option<&str>, kind: &str) -> Opt
         if unstyled {
             w.empty_ns("unstyled", ns::STYLING);
         }
+        // XMPP hides whole messages only; better all of it than nothing.
+        if message.body.spans.iter().any(|span| span.style == Style::Spoiler) {
+            w.empty_ns("spoiler", ns::SPOILER);
+        }
         if let Some(reply) = message.reply {
             w.start_ns("reply", ns::REPLY).attr("id", &reply.text()).end();
         }
@@ -213,11 +217,15 @@ pub fn neutral(stanza: &Element) -> (Rich, Kind) {
         None if notice => (body, Kind::Notice),
         None => (body, Kind::Normal),
     };
-    if stanza.has("unstyled", ns::STYLING) {
-        return (Rich::plain(body), kind);
+    let (text, styled) = match stanza.has("unstyled", ns::STYLING) {
+        true => (body, Vec::new()),
+        false => styling::read(&body),
+    };
+    let mut spans: Vec<Span> = styled.iter().filter_map(to_span).collect();
+    if let (true, Ok(to)) = (stanza.has("spoiler", ns::SPOILER), text.len().try_into()) {
+        spans.insert(0, Span { from: 0, to, style: Style::Spoiler });
     }
-    let (text, spans) = styling::read(&body);
-    (Rich { text: Str::new(text), spans: spans.iter().filter_map(to_span).collect() }, kind)
+    (Rich { text: Str::new(text), spans }, kind)
 }
 
 /// The body in no particular language, or the first; without what is there only for clients that know no replies.
@@ -253,7 +261,7 @@ fn to_span(span: &styling::Span) -> Option<Span> {
     Some(Span { from: span.from.try_into().ok()?, to: span.to.try_into().ok()?, style })
 }
 
-/// Underlines and spoilers cannot be said.
+/// Underlines cannot be said, and spoilers not by styling.
 fn from_span(span: &Span) -> Option<styling::Span> {
     let style = match span.style {
         Style::Bold => styling::Style::Bold,
@@ -335,6 +343,17 @@ mod tests {
         assert_eq!((&*body.text, kind), ("yes", Kind::Normal));
         let secret = "<message><body>I sent you an OMEMO message</body><encrypted xmlns='eu.siacs.conversations.axolotl'/></message>";
         assert_eq!(neutral(&stanza(secret)), (Rich::default(), Kind::Payload));
+        let spoiler = "<message><body>*it*</body><spoiler xmlns='urn:xmpp:spoiler:0'/></message>";
+        let (body, _) = neutral(&stanza(spoiler));
+        let styles: Vec<Style> = body.spans.iter().map(|s| s.style).collect();
+        assert_eq!((&*body.text, styles), ("it", vec![Style::Spoiler, Style::Bold]));
+        let back = said(
+            &Message { body, ..Message::default() },
+            MsgId::parse(&"A".repeat(18)).unwrap(),
+            None,
+            "chat",
+        );
+        assert!(String::from_utf8(back.unwrap()).unwrap().contains("<spoiler xmlns='urn:xmpp:spoiler:0'/>"));
         assert_eq!(neutral(&stanza("<message type='headline'><body>x</body></message>")).1, Kind::Notice);
     }
 }

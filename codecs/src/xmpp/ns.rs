@@ -163,6 +163,8 @@ namespaces! {
     SASL2 = "urn:xmpp:sasl:2";
     /// Logging in again by token (XEP-0484).
     FAST = "urn:xmpp:fast:0";
+    /// Spoiler messages (XEP-0382).
+    SPOILER = "urn:xmpp:spoiler:0";
     /// Explicit message encryption (XEP-0380).
     EME = "urn:xmpp:eme:0";
     /// Message styling (XEP-0393).

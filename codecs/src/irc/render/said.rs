@@ -2,6 +2,7 @@
 
 use lavina_core::event::{Event, Kind, Message};
 use lavina_core::text::Rich;
+use std::ops::Range;
 
 use super::super::cap::Cap;
 use super::super::format::{self, Style};
@@ -172,25 +173,61 @@ fn is_simple(text: &str, foreign: bool) -> bool {
     !text.is_empty() && !text.bytes().any(|b| if foreign { b < 0x20 } else { matches!(b, b'\r' | b'\n' | 0) })
 }
 
-/// Neutral text with its styles as codes.
+/// Black on black: what is hidden until it is selected. Both colours have two digits, so digits of the text are none.
+const HIDE: &str = "\x0301,01";
+
+/// The text's own colours again. The two toggles keep digits after it from being a colour.
+const SHOW: &str = "\x03\x02\x02";
+
+/// Neutral text with its styles as codes, quoted lines behind `> `.
 pub(super) fn coded(text: &Rich) -> String {
-    let spans: Vec<_> = text
-        .spans
-        .iter()
-        .filter_map(|span| {
-            use lavina_core::text::Style as Neutral;
-            let style = match span.style {
-                Neutral::Bold => Style::Bold,
-                Neutral::Italic => Style::Italic,
-                Neutral::Underline => Style::Underline,
-                Neutral::Strike => Style::Strike,
-                Neutral::Code => Style::Mono,
-                Neutral::Block | Neutral::Quote | Neutral::Spoiler => return None,
-            };
-            Some((style, span.from as usize..span.to as usize))
-        })
-        .collect();
-    format::from_spans(&text.text, &spans)
+    use lavina_core::text::Style as Neutral;
+    let text = text.quoted();
+    let mut spans: Vec<(Style, Range<usize>)> = Vec::new();
+    let mut hidden: Vec<Range<usize>> = Vec::new();
+    for span in &text.spans {
+        let range = span.from as usize..span.to as usize;
+        let style = match span.style {
+            Neutral::Bold => Style::Bold,
+            Neutral::Italic => Style::Italic,
+            Neutral::Underline => Style::Underline,
+            Neutral::Strike => Style::Strike,
+            Neutral::Code => Style::Mono,
+            Neutral::Spoiler => {
+                hidden.push(range);
+                continue;
+            }
+            Neutral::Block | Neutral::Quote => continue,
+        };
+        spans.push((style, range));
+    }
+    if hidden.is_empty() {
+        return format::from_spans(&text.text, &spans);
+    }
+    let part = |of: Range<usize>| {
+        let clip = |r: &Range<usize>| {
+            r.start.clamp(of.start, of.end) - of.start..r.end.clamp(of.start, of.end) - of.start
+        };
+        let inside: Vec<_> = spans.iter().map(|(style, range)| (*style, clip(range))).collect();
+        format::from_spans(text.text.get(of.clone()).unwrap_or_default(), &inside)
+    };
+    let (mut out, mut at) = (String::new(), 0);
+    for range in hidden {
+        let range = range.start.max(at)..range.end.max(at);
+        out.push_str(&part(at..range.start));
+        at = range.start;
+        // Each line is hidden by itself, for each is a message.
+        for line in text.text.get(range.clone()).unwrap_or_default().split_inclusive('\n') {
+            let end = at + line.trim_end_matches('\n').len();
+            if at < end {
+                out.extend([HIDE, &part(at..end), SHOW]);
+            }
+            out.push_str(&line[end - at..]);
+            at += line.len();
+        }
+    }
+    out.push_str(&part(at..text.text.len()));
+    out
 }
 
 /// The tags of a reaction made elsewhere.
@@ -200,4 +237,26 @@ pub(super) fn reaction(key: &str, on: bool, id: lavina_core::ids::MsgId) -> Stri
     made.extend_from_slice(b";+draft/reply=");
     made.extend_from_slice(&id.digits());
     String::from_utf8_lossy(&made).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lavina_core::text::{Span, Str, Style as Neutral};
+
+    #[test]
+    fn quotations_are_marked_and_spoilers_hidden() {
+        let rich = |text: &str, spans: &[(u32, u32, Neutral)]| Rich {
+            text: Str::new(text),
+            spans: spans
+                .iter()
+                .map(|(from, to, style)| Span { from: *from, to: *to, style: *style })
+                .collect(),
+        };
+        assert_eq!(coded(&rich("a\nb", &[(0, 1, Neutral::Quote)])), "> a\nb");
+        assert_eq!(coded(&rich("ab", &[(0, 1, Neutral::Bold)])), "\x02a\x02b");
+        let hidden = rich("a b\nc 1", &[(0, 3, Neutral::Bold), (2, 5, Neutral::Spoiler)]);
+        assert_eq!(coded(&hidden), "\x02a \x02\x0301,01\x02b\x02\x03\x02\x02\n\x0301,01c\x03\x02\x02 1");
+        assert_eq!(format::plain(&coded(&hidden)), "a b\nc 1");
+    }
 }

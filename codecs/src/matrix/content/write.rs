@@ -10,9 +10,6 @@ use lavina_core::ids::{MsgId, Pos, RoomId};
 use lavina_core::name::UserName;
 use lavina_core::text::{Rich, Str, Style};
 
-/// Quotes within quotes that are marked in plain text.
-const QUOTES_MAX: usize = 8;
-
 /// What writing a content needs to know.
 pub struct Write<'a> {
     /// Makes ids.
@@ -154,30 +151,16 @@ impl Write<'_> {
 /// The plain text for clients and notifications that show no HTML: quoted lines are marked, what is hidden is left out
 /// (client-server API, "Spoiler messages").
 fn body(rich: &Rich) -> String {
-    let text = rich.text.as_str();
-    let ranges = |style: Style| -> Vec<(usize, usize)> {
-        rich.spans.iter().filter(|s| s.style == style).map(|s| (s.from as usize, s.to as usize)).collect()
-    };
-    let (quotes, hidden) = (ranges(Style::Quote), ranges(Style::Spoiler));
-    if quotes.is_empty() && hidden.is_empty() {
-        return text.to_owned();
-    }
-    let mut out = String::with_capacity(text.len() + 64);
-    let mut start = 0;
-    for line in text.split_inclusive('\n') {
-        let depth = quotes.iter().filter(|(from, to)| (*from..*to).contains(&start)).count();
-        out.extend(std::iter::repeat_n("> ", depth.min(QUOTES_MAX)));
-        let end = start + line.trim_end_matches('\n').len();
-        let mut at = start;
-        for (from, to) in &hidden {
-            let (from, to) = ((*from).max(at), (*to).min(end));
-            if from < to {
-                out.extend([text.get(at..from).unwrap_or_default(), "[spoiler]"]);
-                at = to;
-            }
+    let rich = rich.quoted();
+    let mut out = String::with_capacity(rich.text.len());
+    let mut at = 0;
+    for hidden in rich.spans.iter().filter(|s| s.style == Style::Spoiler) {
+        let (from, to) = ((hidden.from as usize).max(at), hidden.to as usize);
+        if from < to {
+            out.extend([rich.text.get(at..from).unwrap_or_default(), "[spoiler]"]);
+            at = to;
         }
-        start += line.len();
-        out.push_str(text.get(at..start).unwrap_or_default());
     }
+    out.push_str(rich.text.get(at..).unwrap_or_default());
     out
 }
