@@ -4,6 +4,7 @@
 //! An agent comes with the first request, loads its device's record, logs in, and goes when nothing was asked of it for
 //! [`IDLE`]. Nothing is lost with it: what a device must not lose is stored.
 
+use super::device::sync::Sync;
 use super::device::{Device, DeviceRow};
 use super::error::Error;
 use super::request::{Cancelled, Request, Response};
@@ -14,11 +15,13 @@ use crate::job::Done;
 use crate::session::{Cx, Session};
 use crate::settings::Settings;
 use lavina_core::event::{Event, Live};
-use lavina_core::ids::{AccountId, Label, Origin, ReqId, ShardId};
+use lavina_core::ids::{AccountId, Label, Origin, ReqId, RoomId, ShardId};
 use lavina_core::name::User;
+use lavina_core::presence::Show;
 use lavina_core::projection::{Hole, Mode, Notice, Parcel, Reason, Seen, Wake};
 use lavina_core::query::{Query, Reply, Value};
 use lavina_core::text::Str;
+use lavina_core::time::Mono;
 use std::sync::Arc;
 
 /// Milliseconds without a request after which a device's agent goes.
@@ -36,6 +39,11 @@ const FRONT: &str = "m";
 /// The agent's own timers.
 const TIMER_IDLE: u8 = 0;
 const TIMER_SLEEP: u8 = 1;
+const TIMER_REST: u8 = 2;
+const TIMER_TYPING: u8 = 3;
+
+/// Milliseconds after the last sync after which the user no longer counts as there.
+const REST: u64 = 30_000;
 
 /// A session that serves requests.
 pub struct Agent {
@@ -99,6 +107,25 @@ impl Agent {
             Stage::Ready(device) => Some(device),
             _ => None,
         }
+    }
+
+    /// What the device has been told, once it is there.
+    pub(super) fn sync(&mut self) -> Option<&mut Sync> {
+        self.device().map(|d| &mut d.sync)
+    }
+
+    /// The user is there as long as a sync waits, which is until then at most; `None`: says nothing of it.
+    pub(super) fn present(&mut self, show: Option<Show>, until: Mono, cx: &mut Cx<'_>) {
+        if let (Some(show), Some(sync)) = (show, self.sync()) {
+            sync.show(show, cx);
+            cx.timer(TIMER_REST, Some(until + REST));
+        }
+    }
+
+    /// The user types in a room until then, or no longer.
+    pub(super) fn type_in(&mut self, room: RoomId, until: Option<Mono>, cx: &mut Cx<'_>) {
+        let next = self.sync().and_then(|s| s.type_in(room, until, cx));
+        cx.timer(TIMER_TYPING, next);
     }
 
     // --- what the core calls ---
@@ -166,7 +193,7 @@ impl Agent {
     /// A signal of the moment in a room.
     pub fn seen_live(&mut self, live: &Arc<Live>, own: Option<ReqId>, cx: &mut Cx<'_>) {
         if let Some(device) = self.device() {
-            device.sync.live(live);
+            device.sync.live(live, cx.now().mono);
         }
         let task = own.and_then(|req| self.tasks.got(req, Got::Reply(Ok(Value::Done))));
         self.run(task, cx);
@@ -183,6 +210,17 @@ impl Agent {
             }
             Wake::Drain => self.give_up(&Error::unavailable("the server is stopping"), cx),
             Wake::Timer(TIMER_IDLE) => self.idle(cx),
+            Wake::Timer(TIMER_REST) => {
+                if let Some(sync) = self.sync() {
+                    sync.show(Show::Offline, cx);
+                }
+                self.something(cx);
+            }
+            Wake::Timer(TIMER_TYPING) => {
+                let next = self.sync().and_then(|s| s.stop_typing(cx.now().mono, cx));
+                cx.timer(TIMER_TYPING, next);
+                self.something(cx);
+            }
             Wake::Timer(_) => {
                 for task in self.tasks.wake(Some(cx.now().mono)) {
                     self.run(Some(task), cx);

@@ -1,5 +1,6 @@
 //! A device: a client that has logged in, as long as it is logged in.
 
+pub mod stamp;
 pub mod sync;
 
 use super::task::Who;

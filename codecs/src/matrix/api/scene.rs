@@ -1,0 +1,450 @@
+//! Entries of a room as events for one client: with what was withdrawn left out, and with what else the client wants to
+//! know of each (client-server API, "Room event format", "Aggregations of child events").
+
+use crate::json::{DEPTH, Json};
+use crate::matrix::content::{RELATES_TO, Write, mentions, unpack};
+use crate::matrix::device::stamp::Place;
+use crate::matrix::error::Error;
+use crate::matrix::event::{RoomEvent, Unsigned, events, fact_ref, message_event};
+use crate::matrix::ids::{EventRef, IdKey};
+use crate::matrix::relations::{Relations, Thread};
+use crate::matrix::task::Ctx;
+use crate::session::MATRIX_NATIVE;
+use lavina_core::event::{Event, FactRef, Message, Native, What};
+use lavina_core::ids::{AccountId, Pos, RoomId};
+use lavina_core::name::{User, UserName};
+use lavina_core::policy::{Membership, power};
+use lavina_core::query::{Bound, Only, Query, Range, RoomView, Stretch, Value};
+use lavina_core::text::Str;
+use lavina_core::time::UnixMillis;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Most entries about those shown that are looked at.
+pub const RELATED: u32 = 1_000;
+
+/// Most former values of state that are looked up for one answer; of more events they are left out.
+const BEFORE: usize = 100;
+
+/// An event for a client.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// The event, with `room_id`.
+    pub json: Json,
+    /// Where in the log.
+    pub place: Place,
+    /// Its type.
+    pub kind: Str,
+    /// For state: the key.
+    pub state_key: Option<Str>,
+    /// Its entry.
+    pub entry: Arc<Event>,
+}
+
+impl Shown {
+    /// As answers have it that say the room elsewhere.
+    pub fn in_room(mut self) -> Json {
+        self.json.take("room_id");
+        self.json
+    }
+}
+
+/// What has to be known to show some entries of a room.
+pub struct Scene {
+    /// Makes ids.
+    pub ids: IdKey,
+    /// The server's domain.
+    pub domain: Str,
+    /// Who looks.
+    pub me: User,
+    /// Which room.
+    pub room: RoomId,
+    now: UnixMillis,
+    related: Vec<Arc<Event>>,
+    before: BTreeMap<FactRef, Json>,
+    transactions: BTreeMap<Pos, Str>,
+    hidden: BTreeSet<Pos>,
+    view: Option<Arc<RoomView>>,
+    /// The entry since which the reader is joined, where that is known.
+    pub joined: Option<Pos>,
+}
+
+/// What is known of the entries about those to be shown.
+pub enum Related {
+    /// Nothing: it is to be looked up.
+    Ask,
+    /// These are all.
+    These(Vec<Arc<Event>>),
+}
+
+impl Scene {
+    /// Looks up what is needed to show these entries.
+    ///
+    /// # Errors
+    /// The server cannot tell.
+    pub async fn new(
+        ctx: &Ctx,
+        room: RoomId,
+        entries: &[Arc<Event>],
+        related: Related,
+        view: Option<Arc<RoomView>>,
+    ) -> Result<Scene, Error> {
+        let me = ctx.user()?.clone();
+        let mut scene = Scene {
+            ids: IdKey::new(&ctx.settings().core.secret),
+            domain: Str::new(ctx.domain()),
+            room,
+            now: ctx.now().wall,
+            related: Vec::new(),
+            before: BTreeMap::new(),
+            transactions: BTreeMap::new(),
+            hidden: BTreeSet::new(),
+            joined: view.as_ref().and_then(|v| joined_since(v, me.id)),
+            me,
+            view,
+        };
+        scene.related = match related {
+            Related::These(all) => all,
+            Related::Ask => related_to(ctx, room, targets(entries)).await?,
+        };
+        scene.look_behind(ctx, entries).await?;
+        scene.look_before(ctx, entries).await?;
+        let foreign = |e: &&Arc<Event>| scene.may_mention(e);
+        if scene.view.is_none() && entries.iter().any(|e| foreign(&e)) {
+            scene.view = view_of(ctx, room).await.ok();
+        }
+        scene.ask_device(ctx, entries).await;
+        Ok(scene)
+    }
+
+    /// Reactions taken back whose adding lies before what is known.
+    async fn look_behind(&mut self, ctx: &Ctx, entries: &[Arc<Event>]) -> Result<(), Error> {
+        let lost: Vec<Pos> = entries
+            .iter()
+            .filter_map(|e| match &e.what {
+                What::Reacted { target, on: false, .. } if self.undone(e).is_none() => Some(*target),
+                _ => None,
+            })
+            .collect();
+        if !lost.is_empty() {
+            let found = related_to(ctx, self.room, lost).await?;
+            self.related.extend(found);
+            self.related.sort_by_key(|e| e.pos);
+            self.related.dedup_by_key(|e| e.pos);
+        }
+        Ok(())
+    }
+
+    /// The former values of the state that these entries change.
+    async fn look_before(&mut self, ctx: &Ctx, entries: &[Arc<Event>]) -> Result<(), Error> {
+        let wanted = entries.iter().flat_map(|e| e.facts.iter().filter_map(|f| f.before)).take(BEFORE);
+        let mut asked = Vec::new();
+        for at in wanted {
+            match entries.iter().find(|e| e.pos == at.pos) {
+                Some(entry) => _ = content_of(entry, at).map(|c| self.before.insert(at, c)),
+                None => asked.push((at, former_at(ctx, self.room, at.pos))),
+            }
+        }
+        for (at, asked) in asked {
+            let entry = asked.await?;
+            if let Some(content) = entry.and_then(|e| content_of(&e, at)) {
+                self.before.insert(at, content);
+            }
+        }
+        Ok(())
+    }
+
+    /// What only this device knows: what it called its requests, and whom it does not want to hear.
+    async fn ask_device(&mut self, ctx: &Ctx, entries: &[Arc<Event>]) {
+        let entries = entries.to_vec();
+        let found = ctx.with(move |agent, _| {
+            let sync = agent.sync()?;
+            let own = entries.iter().filter(|e| e.by.is(sync.me.id));
+            let named: BTreeMap<Pos, Str> = own.filter_map(|e| Some((e.pos, sync.transaction(e)?))).collect();
+            let hidden = entries.iter().filter(|e| sync.hides(e)).map(|e| e.pos).collect();
+            Some((named, hidden))
+        });
+        (self.transactions, self.hidden) = found.await.unwrap_or_default();
+    }
+
+    /// Whether the text may call people, so that one must know who is there.
+    fn may_mention(&self, event: &Event) -> bool {
+        let (What::Said(m) | What::Edited { message: m, .. }) = &event.what else { return false };
+        let foreign = m.native.as_ref().is_none_or(|n| n.protocol != MATRIX_NATIVE) && !m.gone;
+        let found = || mentions(&m.body.text, &self.domain, &|_| true, false);
+        foreign && found().get("user_ids").and_then(Json::as_array).is_some_and(|ids| !ids.is_empty())
+    }
+
+    // --- showing ---
+
+    /// The events that an entry is.
+    pub fn show(&self, entry: &Arc<Event>) -> Vec<Shown> {
+        if self.hidden.contains(&entry.pos) {
+            return Vec::new();
+        }
+        let known = |name: &UserName| self.knows(name);
+        let with = self.write(&known, entry);
+        let undone = self.undone(entry);
+        let all = events(entry, undone, &with);
+        all.into_iter()
+            .enumerate()
+            .map(|(nth, event)| {
+                let nth = self.nth(entry, nth, &event);
+                let place = Place { pos: entry.pos, sub: nth };
+                let (kind, state_key) = (event.kind.clone(), event.state_key.clone());
+                let json = self.with_all(entry, event, nth, &with);
+                Shown { json, place, kind, state_key, entry: entry.clone() }
+            })
+            .collect()
+    }
+
+    /// Which of the entry's facts an event is: those that cannot be read are no events.
+    fn nth(&self, entry: &Event, at: usize, event: &RoomEvent) -> u8 {
+        let same = |(_, fact): &(usize, &lavina_core::event::Fact)| {
+            fact.kind == event.kind && Some(&fact.key) == event.state_key.as_ref()
+        };
+        let found = entry.facts.iter().enumerate().find(same).map_or(at, |(n, _)| n);
+        u8::try_from(found).unwrap_or(u8::MAX)
+    }
+
+    fn write<'a>(&'a self, known: &'a dyn Fn(&UserName) -> bool, entry: &Event) -> Write<'a> {
+        let member = entry.by.user().and_then(|u| self.view.as_ref()?.members.get(&u.id));
+        let notify_room = member.is_some_and(|m| m.standing.power >= power::MODERATOR);
+        Write { ids: &self.ids, domain: &self.domain, known, notify_room }
+    }
+
+    fn knows(&self, name: &UserName) -> bool {
+        if self.me.name == *name {
+            return true;
+        }
+        let there = |m: &lavina_core::policy::Member| {
+            m.standing.membership == Membership::Joined && m.user.name == *name
+        };
+        self.view.as_ref().is_some_and(|view| view.members.values().any(there))
+    }
+
+    /// The event with all that is said about it.
+    fn with_all(&self, entry: &Arc<Event>, mut event: RoomEvent, nth: u8, with: &Write<'_>) -> Json {
+        let because = self.withdrawn_by(entry).map(|e| self.plain(e, with));
+        if because.is_some() && event.state_key.is_none() {
+            event.content = Json::object();
+        }
+        let fact = event.state_key.as_ref().and_then(|_| entry.facts.get(usize::from(nth)));
+        let before = fact.and_then(|f| f.before);
+        let relations = if because.is_none() { self.relations(entry, with) } else { None };
+        let membership = self.joined.map(|since| if entry.pos >= since { "join" } else { "leave" });
+        let unsigned = Unsigned {
+            now: Some(self.now),
+            transaction: self.transactions.get(&entry.pos).map(Str::as_str),
+            prev_content: before.and_then(|at| self.before.get(&at)),
+            replaces_state: fact.zip(before).map(|(f, at)| fact_ref(self.room, at, &f.kind)),
+            redacted_because: because.as_ref(),
+            relations: relations.as_ref(),
+            membership,
+            room_state: None,
+        };
+        event.to_client(&unsigned, false, with)
+    }
+
+    /// The event alone.
+    fn plain(&self, entry: &Arc<Event>, with: &Write<'_>) -> Json {
+        let Some(event) = message_event(entry, self.undone(entry), with) else { return Json::object() };
+        event.to_client(&Unsigned { now: Some(self.now), ..Unsigned::default() }, false, with)
+    }
+
+    /// The reaction event that this one takes back.
+    fn undone(&self, entry: &Event) -> Option<EventRef> {
+        let What::Reacted { target, key, on: false, .. } = &entry.what else { return None };
+        let adds = |e: &&Arc<Event>| {
+            e.pos < entry.pos
+                && e.by == entry.by
+                && matches!(&e.what, What::Reacted { target: t, key: k, on: true, .. } if t == target && k == key)
+        };
+        self.related.iter().rev().find(adds).map(|e| EventRef::new(self.room, e.pos))
+    }
+
+    /// The entry that withdrew this one.
+    pub fn withdrawn_by(&self, entry: &Event) -> Option<&Arc<Event>> {
+        match &entry.what {
+            What::Reacted { target, key, on: true, .. } => self.related.iter().find(|e| {
+                e.pos > entry.pos
+                    && e.by == entry.by
+                    && matches!(&e.what, What::Reacted { target: t, key: k, on: false, .. } if t == target && k == key)
+            }),
+            What::Edited { target, .. } => {
+                let own = self.withdrawal(entry.pos);
+                own.or_else(|| self.withdrawal(*target))
+            }
+            What::Said(_) => self.withdrawal(entry.pos),
+            _ => None,
+        }
+    }
+
+    fn withdrawal(&self, pos: Pos) -> Option<&Arc<Event>> {
+        self.related.iter().find(|e| matches!(e.what, What::Redacted { target, .. } if target == pos))
+    }
+
+    /// What relates to the event, for `m.relations`.
+    fn relations(&self, entry: &Arc<Event>, with: &Write<'_>) -> Option<Json> {
+        let What::Said(_) = &entry.what else { return None };
+        let about = || self.related.iter().filter(|e| e.about().any(|t| t == entry.pos));
+        let edit = about().rev().find(|e| {
+            matches!(&e.what, What::Edited { message, .. } if !message.gone)
+                && e.by == entry.by
+                && self.withdrawn_by(e).is_none()
+        });
+        let edit = edit.map(|e| self.plain(e, with));
+        let replies: Vec<&Arc<Event>> = about().filter(|e| self.is_reply(e, entry.pos)).collect();
+        let latest = replies.last().map(|e| self.plain(e, with));
+        let mine = |e: &Event| e.by.is(self.me.id);
+        let thread = latest.as_ref().map(|latest| Thread {
+            latest,
+            count: replies.len() as u64,
+            participated: mine(entry) || replies.iter().any(|e| mine(e)),
+        });
+        let refers = about().filter(|e| relation_of(e).as_deref() == Some("m.reference"));
+        let references = refers.map(|e| self.ids.event_id(EventRef::new(self.room, e.pos))).collect();
+        Relations { replaced: edit.as_ref(), thread, references }.to_json()
+    }
+
+    fn is_reply(&self, entry: &Arc<Event>, root: Pos) -> bool {
+        matches!(&entry.what, What::Said(m) if !m.gone && m.thread.is_some_and(|t| t.pos == root))
+            && self.withdrawn_by(entry).is_none()
+    }
+}
+
+/// The kind of relation that an event has to another, if it is one that says so.
+pub fn relation_of(entry: &Event) -> Option<Str> {
+    match &entry.what {
+        What::Edited { message, .. } if !message.gone => Some(Str::new("m.replace")),
+        What::Reacted { on: true, .. } => Some(Str::new("m.annotation")),
+        What::Said(m) if !m.gone => match &m.native {
+            Some(native) if native.protocol == MATRIX_NATIVE => said_relation(native),
+            _ => m.thread.map(|_| Str::new("m.thread")),
+        },
+        _ => None,
+    }
+}
+
+fn said_relation(native: &Native) -> Option<Str> {
+    let (_, content) = unpack(native)?;
+    content.at(&[RELATES_TO, "rel_type"]).and_then(Json::as_str).map(Str::new)
+}
+
+/// The entries that what is about them must be known of, to show these.
+pub fn targets(entries: &[Arc<Event>]) -> Vec<Pos> {
+    let of = |e: &Arc<Event>| match &e.what {
+        What::Said(_) => Some(e.pos),
+        What::Edited { .. } => Some(e.pos),
+        What::Reacted { target, .. } => Some(*target),
+        _ => None,
+    };
+    let mut out: Vec<Pos> = entries.iter().filter_map(of).collect();
+    out.sort_unstable();
+    out.dedup();
+    out
+}
+
+/// The entries about these.
+///
+/// # Errors
+/// The server cannot tell.
+pub async fn related_to(ctx: &Ctx, room: RoomId, targets: Vec<Pos>) -> Result<Vec<Arc<Event>>, Error> {
+    if targets.is_empty() {
+        return Ok(Vec::new());
+    }
+    let query = Query::Related {
+        room,
+        reader: ctx.user()?.id,
+        targets,
+        after: Pos::ZERO,
+        before: Pos(Pos::MAX.0 + 1),
+        newest: true,
+        limit: RELATED,
+    };
+    match ctx.query(query).await? {
+        Value::Events(found) => Ok(found.entries.clone()),
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// The room as it is.
+///
+/// # Errors
+/// It is not there, or the server cannot tell.
+pub async fn view_of(ctx: &Ctx, room: RoomId) -> Result<Arc<RoomView>, Error> {
+    match ctx.query(Query::Room(room)).await? {
+        Value::Room(view) => Ok(view),
+        _ => Err(Error::not_found("there is no such room")),
+    }
+}
+
+/// A stretch of the room's log, as far as the user may read it.
+///
+/// # Errors
+/// The user may not read there, or the server cannot tell.
+pub async fn history(ctx: &Ctx, room: RoomId, range: Range) -> Result<Arc<Stretch<Arc<Event>>>, Error> {
+    let reader = ctx.user()?.id;
+    match ctx.query(Query::History { room, reader, range }).await? {
+        Value::Events(stretch) => Ok(stretch),
+        _ => Err(Error::unavailable("the server cannot tell; try again")),
+    }
+}
+
+/// One entry of the room's log, if it is there and the user may read it. It is asked for at once.
+pub fn entry_at(
+    ctx: &Ctx,
+    room: RoomId,
+    pos: Pos,
+) -> impl Future<Output = Result<Option<Arc<Event>>, Error>> + use<> {
+    let (after, before) = (Bound::Pos(pos.back()), Bound::Pos(pos.next()));
+    let range = Range { after, before, only: Only::All, ..Range::latest(1) };
+    let reader = ctx.user().map_or(AccountId(0), |u| u.id);
+    let asked = ctx.query(Query::History { room, reader, range });
+    async move {
+        match asked.await? {
+            Value::Events(found) => Ok(found.entries.first().cloned()),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// The entry where a state event was set that the user may see, or may see the successor of. It is asked for at once.
+pub fn former_at(
+    ctx: &Ctx,
+    room: RoomId,
+    pos: Pos,
+) -> impl Future<Output = Result<Option<Arc<Event>>, Error>> + use<> {
+    let (after, before) = (Bound::Pos(pos.back()), Bound::Pos(pos.next()));
+    let range = Range { after, before, only: Only::All, ..Range::latest(1) };
+    let asked = ctx.query(Query::Entries { room, range });
+    async move {
+        match asked.await? {
+            Value::Events(found) => Ok(found.entries.first().cloned()),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Since which entry somebody is joined.
+pub fn joined_since(view: &RoomView, who: AccountId) -> Option<Pos> {
+    if view.parties.is_some() {
+        return Some(Pos::ZERO);
+    }
+    let row = view.members.get(&who)?;
+    (row.standing.membership == Membership::Joined).then_some(row.since)
+}
+
+/// The content of a fact of an entry.
+fn content_of(entry: &Event, at: FactRef) -> Option<Json> {
+    let fact = entry.facts.get(usize::from(at.nth))?;
+    Json::parse_within(&fact.content, DEPTH + 1).ok()
+}
+
+/// The message of an entry that is one.
+pub fn message(entry: &Event) -> Option<&Message> {
+    match &entry.what {
+        What::Said(m) | What::Edited { message: m, .. } => Some(m),
+        _ => None,
+    }
+}

@@ -1,0 +1,401 @@
+//! One room's part of an answer.
+
+use super::changes::{Change, Changes};
+use super::{TIMELINE, Wish, unread};
+use crate::json::{Json, Map};
+use crate::matrix::api::paging::{self, Want, page, state_at, state_json};
+use crate::matrix::api::scene::{Related, Scene, Shown, view_of};
+use crate::matrix::device::stamp::Place;
+use crate::matrix::device::sync::Receipt;
+use crate::matrix::device::sync::begin::open_all;
+use crate::matrix::error::Error;
+use crate::matrix::event::{RoomEvent, state_event};
+use crate::matrix::ids::{IdKey, user_id};
+use crate::matrix::task::Ctx;
+use crate::object;
+use lavina_core::event::Event;
+use lavina_core::ids::{Pos, RoomId};
+use lavina_core::policy::{Member, Membership};
+use lavina_core::query::RoomView;
+use lavina_core::text::Str;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// People named in a room that has no name of its own.
+const HEROES: usize = 5;
+
+/// The state that somebody sees who is asked in (client-server API, "Stripped state").
+const STRIPPED: &[&str] = &[
+    "m.room.create",
+    "m.room.name",
+    "m.room.avatar",
+    "m.room.topic",
+    "m.room.join_rules",
+    "m.room.canonical_alias",
+    "m.room.encryption",
+];
+
+/// What a timeline and its state come to.
+struct Told {
+    timeline: Vec<Shown>,
+    state: Vec<RoomEvent>,
+    limited: bool,
+    prev_batch: Place,
+    view: Option<Arc<RoomView>>,
+}
+
+/// In which section the room is to be shown, and what of it; none if there is nothing to say.
+///
+/// # Errors
+/// The server cannot tell.
+pub async fn section(
+    ctx: &Ctx,
+    wish: &Wish,
+    id: RoomId,
+    change: &Change,
+    changes: &Changes,
+) -> Result<Option<(&'static str, Json)>, Error> {
+    Ok(match change.room.membership {
+        Membership::Joined => joined(ctx, wish, id, change, changes).await?.map(|s| ("join", s)),
+        Membership::Invited if change.whole || change.own.is_some() => {
+            let state = stripped(ctx, id).await?;
+            Some(("invite", object! { "invite_state" => object! { "events" => state } }))
+        }
+        Membership::Knocking if change.whole || change.own.is_some() => {
+            let state = stripped(ctx, id).await?;
+            Some(("knock", object! { "knock_state" => object! { "events" => state } }))
+        }
+        Membership::Left | Membership::Banned if change.own.is_some() => {
+            Some(("leave", left(ctx, wish, id, change).await?))
+        }
+        _ => None,
+    })
+}
+
+async fn joined(
+    ctx: &Ctx,
+    wish: &Wish,
+    id: RoomId,
+    change: &Change,
+    changes: &Changes,
+) -> Result<Option<Json>, Error> {
+    let whole = change.whole || wish.full;
+    let mut told = match (whole, change.gap) {
+        (true, _) => from_store(ctx, wish, id, change, None).await?,
+        (false, Some(gap)) => from_store(ctx, wish, id, change, Some(gap)).await?,
+        (false, None) => from_updates(ctx, wish, id, change).await?,
+    };
+    let people_moved = told.timeline.iter().any(|s| s.kind == "m.room.member")
+        || told.state.iter().any(|e| e.kind == "m.room.member" && !wish.filter.state.lazy_load_members);
+    if told.view.is_none() && people_moved {
+        told.view = Some(view_of(ctx, id).await?);
+    }
+    let counts = unread::count(ctx, id, change, changes, &told.timeline, told.view.as_ref()).await?;
+    let mut out = Map::new();
+    if let Some(view) = told.view.as_ref().filter(|_| whole || people_moved) {
+        out.insert("summary", summary(view, changes, ctx));
+    }
+    let ephemeral = ephemeral(ctx, wish, id, change);
+    let data = data(wish, id, change, ctx, whole).await?;
+    let nothing = told.timeline.is_empty() && told.state.is_empty() && !told.limited;
+    if nothing && ephemeral.is_empty() && data.is_empty() && !whole && !change.unread {
+        return Ok(None);
+    }
+    let state = state_json(ctx, &told.state, true);
+    let state: Vec<Json> = state.into_iter().map(|e| wish.filter.fields(e)).collect();
+    out.insert(if wish.state_after { "state_after" } else { "state" }, object! { "events" => state });
+    out.insert("timeline", timeline(wish, told));
+    out.insert("ephemeral", object! { "events" => ephemeral });
+    out.insert("account_data", object! { "events" => data });
+    for (key, value) in counts.json(wish.filter.timeline.unread_thread_notifications) {
+        out.insert(key, value);
+    }
+    Ok(Some(Json::Object(out)))
+}
+
+fn timeline(wish: &Wish, told: Told) -> Json {
+    let events: Vec<Json> = told.timeline.into_iter().map(|s| wish.filter.fields(s.in_room())).collect();
+    object! { "events" => events, "limited" => told.limited, "prev_batch" => told.prev_batch.text() }
+}
+
+fn limit(wish: &Wish) -> usize {
+    wish.filter.timeline.events.limit.map_or(TIMELINE, |n| n as usize)
+}
+
+/// The room's timeline and state out of what the agent has seen.
+async fn from_updates(ctx: &Ctx, wish: &Wish, id: RoomId, change: &Change) -> Result<Told, Error> {
+    let events = &change.events;
+    let mut scene = Scene::new(ctx, id, events, Related::These(events.clone()), None).await?;
+    scene.joined = Some(Pos::ZERO);
+    let all: Vec<Shown> = events.iter().flat_map(|e| scene.show(e)).collect();
+    let room_id = scene.ids.room_id(id);
+    let fits = |s: &&Shown| wish.filter.timeline.admits(&room_id, &s.json);
+    let wanted: Vec<Shown> = all.iter().filter(fits).cloned().collect();
+    let cut = wanted.len().saturating_sub(limit(wish));
+    let timeline = wanted.get(cut..).unwrap_or_default().to_vec();
+    let end = Place::after(change.room.last);
+    let begin = timeline.first().filter(|_| cut > 0).or_else(|| all.first()).map_or(end, |s| s.place);
+    let prev_batch = match (cut > 0, timeline.first()) {
+        (true, None) => end,
+        (true, Some(first)) => first.place,
+        (false, _) => begin,
+    };
+    // State that changed before the timeline begins, or is filtered out of it.
+    let told = |s: &Shown| timeline.iter().any(|t| t.place == s.place);
+    let moved = all.iter().filter(|s| s.state_key.is_some() && (wish.state_after || !told(s)));
+    let mut last: BTreeMap<(Str, Str), &Shown> = BTreeMap::new();
+    for shown in moved {
+        last.insert((shown.kind.clone(), shown.state_key.clone().unwrap_or_default()), shown);
+    }
+    let senders = senders(&timeline, scene.me.id, ctx, change, wish);
+    let lazy = wish.filter.state.lazy_load_members;
+    let events_of = |s: &Shown| {
+        let at = s.entry.facts.get(usize::from(s.place.sub))?;
+        let by = at.by.clone().unwrap_or_else(|| s.entry.by.clone());
+        let at_ref = lavina_core::event::FactRef { pos: s.place.pos, nth: s.place.sub };
+        let row = lavina_core::row::FactRow { fact: at.clone(), at: at_ref, time: s.entry.at, by };
+        state_event(id, &row, ctx.domain())
+    };
+    let mut state: Vec<RoomEvent> = last
+        .values()
+        .filter(|s| {
+            wish.state_after
+                || !lazy
+                || paging::lazily(&s.kind, s.state_key.as_deref().unwrap_or(""), &senders)
+        })
+        .filter(|s| wish.filter.state.admits(&room_id, &s.json))
+        .filter_map(|s| events_of(s))
+        .collect();
+    let mut view = None;
+    let named = |who: &Str| {
+        let shown = |s: &&Shown| s.kind == "m.room.member" && s.state_key.as_ref() == Some(who);
+        all.iter().any(|s| shown(&s))
+    };
+    let strangers: BTreeSet<Str> = senders.into_iter().filter(|who| !named(who)).collect();
+    if lazy && !strangers.is_empty() {
+        let v = view_of(ctx, id).await?;
+        state.extend(members(&v, &strangers, ctx));
+        know(ctx, id, strangers).await;
+        view = Some(v);
+    }
+    Ok(Told { timeline, state, limited: cut > 0, prev_batch, view })
+}
+
+/// The senders whose membership the client does not know yet, where it wants to hear of those only.
+fn senders(
+    timeline: &[Shown],
+    me: lavina_core::ids::AccountId,
+    ctx: &Ctx,
+    change: &Change,
+    wish: &Wish,
+) -> BTreeSet<Str> {
+    let mut out = BTreeSet::new();
+    if !wish.filter.state.lazy_load_members {
+        return out;
+    }
+    let redundant = wish.filter.state.include_redundant_members;
+    for shown in timeline {
+        let Some(sender) = shown.json.str_of("sender").map(Str::new) else { continue };
+        let own = shown.entry.by.is(me) && !redundant && !change.whole;
+        if !own && (redundant || !change.known.contains_key(&sender)) {
+            out.insert(sender);
+        }
+    }
+    if change.whole
+        && let Ok(me) = ctx.user()
+    {
+        out.insert(Str::new(user_id(me, ctx.domain())));
+    }
+    out
+}
+
+/// The present memberships of these people.
+fn members(view: &RoomView, who: &BTreeSet<Str>, ctx: &Ctx) -> Vec<RoomEvent> {
+    let kind = Str::new("m.room.member");
+    let rows = who.iter().filter_map(|id| view.facts.get(&(kind.clone(), id.clone())));
+    rows.filter_map(|row| state_event(view.id, row, ctx.domain())).collect()
+}
+
+/// The client knows these people's memberships from this answer on.
+async fn know(ctx: &Ctx, id: RoomId, who: BTreeSet<Str>) {
+    ctx.with(move |agent, _| {
+        if let Some(sync) = agent.sync() {
+            sync.know(id, who);
+        }
+    })
+    .await;
+}
+
+/// The room's timeline and state out of the store: as a whole, or what came after a position.
+async fn from_store(
+    ctx: &Ctx,
+    wish: &Wish,
+    id: RoomId,
+    change: &Change,
+    gap: Option<Pos>,
+) -> Result<Told, Error> {
+    let view = view_of(ctx, id).await?;
+    // What comes later is told later.
+    let upto = Place::after(change.room.last);
+    let filter = &wish.filter.timeline;
+    let limit = limit(wish);
+    let to = gap.map(Place::after);
+    let want = Want { room: id, from: upto, to, back: true, limit, filter, view: Some(view.clone()) };
+    let found = page(ctx, want).await?;
+    let begin = found.shown.first().map_or(upto, |s| s.place);
+    let limited = found.more;
+    let place = if wish.state_after {
+        paging::end()
+    } else if limited {
+        begin
+    } else {
+        begin.min(found.next)
+    };
+    let lazy = wish.filter.state.lazy_load_members;
+    let senders = senders(&found.shown, ctx.user()?.id, ctx, change, wish);
+    let wanted = |kind: &str, key: &str| !lazy || paging::lazily(kind, key, &senders);
+    let mut state = state_at(ctx, &view, place, wanted).await?;
+    if let Some(gap) = gap {
+        let fresh = |e: &RoomEvent| e.id.pos > gap || (e.kind == "m.room.member" && lazy);
+        state.retain(fresh);
+    }
+    let room_id = IdKey::new(&ctx.settings().core.secret).room_id(id);
+    let jsons = state_json(ctx, &state, false);
+    let mut fits = jsons.iter().map(|json| wish.filter.state.admits(&room_id, json));
+    state.retain(|_| fits.next().unwrap_or(false));
+    if lazy {
+        know(ctx, id, senders).await;
+    }
+    let prev_batch = if found.shown.is_empty() { upto } else { begin };
+    Ok(Told { timeline: found.shown, state, limited, prev_batch, view: Some(view) })
+}
+
+/// A room that was left: what happened until then.
+async fn left(ctx: &Ctx, wish: &Wish, id: RoomId, change: &Change) -> Result<Json, Error> {
+    let mut events: Vec<Arc<Event>> = change.events.clone();
+    events.sort_by_key(|e| e.pos);
+    events.dedup_by_key(|e| e.pos);
+    let mut change = change.clone();
+    change.events = events;
+    let mut told =
+        from_updates(ctx, &Wish { filter: plain_members(wish), ..copy(wish) }, id, &change).await?;
+    told.limited |= change.gap.is_some();
+    let state = state_json(ctx, &told.state, true);
+    let key = if wish.state_after { "state_after" } else { "state" };
+    let timeline = timeline(wish, told);
+    Ok(object! {
+        key => object! { "events" => state },
+        "timeline" => timeline,
+        "account_data" => object! { "events" => Json::Array(Vec::new()) },
+    })
+}
+
+/// Who is out of a room cannot ask for its members.
+fn plain_members(wish: &Wish) -> Arc<crate::matrix::filter::Filter> {
+    let mut filter = (*wish.filter).clone();
+    filter.state.lazy_load_members = false;
+    Arc::new(filter)
+}
+
+fn copy(wish: &Wish) -> Wish {
+    Wish { since: wish.since.clone(), filter: wish.filter.clone(), ..*wish }
+}
+
+/// The state that somebody sees who is asked in, or asks to be let in.
+async fn stripped(ctx: &Ctx, id: RoomId) -> Result<Vec<Json>, Error> {
+    let mut view = view_of(ctx, id).await?;
+    if view.head.open.is_none() {
+        open_all(ctx, &[id]).await;
+        view = view_of(ctx, id).await?;
+    }
+    let me = ctx.user()?;
+    let own = Str::new(user_id(me, ctx.domain()));
+    let asker = view.members.get(&me.id).and_then(|m| m.by.as_ref());
+    let asker = asker.map(|u| Str::new(user_id(u, ctx.domain())));
+    let of = |who: &Str| view.facts.get(&(Str::new("m.room.member"), who.clone()));
+    let general = STRIPPED.iter().filter_map(|kind| view.facts.get(&(Str::new(kind), Str::default())));
+    let people = asker.as_ref().filter(|a| **a != own).and_then(of).into_iter();
+    let rows = general.chain(people);
+    let mut out: Vec<Json> =
+        rows.filter_map(|row| Some(state_event(id, row, ctx.domain())?.stripped())).collect();
+    // One's own membership as a whole event, as clients of before this was settled expect.
+    let own = of(&own).and_then(|row| state_event(id, row, ctx.domain()));
+    out.extend(state_json(ctx, &own.into_iter().collect::<Vec<_>>(), true));
+    Ok(out)
+}
+
+/// Who is there, for a room without a name.
+fn summary(view: &RoomView, changes: &Changes, ctx: &Ctx) -> Json {
+    let count = |m: Membership| view.members.values().filter(|r| r.standing.membership == m).count();
+    let me = changes.label.as_str();
+    debug_assert!(!me.is_empty());
+    let mut out = object! {
+        "m.joined_member_count" => count(Membership::Joined),
+        "m.invited_member_count" => count(Membership::Invited),
+    };
+    let named = |kind: &str| view.facts.contains_key(&(Str::new(kind), Str::default()));
+    if named("m.room.name") && named("m.room.canonical_alias") {
+        return out;
+    }
+    let own = ctx.user().map(|u| u.id).ok();
+    let here = |m: &&Member| matches!(m.standing.membership, Membership::Joined | Membership::Invited);
+    let mut rows: Vec<&Member> = view.members.values().filter(|m| Some(m.user.id) != own).collect();
+    rows.sort_by_key(|m| m.since);
+    let mut heroes: Vec<&Member> = rows.iter().copied().filter(here).take(HEROES).collect();
+    if heroes.is_empty() {
+        heroes = rows.into_iter().take(HEROES).collect();
+    }
+    let ids: Vec<String> = heroes.iter().map(|m| user_id(&m.user, ctx.domain())).collect();
+    out.set("m.heroes", ids);
+    out
+}
+
+/// Typing and receipts.
+fn ephemeral(ctx: &Ctx, wish: &Wish, id: RoomId, change: &Change) -> Vec<Json> {
+    let now = ctx.now().mono;
+    let mut out = Vec::new();
+    if change.typing {
+        let who = change.room.typing.iter().filter(|t| t.until > now);
+        let ids: Vec<String> = who.map(|t| user_id(&t.who, ctx.domain())).collect();
+        out.push(object! { "type" => "m.typing", "content" => object! { "user_ids" => ids } });
+    }
+    if !change.receipts.is_empty() {
+        out.push(receipts(&change.receipts, ctx.domain()));
+    }
+    let room_id = IdKey::new(&ctx.settings().core.secret).room_id(id);
+    out.retain(|e| wish.filter.ephemeral.admits(&room_id, e));
+    out
+}
+
+fn receipts(all: &[Receipt], domain: &str) -> Json {
+    let mut content: BTreeMap<Str, BTreeMap<&str, Map>> = BTreeMap::new();
+    for receipt in all {
+        let kind = if receipt.private { "m.read.private" } else { "m.read" };
+        let mut value = object! { "ts" => receipt.at.0 };
+        if let Some(thread) = &receipt.thread {
+            value.set("thread_id", thread);
+        }
+        let of = content.entry(receipt.event.clone()).or_default().entry(kind).or_default();
+        of.insert(user_id(&receipt.by, domain), value);
+    }
+    let kinds = |kinds: BTreeMap<&str, Map>| -> Json {
+        Json::Object(kinds.into_iter().map(|(k, v)| (k, Json::Object(v))).collect())
+    };
+    let content: Map = content.into_iter().map(|(event, of)| (event, kinds(of))).collect();
+    object! { "type" => "m.receipt", "content" => Json::Object(content) }
+}
+
+/// The account's data about the room.
+async fn data(wish: &Wish, id: RoomId, change: &Change, ctx: &Ctx, whole: bool) -> Result<Vec<Json>, Error> {
+    let room_id = IdKey::new(&ctx.settings().core.secret).room_id(id);
+    let values = match whole {
+        true => super::people::data_of_room(ctx, &room_id).await?,
+        false => change.data.clone(),
+    };
+    let event = |(kind, value): (Str, lavina_core::text::Octets)| {
+        let content = Json::parse(&value).unwrap_or_else(|_| Json::object());
+        object! { "type" => kind, "content" => content }
+    };
+    let admits = |e: &Json| wish.filter.room_account_data.admits(&room_id, e);
+    Ok(values.into_iter().map(event).filter(admits).collect())
+}
