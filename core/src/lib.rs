@@ -128,6 +128,17 @@
 //! 13. **A message keeps its native payload** for speakers of the same protocol, beside neutral text for the others.
 //! 14. **A worker never blocks**; it always consumes. A shard stops showing while another worker's
 //!     mailbox is full; windows fill, reading pauses.
+//! 15. **Facts.** A protocol whose rooms are made of state events needs each of them exactly as it was stated,
+//!     for ever. A room that is *open* to such a protocol has, with each entry, the facts that the entry sets
+//!     ([`event::Fact`]): a function of the codecs makes them inside `apply`, from the room as it is, once; they
+//!     are stored with the entry and kept as they hold now ([`row::FactRow`]), each naming the one before it.
+//!     So state at any moment is read, never made up again. Rooms that no such protocol has touched have none
+//!     and pay nothing; the first touch opens them, with one entry that restates what holds.
+//! 16. **Agents.** Where connections carry requests of anybody, what belongs to a person's device lives in a
+//!     session without a connection, an agent, on the account's worker, beside the account's other sessions.
+//!     Requests are handed to it as values ([`projection::Parcel`]); it logs in, is attached, sees events as
+//!     they all do, and ends when nothing is asked of it. What it must not lose is stored: letters, which wait
+//!     until they are collected, and big values on the account's *shelf*, which are never in memory.
 //!
 //! # Deliberately absent
 //!
