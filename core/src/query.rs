@@ -360,6 +360,8 @@ pub struct Whois {
     pub admin: bool,
     /// Sessions that are there, with presence, display name and times.
     pub sessions: Vec<SessionView>,
+    /// Rooms in memory only that these are attached to: no index has them.
+    pub rooms: Vec<RoomId>,
 }
 
 /// A session as others may see it.

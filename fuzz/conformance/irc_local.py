@@ -30,11 +30,18 @@ def build_config(w):
         },
         "limits": {"flood": False, "connections-per-address": 0, "login-tries": 1000},
     }
+    if w.websocket:
+        doc["listen"].append({"address": w.websocket, "protocol": "http", "tls": "off"})
     if w.connect_password:
         doc["irc"]["password"] = w.connect_password
     if w.tls:
         doc["tls"] = {"certificate": w.tls[0], "key": w.tls[1]}
     return doc
+
+
+def register_command(binary, config_file, account):
+    """The operator's way, with the password on standard input."""
+    return [binary, "--config", str(config_file), "user", "add", account]
 
 
 REHASH_VERB = "REHASH"

@@ -478,3 +478,60 @@ fn private_messages_are_taken_from_some_only() {
     s.read(g);
     assert_eq!(s.send(g, "PRIVMSG alice :thanks\r\n"), "");
 }
+
+#[test]
+fn strangers_do_not_see_where_somebody_is() {
+    let mut s = Server::with(|config| {
+        config.guests = lavina_core::settings::Guests::Free;
+        config.rooms.who_may_create = lavina_core::settings::WhoMay::Everybody;
+    });
+    s.register("alice");
+    s.register("bob");
+    let a = irc(&mut s, "alice", "batch");
+    let x = s.login("bob", "x");
+    s.send(x, "<presence><show>away</show><status>secret</status></presence>");
+    assert!(!s.send(a, "WHOIS bob\r\n").contains("secret"));
+    assert!(s.send(a, "ISON bob alice\r\n").ends_with(" 303 alice :alice\r\n"));
+    // A guest's channels are in no index, and hidden ones are for those who share them.
+    let g = s.open_on(Protocol::Irc);
+    s.send(g, "NICK gast\r\nUSER g 0 * :Guest\r\nJOIN #g\r\n");
+    assert!(s.send(a, "WHOIS gast\r\n").contains(" 319 alice gast :@#g\r\n"));
+    s.send(g, "MODE gast +i\r\n");
+    assert!(!s.send(a, "WHOIS gast\r\n").contains(" 319 "));
+    s.send(a, "JOIN #g\r\n");
+    assert!(s.send(a, "WHOIS gast\r\n").contains(" 319 alice gast :@#g\r\n"));
+}
+
+#[test]
+fn silence_is_the_block_list() {
+    let mut s = Server::new();
+    s.register("alice");
+    s.register("bob");
+    let a = irc(&mut s, "alice", "batch");
+    let b = irc(&mut s, "bob", "batch");
+    assert_eq!(s.send(a, "SILENCE +Bob!*@*\r\n"), ":alice!alice@localhost SILENCE +bob\r\n");
+    assert!(s.send(a, "SILENCE\r\n").contains(" 271 alice alice bob\r\n"));
+    s.send(b, "PRIVMSG alice :hello?\r\n");
+    assert_eq!(s.read(a), "");
+    let x = s.login("alice", "x");
+    assert!(
+        s.send(x, "<iq type='get' id='b'><blocklist xmlns='urn:xmpp:blocking'/></iq>")
+            .contains("bob@localhost")
+    );
+    s.send(a, "SILENCE -bob\r\n");
+    s.send(b, "PRIVMSG alice :hello!\r\n");
+    assert!(s.read(a).ends_with(":hello!\r\n"));
+}
+
+#[test]
+fn away_before_anything_else_and_tls_for_good() {
+    let mut s = Server::with(|config| config.irc.sts_days = 30);
+    s.register("alice");
+    s.register("bob");
+    let c = s.open_on(Protocol::Irc);
+    let got = s.send(c, "CAP LS 302\r\nCAP REQ :draft/pre-away sts\r\n");
+    assert!(got.contains(" sts=port=6697") && got.contains(" NAK "), "{got}");
+    s.send(c, "CAP REQ :draft/pre-away\r\nAWAY *\r\nPASS alice:secret\r\nNICK alice\r\nUSER x 0 * :R\r\nCAP END\r\n");
+    let b = irc(&mut s, "bob", "batch");
+    assert!(s.send(b, "PRIVMSG alice :hi\r\n").contains(" 301 bob alice :"));
+}

@@ -382,6 +382,13 @@ const IRC: &[Key<Irc>] = &[
         }),
     ),
     key(
+        "sts-days",
+        "0",
+        "For how many days clients that came over TLS once come only so (IRCv3 sts). Only with a certificate that \
+         clients trust, and a listener with TLS; 0: never.",
+        count(0, 3650, |i, n| i.sts_days = u32::try_from(n).unwrap_or(0)),
+    ),
+    key(
         "user-modes",
         "\"\"",
         "User modes that a new connection has: letters, i (invisible) and w (hears WALLOPS).",

@@ -189,6 +189,8 @@ pub struct Irc {
     pub motd: String,
     /// What PASS must say on every connection; empty: nothing.
     pub password: String,
+    /// For how many days clients hold to TLS (IRCv3 sts); zero: it is not offered.
+    pub sts_days: u32,
     /// User modes of a new connection: letters.
     pub user_modes: String,
     /// Who may become operator by OPER.

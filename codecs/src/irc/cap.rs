@@ -49,6 +49,7 @@ caps! {
     Metadata2 "draft/metadata-2" "METADATA; changes are told by METADATA.";
     Metadata3 "draft/metadata-3" "METADATA; changes are told by 761 and 766.";
     Multiline "draft/multiline" "messages of several lines.";
+    PreAway "draft/pre-away" "AWAY before registration is complete.";
     ReadMarker "draft/read-marker" "MARKREAD.";
     SelfMessage "znc.in/self-message" "one's own messages to others, sent from another connection.";
 }

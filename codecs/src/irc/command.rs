@@ -66,7 +66,7 @@ commands! {
     "ACCEPT"       Accept       0 After  Account 1 "ACCEPT [*|<nick>[,-<nick>...]]: whose private messages pass user mode R";
     "ADMIN"        Admin        0 After  Anyone  1 "ADMIN: who runs this server";
     "AUTHENTICATE" Authenticate 1 Always Anyone  1 "AUTHENTICATE <mechanism or data>: log in by SASL";
-    "AWAY"         Away         0 Always Account 1 "AWAY [text]: say that you are away; without text that you are back";
+    "AWAY"         Away         0 Always Anyone  1 "AWAY [text]: say that you are away; without text that you are back";
     "BATCH"        Batch        1 After  Account 1 "BATCH <+ref or -ref> [type] [parameters]: bracket lines";
     "CAP"          Cap          1 Always Anyone  1 "CAP <LS|LIST|REQ|END> [capabilities]: negotiate capabilities";
     "CHANSERV"     Chanserv     0 After  Account 1 "CHANSERV <command>: the channel service; see CHANSERV HELP";
@@ -107,6 +107,7 @@ commands! {
     "REGISTER"     Register     0 Always Anyone  2 "REGISTER <account or *> <email or *> <password>: make an account";
     "REHASH"       Rehash       0 After  Account 1 "REHASH: read the configuration again (operators)";
     "SETNAME"      Setname      0 After  Account 2 "SETNAME <name>: change your real name";
+    "SILENCE"      Silence      0 After  Account 1 "SILENCE [+|-<nick>,...]: whom you do not want to hear of, on any protocol";
     "SQUIT"        Squit        0 After  Account 1 "SQUIT: not for this server";
     "STATS"        Stats        0 After  Account 1 "STATS <u>: how long the server has been up";
     "TAGMSG"       Tagmsg       0 After  Account 1 "TAGMSG <target>: tags without a message";

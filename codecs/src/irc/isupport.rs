@@ -21,6 +21,8 @@ pub struct Facts<'a> {
     pub nick_max: usize,
     /// Channels an account may be in.
     pub channels_max: usize,
+    /// Blocked accounts.
+    pub silence_max: usize,
     /// Entries of a list mode.
     pub list_max: usize,
     /// Whether nobody gets anywhere without an account.
@@ -56,6 +58,7 @@ pub fn tokens(facts: &Facts<'_>) -> Vec<String> {
     out.push(format!(
         "TARGMAX=INVITE:1,KICK:{TARGETS_MAX},NAMES:{TARGETS_MAX},NOTICE:{TARGETS_MAX},PRIVMSG:{TARGETS_MAX},TAGMSG:{TARGETS_MAX},WHOIS:1"
     ));
+    out.push(format!("SILENCE={}", facts.silence_max));
     out.push(format!("STATUSMSG={}", mode::statusmsg()));
     out.push(format!("TOPICLEN={TOPIC_MAX}"));
     out.push(format!("USERLEN={NICK_MAX}"));
@@ -90,6 +93,7 @@ mod tests {
             network: "My Net",
             nick_max: 30,
             channels_max: 200,
+            silence_max: 200,
             list_max: 100,
             account_required: true,
         };

@@ -47,6 +47,8 @@ numerics! {
     263 RPL_TRYAGAIN "Please wait a while and try again";
     265 RPL_LOCALUSERS "";
     266 RPL_GLOBALUSERS "";
+    271 RPL_SILELIST "";
+    272 RPL_ENDOFSILELIST "End of silence list";
     281 RPL_ACCEPTLIST "";
     282 RPL_ENDOFACCEPT "End of /ACCEPT list";
     301 RPL_AWAY "";

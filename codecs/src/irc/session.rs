@@ -317,6 +317,7 @@ impl Irc {
             Verb::Ison => self.ison(line, cx),
             Verb::Userhost => self.userhost(line, cx),
             Verb::Away => self.set_away(line, cx),
+            Verb::Silence => self.silence(line, cx),
             Verb::Setname => self.setname(line, cx),
             Verb::Oper => self.oper(line, cx),
             Verb::Accept => self.accept_command(line, cx),
@@ -590,6 +591,8 @@ impl Irc {
         let native = self.doorkeeper.native(DOORKEEPER_MAX);
         let presence = Presence { marks, native, ..Presence::default() };
         match &self.away {
+            // IRCv3 draft/pre-away: away by itself, for no reason that anybody gave.
+            Some(text) if *text == *"*" => Presence { show: Show::ExtendedAway, ..presence },
             Some(text) => Presence { show: Show::Away, status: text.clone(), ..presence },
             None => presence,
         }

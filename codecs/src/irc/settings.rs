@@ -20,6 +20,8 @@ pub struct IrcSettings {
     pub password: Str,
     /// Who may become operator by OPER.
     pub opers: Vec<Oper>,
+    /// IRCv3 sts: the port of TLS, and for how many seconds clients hold to it.
+    pub sts: Option<(u16, u64)>,
     /// User modes of a new connection.
     pub user_modes: Str,
     /// Whether accounts are made before a connection is complete.
@@ -44,12 +46,21 @@ impl IrcSettings {
             motd: irc.motd.lines().map(Str::new).collect(),
             password: Str::new(&irc.password),
             opers: irc.oper.iter().map(oper).collect(),
+            sts: sts(config),
             user_modes: Str::new(&irc.user_modes),
             register_before_connect: config.registration.before_connect,
             leave_on_quit: config.rooms.leave_on_quit,
             replay: config.rooms.replay,
         }
     }
+}
+
+/// The port of the first listener with TLS, where clients are to hold to that.
+fn sts(config: &Config) -> Option<(u16, u64)> {
+    use crate::config::{ListenTls, Protocol};
+    let tls = |l: &&crate::config::Listen| l.protocol == Protocol::Irc && l.tls == ListenTls::Direct;
+    let port = config.listen.iter().find(tls)?.address.sockets().first()?.port();
+    (config.irc.sts_days > 0).then(|| (port, u64::from(config.irc.sts_days) * 86_400))
 }
 
 /// Somebody who may become operator by OPER.

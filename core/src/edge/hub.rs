@@ -149,22 +149,22 @@ impl<P: Projection> Edge<P> {
         self.call(slot, |p, cx| p.wake(Wake::Notice(notice), cx));
     }
 
-    /// Counts a session's marks in (`now`) or out.
-    fn tally(&mut self, before: Option<&Presence>, now: Option<&Presence>) {
-        let hidden = |p: Option<&Presence>| u64::from(p.is_some_and(|p| p.marks.hidden));
-        let admin = |p: Option<&Presence>| u64::from(p.is_some_and(|p| p.marks.admin));
-        self.hidden = self.hidden + hidden(now) - hidden(before);
-        self.admins = self.admins + admin(now) - admin(before);
+    /// Counts a session's marks as they are now, instead of those counted before.
+    fn tally(&mut self, slot: u32, now: crate::presence::Marks) {
+        let Some(s) = self.sessions.get_mut(slot) else { return };
+        let before = core::mem::replace(&mut s.core.counted, now);
+        self.hidden = self.hidden + u64::from(now.hidden) - u64::from(before.hidden);
+        self.admins = self.admins + u64::from(now.admin) - u64::from(before.admin);
     }
 
     pub(super) fn set_presence(&mut self, slot: u32, presence: Presence, post: &mut Post) {
         let Some(s) = self.sessions.get_mut(slot) else { return };
-        let before = s.core.presence.replace(Box::new(presence.clone()));
+        s.core.presence = Some(Box::new(presence.clone()));
         if s.core.user.is_none() {
             return;
         }
         let rooms: Vec<RoomId> = s.core.rooms.keys().copied().collect();
-        self.tally(before.as_deref(), Some(&presence));
+        self.tally(slot, presence.marks);
         let same = self.rng.next_u64() | 1;
         self.tell_present(slot, false, same, post);
         for room in rooms {
@@ -250,11 +250,19 @@ impl<P: Projection> Edge<P> {
             display: s.core.display.clone(),
             secure: s.layer.as_ref().is_some_and(Layer::is_secure),
         });
+        let rooms = self.hub(user.id).into_iter().filter_map(|slot| self.sessions.get(slot));
+        let rooms = rooms.flat_map(|s| s.core.rooms.keys().copied()).filter(|room| room.is_transient());
+        let rooms: alloc::collections::BTreeSet<RoomId> = rooms.collect();
         let user = match self.hubs.get(&user.id).and_then(|h| self.sessions.get(*h.first()?)) {
             Some(s) if user.is_guest() => s.core.user.clone().unwrap_or(user),
             _ => user,
         };
-        let value = Value::Whois(Arc::new(Whois { user, admin, sessions: sessions.collect() }));
+        let value = Value::Whois(Arc::new(Whois {
+            user,
+            admin,
+            sessions: sessions.collect(),
+            rooms: rooms.into_iter().collect(),
+        }));
         post.send(origin.session.worker, Mail::Answer(origin, Ok(value)));
     }
 
@@ -304,9 +312,9 @@ impl<P: Projection> Edge<P> {
         let Some(user) = s.core.user.clone() else { return };
         let (session, label, subscribed) = (s.core.me, s.core.label.clone(), s.core.subscribed);
         let farewell = s.core.farewell.clone();
-        let (watches, presence) = (core::mem::take(&mut s.core.watches), s.core.presence.clone());
+        let watches = core::mem::take(&mut s.core.watches);
         let leaves = core::mem::take(&mut s.core.leaves);
-        self.tally(presence.as_deref(), None);
+        self.tally(slot, crate::presence::Marks::default());
         for name in watches {
             self.watch(slot, name, false, post);
         }

@@ -45,6 +45,8 @@ pub(crate) struct Core {
     pub resume_key: Option<u128>,
     /// Its account leaves its rooms with it, if no other session is there.
     pub leaves: bool,
+    /// The marks that the edge's counts contain.
+    pub counted: crate::presence::Marks,
     /// Names it watches.
     pub watches: BTreeSet<UserName>,
 }
@@ -240,6 +242,7 @@ impl Core {
             room: None,
             resume_key: None,
             leaves: false,
+            counted: crate::presence::Marks::default(),
             watches: BTreeSet::new(),
         }
     }

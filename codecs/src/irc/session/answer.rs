@@ -73,7 +73,13 @@ pub(super) enum Ask {
     /// WHOIS.
     Whois { nick: String },
     /// The rooms of somebody whom WHOIS is about.
-    WhoisRooms { whois: Arc<Whois>, account: Option<Arc<Account>> },
+    WhoisRooms { whois: Arc<Whois>, account: Option<Arc<Account>>, more: Vec<String> },
+    /// A room in memory only that somebody is in whom WHOIS is about; its place among them.
+    WhoisRoom { whois: Arc<Whois>, account: Option<Arc<Account>>, at: usize },
+    /// SILENCE without parameters.
+    Silence,
+    /// A change of the block list.
+    Silenced { changes: String },
     /// USERHOST (`hosts`) or ISON: one nick of several.
     Here { at: usize, hosts: bool },
     /// LIST.

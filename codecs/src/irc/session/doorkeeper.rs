@@ -1,19 +1,24 @@
-//! Whose private messages are taken: user modes R (accounts only) and T (no CTCP), and ACCEPT.
+//! Whose private messages are taken: user modes R (accounts only) and T (no CTCP), ACCEPT, and SILENCE.
 //!
 //! What a session takes is part of its presence, in a form that only IRC reads: the sender's session looks at it before
 //! it says anything.
 
 use std::collections::BTreeSet;
 
+use lavina_core::chat::account::Account;
+use lavina_core::command::{Act, Command, EntityId};
 use lavina_core::event::Native;
 use lavina_core::name::UserName;
-use lavina_core::query::Whois;
+use lavina_core::query::{Query, Whois};
+use lavina_core::text::Str;
 
+use super::super::casemap;
 use super::super::limits::ACCEPT_MAX;
 use super::super::message::Line;
 use super::super::native::{self, Parts};
 use super::super::numeric as n;
 use super::Irc;
+use super::answer::{Ask, line as one};
 use crate::session::Cx;
 
 /// What a session takes.
@@ -92,6 +97,55 @@ impl Irc {
         } else {
             self.numeric(cx, n::ERR_ACCEPTFULL, &[]);
         }
+    }
+
+    /// SILENCE: the account's block list, which holds on every protocol.
+    pub(super) fn silence(&mut self, line: &Line<'_>, cx: &mut Cx<'_>) {
+        let Some(user) = self.user.clone().filter(|user| !user.is_guest()) else {
+            return self.account_required("SILENCE", cx);
+        };
+        let word = line.param(0);
+        if word.is_empty() || casemap::same(word, user.name.as_str()) {
+            let req = cx.query(Query::Account(user.id));
+            return self.ask(req, Ask::Silence);
+        }
+        let (mut add, mut remove) = (Vec::new(), Vec::new());
+        for word in word.split(',').filter(|word| !word.is_empty()) {
+            let (list, mask) = match word.strip_prefix('-') {
+                Some(mask) => (&mut remove, mask),
+                None => (&mut add, word.strip_prefix('+').unwrap_or(word)),
+            };
+            // Accounts are blocked, not hosts: the nick of a mask is the account.
+            let nick = mask.split('!').next().unwrap_or_default();
+            match UserName::new(nick) {
+                Ok(name) => list.push(Str::new(name.folded())),
+                Err(_) => self.numeric(cx, n::ERR_NOSUCHNICK, &[mask]),
+            }
+        }
+        if add.is_empty() && remove.is_empty() {
+            return;
+        }
+        let shown = |sign: char| move |name: &Str| format!("{sign}{name}");
+        let changes: Vec<String> = add.iter().map(shown('+')).chain(remove.iter().map(shown('-'))).collect();
+        let act = Act::SetBlocked { add, remove, all: false };
+        let req = cx.command(Command::by(&user, EntityId::Account(user.id), act), false);
+        self.ask(req, Ask::Silenced { changes: changes.join(",") });
+    }
+
+    pub(super) fn silence_list(&mut self, account: &Account, cx: &mut Cx<'_>) {
+        let nick = self.target().to_owned();
+        for blocked in account.head.iter().flat_map(|head| &head.blocked) {
+            self.numeric(cx, n::RPL_SILELIST, &[&nick, blocked]);
+        }
+        self.numeric(cx, n::RPL_ENDOFSILELIST, &[]);
+    }
+
+    pub(super) fn silenced(&mut self, changes: &str, cx: &mut Cx<'_>) {
+        let prefix = self.prefix(cx.settings());
+        let line = one(|w| {
+            w.source(&prefix).command("SILENCE").param(changes).end();
+        });
+        self.emit(&line, cx);
     }
 
     /// Whom one writes to may answer.

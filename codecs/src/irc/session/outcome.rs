@@ -35,9 +35,14 @@ impl Irc {
             (Ask::WhoOne(whoing), Value::Whois(whois)) => self.who_one(Some(&whois), &whoing, cx),
             (Ask::Whois { nick }, Value::Whois(whois)) => self.whois_found(whois, &nick, cx),
             (Ask::WhoisMeta { whois }, Value::Account(account)) => self.whois_rooms(whois, Some(account), cx),
-            (Ask::WhoisRooms { whois, account }, Value::Memberships(rooms)) => {
-                self.whois_lines(&whois, &rooms, account.as_deref(), cx);
+            (Ask::WhoisRooms { whois, account, more }, Value::Memberships(rooms)) => {
+                self.whois_lines(&whois, &rooms, more, account.as_deref(), cx);
             }
+            (Ask::WhoisRoom { whois, account, at }, Value::Room(view)) => {
+                self.whois_in_memory(whois, account, at, Some(&view), cx);
+            }
+            (Ask::Silence, Value::Account(account)) => self.silence_list(&account, cx),
+            (Ask::Silenced { changes }, _) => self.silenced(&changes, cx),
             (Ask::MetaTarget(meta), Value::Whois(whois)) => self.meta_user(*meta, whois.user.clone(), cx),
             (Ask::MetaTarget(meta), Value::Room(view)) => self.meta_room(*meta, &view, cx),
             (Ask::MetaAccount { meta, user }, Value::Account(account)) => {
@@ -143,7 +148,12 @@ impl Irc {
             Ask::WhoOne(whoing) => self.who_one(None, &whoing, cx),
             Ask::Whois { nick } => self.no_whois(&nick, cx),
             Ask::WhoisMeta { whois } => self.whois_rooms(whois, None, cx),
-            Ask::WhoisRooms { whois, account } => self.whois_lines(&whois, &[], account.as_deref(), cx),
+            Ask::WhoisRooms { whois, account, more } => {
+                self.whois_lines(&whois, &[], more, account.as_deref(), cx);
+            }
+            Ask::WhoisRoom { whois, account, at } => self.whois_in_memory(whois, account, at, None, cx),
+            Ask::Silence => self.numeric(cx, n::RPL_ENDOFSILELIST, &[]),
+            Ask::Silenced { .. } => self.other_refusal("", refusal, cx),
             Ask::MetaTarget(meta) | Ask::MetaAccount { meta, .. } => self.meta_no_target(&meta, cx),
             Ask::MetaSet { meta, .. } | Ask::MetaRoomSet { meta } => {
                 self.meta_room_set(&meta, Some(refusal), cx);

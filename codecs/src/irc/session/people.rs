@@ -23,7 +23,7 @@ use super::super::{casemap, mask, settings, stamp};
 use super::answer::{Ask, TaskId, line as one};
 use super::channels::{is_away, is_member, joined, may_see};
 use super::register::REAL_MAX;
-use super::{Irc, identity, server};
+use super::{Irc, Stage, identity, server};
 use crate::account::DISPLAY_NAME;
 use crate::session::Cx;
 
@@ -137,7 +137,9 @@ impl Irc {
     }
 
     pub(super) fn who_one(&mut self, whois: Option<&Whois>, whoing: &Whoing, cx: &mut Cx<'_>) {
-        if let Some(whois) = whois.filter(|w| !w.sessions.is_empty()) {
+        let known = whois.is_some_and(|w| self.is_me(&w.user));
+        let whois = whois.map(|w| open_to(w, known));
+        if let Some(whois) = whois.as_ref().filter(|w| !w.sessions.is_empty()) {
             let best = best(whois);
             let away = best.as_ref().is_none_or(|p| p.show.is_away());
             let marks = marks_of(whois);
@@ -230,24 +232,77 @@ impl Irc {
     }
 
     pub(super) fn whois_rooms(&mut self, whois: Arc<Whois>, account: Option<Arc<Account>>, cx: &mut Cx<'_>) {
+        // Rooms in memory are in no index.
+        let rooms: Vec<_> = whois.rooms.iter().copied().take(WHO_ROOMS).collect();
+        if rooms.is_empty() {
+            return self.whois_members(whois, account, Vec::new(), cx);
+        }
+        self.gather(rooms.len());
+        for (at, room) in rooms.into_iter().enumerate() {
+            let req = cx.query(Query::Room(room));
+            self.ask(req, Ask::WhoisRoom { whois: whois.clone(), account: account.clone(), at });
+        }
+    }
+
+    /// A room in memory that the person is in.
+    pub(super) fn whois_in_memory(
+        &mut self,
+        whois: Arc<Whois>,
+        account: Option<Arc<Account>>,
+        place: usize,
+        view: Option<&RoomView>,
+        cx: &mut Cx<'_>,
+    ) {
+        let Some((at, last)) = self.gathered() else { return };
+        let hidden = marks_of(&whois).hidden;
+        let word = view.and_then(|view| {
+            let member = view.members.get(&whois.user.id).filter(|_| is_member(view, &whois.user))?;
+            let common = self.rooms.contains_key(&view.id) || self.is_me(&whois.user);
+            let name = view.head.name.as_ref().filter(|_| common || !(hidden || view.policy().secret))?;
+            let rank = identity::prefixes(member.standing.power, member.voiced, false);
+            Some(format!("{rank}{}", identity::channel(name)))
+        });
+        if let Some(slot) = self.gathers.get_mut(at).and_then(|g| g.words.get_mut(place)) {
+            *slot = word;
+        }
+        if last {
+            let more = self.gathers.remove(at).words.into_iter().flatten().collect();
+            self.whois_members(whois, account, more, cx);
+        }
+    }
+
+    fn whois_members(
+        &mut self,
+        whois: Arc<Whois>,
+        account: Option<Arc<Account>>,
+        more: Vec<String>,
+        cx: &mut Cx<'_>,
+    ) {
         let req = cx.query(Query::Memberships(whois.user.id));
-        self.ask(req, Ask::WhoisRooms { whois, account });
+        self.ask(req, Ask::WhoisRooms { whois, account, more });
     }
 
     pub(super) fn whois_lines(
         &mut self,
         whois: &Whois,
         rooms: &[Belonging],
+        more: Vec<String>,
         values: Option<&Account>,
         cx: &mut Cx<'_>,
     ) {
+        // Strangers see only the sessions that are open to all.
+        let common = rooms.iter().any(|b| self.rooms.contains_key(&b.room));
+        let known = common || self.is_me(&whois.user);
+        let whois = &open_to(whois, known);
         let (all, server) = (cx.settings(), server(cx));
         let (nick, user, host) =
             (whois.user.name.to_string(), identity::user_part(&whois.user), identity::host(all));
         let real = whois.sessions.first().map(|s| s.display.clone()).filter(|d| !d.is_empty());
         let real = real.unwrap_or_else(|| Str::new(&nick));
         self.numeric_text(cx, n::RPL_WHOISUSER, &[&nick, &user, host, "*"], &real);
-        let channels: Vec<String> = rooms.iter().filter_map(|b| self.whois_room(b)).collect();
+        let hidden = marks_of(whois).hidden;
+        let mut channels: Vec<String> = rooms.iter().filter_map(|b| self.whois_room(b, hidden)).collect();
+        channels.extend(more);
         if !channels.is_empty() {
             for words in super::super::cap::pack(channels, 300) {
                 self.numeric_text(cx, n::RPL_WHOISCHANNELS, &[&nick], &words);
@@ -291,9 +346,10 @@ impl Irc {
     }
 
     /// A room that both are in, or a public one, with the rank.
-    fn whois_room(&self, belonging: &Belonging) -> Option<String> {
+    fn whois_room(&self, belonging: &Belonging, hidden: bool) -> Option<String> {
         let joined = belonging.member.standing.membership == Membership::Joined;
-        let visible = !belonging.head.policy.secret || self.rooms.contains_key(&belonging.room);
+        let common = self.rooms.contains_key(&belonging.room);
+        let visible = !(hidden || belonging.head.policy.secret) || common;
         let name = belonging.head.name.as_ref().filter(|_| joined && visible)?;
         let rank = identity::prefixes(belonging.member.standing.power, belonging.member.voiced, false);
         Some(format!("{rank}{}", identity::channel(name)))
@@ -358,7 +414,9 @@ impl Irc {
 
     pub(super) fn here(&mut self, whois: Option<&Whois>, place: usize, hosts: bool, cx: &mut Cx<'_>) {
         let Some((at, last)) = self.gathered() else { return };
-        if let Some(whois) = whois.filter(|w| !w.sessions.is_empty()) {
+        let known = whois.is_some_and(|w| self.is_me(&w.user));
+        let whois = whois.map(|w| open_to(w, known));
+        if let Some(whois) = whois.as_ref().filter(|w| !w.sessions.is_empty()) {
             let nick = whois.user.name.as_str();
             let word = if hosts {
                 let away = best(whois).is_none_or(|p| p.show.is_away());
@@ -383,6 +441,9 @@ impl Irc {
     // --- oneself ---
 
     pub(super) fn set_away(&mut self, line: &Line<'_>, cx: &mut Cx<'_>) {
+        if self.user.is_none() && self.stage == Stage::Registered {
+            return self.account_required("AWAY", cx);
+        }
         let text = cut(line.param(0), AWAY_MAX);
         self.away = (!text.is_empty()).then(|| Str::new(text));
         let numeric = if self.away.is_some() { n::RPL_NOWAWAY } else { n::RPL_UNAWAY };
@@ -424,6 +485,13 @@ impl Irc {
     pub(super) fn belongs(&self, view: &RoomView) -> bool {
         self.user.as_ref().is_some_and(|user| is_member(view, user))
     }
+}
+
+/// Somebody as the asker may see: strangers see only sessions that are open to all.
+pub(super) fn open_to(whois: &Whois, known: bool) -> Whois {
+    let mut shown = whois.clone();
+    shown.sessions.retain(|session| known || session.presence.marks.open);
+    shown
 }
 
 /// The best presence of somebody's sessions.

@@ -54,7 +54,12 @@ impl Irc {
         if self.cap_version >= CAP_302 {
             self.caps = self.caps.with(Caps::of(&[Cap::CapNotify]));
         }
-        let words: Vec<String> = self.offered(cx).iter().map(|cap| self.cap_word(cap, cx)).collect();
+        let mut words: Vec<String> = self.offered(cx).iter().map(|cap| self.cap_word(cap, cx)).collect();
+        // Told, not asked for (IRCv3 sts): where TLS is, or there for how long.
+        if let Some((port, seconds)) = cx.settings().irc.sts.filter(|_| self.cap_version >= CAP_302) {
+            let sts = if cx.is_secure() { format!("duration={seconds}") } else { format!("port={port}") };
+            words.push(format!("sts={sts}"));
+        }
         let lines = cap::pack(words, self.cap_room(cx));
         self.cap_lines("LS", &lines, cx);
     }

@@ -109,6 +109,7 @@ impl Irc {
             network: settings::network(all),
             nick_max: lavina_core::name::UserName::NEW_MAX,
             channels_max: core.limits.rooms_per_session,
+            silence_max: core.limits.blocked,
             list_max: core.limits.masks,
             account_required: core.guests == lavina_core::settings::Guests::Off,
         };
