@@ -74,7 +74,9 @@ async def main():
     assert sum("PRIVMSG" in line for line in got) == 3, got
     await bob.quit()
     # What bob misses comes when he comes back, once, and the history has it too.
-    alice.say(f"PRIVMSG {CHANNEL} :missed", f"CHATHISTORY LATEST {CHANNEL} * 10")
+    alice.say(f"PRIVMSG {CHANNEL} :missed")
+    await alice.until("PRIVMSG", ":missed")  # what was acknowledged is in the history
+    alice.say(f"CHATHISTORY LATEST {CHANNEL} * 10")
     opening = (await alice.until("BATCH +", "chathistory"))[-1]
     name = opening.split("BATCH +")[1].split()[0]
     got = await alice.until(f"BATCH -{name}")
