@@ -1,8 +1,12 @@
 //! What a projection can do: the context of each call.
 
 use crate::{
+    blob::BlobKey,
     command::Command,
-    edge::session::{Core, Pending},
+    edge::{
+        blobs::{Course, Down, Transfer, Up, Wish},
+        session::{Core, Pending},
+    },
     event::Native,
     ids::{Label, OnceKey, Origin, Pos, ReqId, RoomId, SessionRef},
     name::{User, UserName},
@@ -50,6 +54,7 @@ pub(crate) enum Effect<P: Projection> {
     Secure(NoDebug<P::Layer>),
     Wrap(NoDebug<Wrap<P>>),
     Job { req: ReqId, job: NoDebug<P::Job> },
+    Blob { req: ReqId, wish: Wish },
     Timer(u8, Option<Mono>),
     Mode,
     Close(Reason),
@@ -371,6 +376,69 @@ impl<'a, P: Projection> Cx<'a, P> {
         let req = self.core.request(Pending::Job);
         self.effects.push(Effect::Job { req, job: NoDebug(job) });
         req
+    }
+
+    /// Begins an upload: of so many bytes, if that is known, and of at most `limit`. What comes of it is
+    /// told by [`Projection::blob`] under this name. It ends with the connection at the latest. The slot of
+    /// its answer is best taken when it is whole: a full window keeps its bytes from being read.
+    pub fn upload(&mut self, size: Option<u64>, limit: u64) -> ReqId {
+        let up = Up { gathered: Vec::new(), flying: 0, taken: 0, limit, end: None };
+        let req = self.core.transfer(Course::Up(up));
+        self.effects.push(Effect::Blob { req, wish: Wish::Create(size) });
+        req
+    }
+
+    /// Takes bytes of an upload, and says how many it could take. Zero of some: as much as may be is under
+    /// way; return 0 from `recv`, the input comes again when there is room. Those of a transfer that is
+    /// over are dropped.
+    pub fn upload_bytes(&mut self, transfer: ReqId, bytes: &[u8]) -> usize {
+        let credit = self.core_settings().limits.blob;
+        let Some(Transfer { what: Course::Up(up), .. }) = self.core.transfers.get_mut(&transfer) else {
+            return bytes.len();
+        };
+        let n = bytes.len().min(credit.saturating_sub(up.gathered.len() + up.flying));
+        if n > 0 {
+            up.gathered.extend_from_slice(&bytes[..n]);
+            up.taken += n as u64;
+            self.effects.push(Effect::Blob { req: transfer, wish: Wish::Write });
+        }
+        n
+    }
+
+    /// The upload is whole: it is kept under its hash, or as something made from another content.
+    pub fn upload_end(&mut self, transfer: ReqId, made: Option<BlobKey>) {
+        if let Some(Transfer { what: Course::Up(up), .. }) = self.core.transfers.get_mut(&transfer) {
+            up.end = Some(made);
+            self.effects.push(Effect::Blob { req: transfer, wish: Wish::Write });
+        }
+    }
+
+    /// Begins a download. What comes of it is told by [`Projection::blob`] under this name: whether it is
+    /// there, and, once [`Cx::download_range`] said what is wanted of it, its bytes.
+    pub fn download(&mut self, key: BlobKey) -> ReqId {
+        let req = self.core.transfer(Course::Down(Down::default()));
+        self.effects.push(Effect::Blob { req, wish: Wish::Open(key) });
+        req
+    }
+
+    /// Of an open download these bytes are wanted (as far as they are there), in order, to be written into
+    /// this slot. They are read in the slot's turn, as the session's output drains. Once for each download.
+    pub fn download_range(&mut self, transfer: ReqId, slot: Slot, from: u64, len: u64) {
+        if let Some(Transfer { what: Course::Down(down), .. }) = self.core.transfers.get_mut(&transfer)
+            && let Some(size) = down.size
+        {
+            down.slot = Some(slot);
+            down.next = from.min(size);
+            down.end = from.saturating_add(len).min(size);
+            self.effects.push(Effect::Blob { req: transfer, wish: Wish::Read });
+        }
+    }
+
+    /// Ends a transfer; of an upload that is not whole nothing stays. Nothing more is told of it.
+    pub fn transfer_end(&mut self, transfer: ReqId) {
+        if let Some(Transfer { id: Some(id), .. }) = self.core.transfers.remove(&transfer) {
+            self.effects.push(Effect::Blob { req: transfer, wish: Wish::Close(id) });
+        }
     }
 
     /// Sets or (`None`) clears one of the session's timers.

@@ -5,6 +5,7 @@
 //! `poll_deadline` or the next input. Breaking the rhythm costs time, never correctness.
 
 use crate::{
+    blob::{BlobDone, BlobId, BlobOp},
     cx::NoDebug,
     edge::moving::Moving,
     ids::{ConnId, Epoch, FetchId, JobId, Ticket, WorkerId},
@@ -44,6 +45,8 @@ pub enum Input<'a, P: Projection> {
     Fetched(FetchId, Page),
     /// A job is done.
     JobDone(JobId, P::Done),
+    /// Something was done for a transfer of media.
+    Blob(BlobId, BlobDone),
     /// New settings.
     Settings(Arc<P::Settings>),
     /// A deadline came.
@@ -70,6 +73,8 @@ pub enum Output<P: Projection> {
     Flush(ConnId),
     /// Do a job with `P::run`; answer `JobDone`.
     Job(JobId, Work<P>),
+    /// Do this for a transfer of media, after all earlier things for it; answer `Blob`.
+    Blob(BlobId, BlobOp),
     /// Write a line into the log.
     Log(Log),
     /// Stop the whole server, as at SIGTERM.

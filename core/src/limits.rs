@@ -63,6 +63,11 @@ pub struct Limits {
     pub flood_rate: u32,
     /// Names one session watches; above: refused.
     pub watches: usize,
+    /// Bytes of one transfer of media under way; above: an upload's reading pauses, a download waits
+    /// until its output drains.
+    pub blob: usize,
+    /// Transfers of media a worker; above: refused as busy.
+    pub blobs: usize,
     /// Jobs (password derivations) waiting a worker; above: refused as busy.
     pub jobs: usize,
     /// Failed logins of one connection; above: closed with a reason.
@@ -104,6 +109,8 @@ impl Limits {
         flood_burst: 20_000,
         flood_rate: 2_000,
         watches: 128,
+        blob: 64 * 1024,
+        blobs: 32,
         jobs: 64,
         login_tries: 5,
         idle_time: 180_000,
@@ -130,6 +137,8 @@ impl Limits {
         waiting: 1_024,
         mailbox: 65_536,
         turn: 2_048,
+        blob: 256 * 1024,
+        blobs: 512,
         jobs: 1_024,
         ..Limits::SMALL
     };
@@ -144,6 +153,8 @@ const _: () = {
         // An event with text and native form fits into the outbox, a whole message into the inbox.
         assert!(l.outbox > 2 * (l.text + l.native));
         assert!(l.inbox > l.text);
+        // A whole transfer's credit fits beside what else is said, however TLS divides it.
+        assert!(l.outbox >= 2 * l.blob && l.blob >= 4);
         assert!(l.window > 0 && l.turn > 0 && l.tail > 0 && l.page > 0);
         assert!(l.flood_burst >= l.flood_rate);
         i += 1;

@@ -194,6 +194,11 @@ impl Outbox {
         self.bytes.extend_from_slice(&again.bytes);
     }
 
+    /// True: what is written into this slot goes out at once.
+    pub fn is_turn(&self, slot: Slot) -> bool {
+        slot.0 == self.first && !self.slots.is_empty()
+    }
+
     /// Bytes held: waiting, kept and in slots.
     pub fn held(&self) -> usize {
         self.bytes.len() + self.slots.iter().map(|w| w.bytes.len()).sum::<usize>()

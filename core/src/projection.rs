@@ -5,6 +5,7 @@
 //! login …) is carried out after the call returns.
 
 use crate::{
+    blob::Blob,
     command::Step,
     cx::Cx,
     event::{Event, Live, Native},
@@ -61,6 +62,9 @@ pub trait Projection: Sized + Send + 'static {
 
     /// The result of a job.
     fn done(&mut self, req: ReqId, done: Self::Done, cx: &mut Cx<'_, Self>);
+
+    /// What came of a transfer of media ([`Cx::upload`], [`Cx::download`]).
+    fn blob(&mut self, _transfer: ReqId, _what: Blob, _cx: &mut Cx<'_, Self>) {}
 
     /// Something else happened.
     fn wake(&mut self, why: Wake, cx: &mut Cx<'_, Self>);

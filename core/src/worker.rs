@@ -127,6 +127,7 @@ impl<P: Projection> Drive<P> for Worker<P> {
             }
             Input::Fetched(id, page) => self.with_shards(|shards, desk| shards.fetched(desk, id, page)),
             Input::JobDone(id, done) => self.edge.job_done(id, done, &mut self.post),
+            Input::Blob(id, done) => self.edge.blob_done(id, done, &mut self.post),
             Input::Settings(settings) => {
                 self.settings = settings.clone();
                 self.edge.set_settings(settings, &mut self.post);

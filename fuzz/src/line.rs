@@ -3,11 +3,13 @@
 //! A request is a line `<tag> <verb> <words…>`; tags are chosen by the client and come back in the answer:
 //! `ok <tag> …`, `no <tag> <refusal>`, or `own <tag> <event>` where an event is the answer. Events are
 //! `ev <event>` and `fed <feed position> <partner> <event>`, replayed ones `old <event>`; an event is
-//! `<room> <pos> <prev> <by> <what…>`. `at <room> <pos> <name>` says that the session is attached, and up to where;
+//! `<room> <pos> <prev> <by> <what…>`. After `<tag> put <length>` come so many bytes of a content, answered with its
+//! hash and size; `<tag> get <hash>` is answered with `part <tag> <bytes>` and, at last, its size. `at <room> <pos> <name>` says that the session is attached, and up to where;
 //! `on <room> <pos> <name>` the same after a join of a member.
 
 use lavina_core::{
     Cx,
+    blob::{Blob, BlobKey, Hash},
     command::{Act, Command, EntityId, Join, Seed},
     event::{Actor, Event, Live, Message, What},
     ids::{AccountId, Pos, ReqId, RoomId, ShardId},
@@ -25,6 +27,9 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 /// Longest line in bytes.
 const MAX: usize = 512;
+
+/// Longest content in bytes.
+pub const CONTENT: u64 = 2_000;
 
 /// No layer below: there is no value of it.
 pub enum NoLayer {}
@@ -81,6 +86,10 @@ pub struct Line {
     label: Str,
     asks: BTreeMap<ReqId, (Ask, Str, Option<Slot>)>,
     rooms: BTreeMap<RoomName, RoomId>,
+    /// The transfers of media, and what was sent of each. An upload has its slot when it is whole.
+    media: BTreeMap<ReqId, (Str, Option<Slot>, u64)>,
+    /// The upload whose bytes are coming, and how many are left.
+    upload: Option<(ReqId, u64)>,
 }
 
 impl Line {
@@ -132,6 +141,19 @@ impl Line {
                 let req = cx.query(Query::Feed { account: user.id, with: None, range });
                 self.ask(req, Ask::Stretch, tag, cx);
             }
+            ("put", Some(_)) => {
+                let Ok(size) = first.parse() else { return self.bad(&tag, cx) };
+                let known = (size % 2 == 0).then_some(size);
+                let req = cx.upload(known, CONTENT);
+                self.media.insert(req, (tag, None, 0));
+                self.upload = Some((req, size));
+                self.uploaded(req, size, 0, cx);
+            }
+            ("get", Some(_)) => {
+                let Some(hash) = hash(first) else { return self.bad(&tag, cx) };
+                let req = cx.download(BlobKey::of(hash));
+                self.media.insert(req, (tag, Some(cx.slot()), 0));
+            }
             (_, Some(user)) => {
                 let Some(&room) = RoomName::new(first).ok().and_then(|n| self.rooms.get(&n)) else {
                     return self.bad(&tag, cx);
@@ -173,6 +195,18 @@ impl Line {
             _ => return self.refuse(&tag, None, "Unknown", cx),
         };
         self.ask(req, ask, tag, cx);
+    }
+
+    /// So many bytes of the upload came.
+    fn uploaded(&mut self, req: ReqId, left: u64, n: usize, cx: &mut Cx<'_, Line>) {
+        let left = left - n as u64;
+        self.upload = (left > 0).then_some((req, left));
+        if left == 0 {
+            cx.upload_end(req, None);
+            if let Some((_, slot, _)) = self.media.get_mut(&req) {
+                *slot = Some(cx.slot());
+            }
+        }
     }
 
     fn ask(&mut self, req: ReqId, ask: Ask, tag: Str, cx: &mut Cx<'_, Line>) {
@@ -290,12 +324,19 @@ impl Projection for Line {
     type Done = ();
 
     fn accept((): (), _: Option<SocketAddr>, _: &Arc<Own>) -> (Line, Option<NoLayer>) {
-        (Line { label: Str::default(), asks: BTreeMap::new(), rooms: BTreeMap::new() }, None)
+        let (label, asks, rooms) = (Str::default(), BTreeMap::new(), BTreeMap::new());
+        (Line { label, asks, rooms, media: BTreeMap::new(), upload: None }, None)
     }
 
     fn opened(&mut self, _: &mut Cx<'_, Line>) {}
 
     fn recv(&mut self, bytes: &[u8], cx: &mut Cx<'_, Line>) -> Result<usize, Reason> {
+        if let Some((req, left)) = self.upload {
+            let most = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            let n = cx.upload_bytes(req, &bytes[..most]);
+            self.uploaded(req, left, n, cx);
+            return Ok(n);
+        }
         let Some(end) = bytes.iter().position(|b| *b == b'\n') else {
             return if bytes.len() > MAX { Err(Reason::Limit("line")) } else { Ok(0) };
         };
@@ -364,6 +405,28 @@ impl Projection for Line {
     }
 
     fn done(&mut self, _: ReqId, (): (), _: &mut Cx<'_, Line>) {}
+
+    fn blob(&mut self, transfer: ReqId, what: Blob, cx: &mut Cx<'_, Line>) {
+        let Some((tag, slot, sent)) = self.media.get_mut(&transfer) else { return };
+        let slot = *slot.get_or_insert_with(|| cx.slot());
+        let last = match what {
+            Blob::Opened(size) => return cx.download_range(transfer, slot, 0, size),
+            Blob::Bytes { bytes, last } => {
+                *sent += bytes.len() as u64;
+                let bytes = String::from_utf8_lossy(&bytes);
+                cx.answer(slot, format!("part {tag} {bytes}\n").as_bytes(), true);
+                if !last {
+                    return;
+                }
+                format!("ok {tag} media {sent}\n")
+            }
+            Blob::Stored { hash, size } => format!("ok {tag} stored {hash} {size}\n"),
+            Blob::Failed(why) => format!("no {tag} {why:?}\n"),
+        };
+        self.media.remove(&transfer);
+        cx.answer(slot, last.as_bytes(), true);
+        cx.done(slot);
+    }
 
     fn wake(&mut self, why: Wake, cx: &mut Cx<'_, Line>) {
         match why {
@@ -440,6 +503,12 @@ impl Projection for Line {
     }
 
     fn run((): ()) {}
+}
+
+/// Reads what [`Hash`] prints.
+fn hash(text: &str) -> Option<Hash> {
+    let bytes = data_encoding::HEXLOWER.decode(text.as_bytes()).ok()?;
+    bytes.try_into().ok().map(Hash)
 }
 
 fn account_id(cx: &mut Cx<'_, Line>) -> AccountId {

@@ -8,6 +8,7 @@
 //!
 //! Both stores pass the suite in `contract.rs`, which also compares them on random changes and reads.
 
+pub mod blobs;
 mod fault;
 pub mod memory;
 mod rules;

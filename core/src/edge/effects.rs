@@ -72,6 +72,7 @@ impl<P: Projection> Edge<P> {
             Effect::Secure(layer) => self.secure(slot, layer.0),
             Effect::Wrap(make) => self.wrap(slot, make.0),
             Effect::Job { req, job } => self.job(me, req, job),
+            Effect::Blob { req, wish } => self.blob_wish(slot, req, wish),
             Effect::Timer(id, at) => self.timer(slot, id, at),
             Effect::Mode => self.regroup(slot),
             Effect::Close(reason) => self.close(slot, reason),
@@ -209,6 +210,7 @@ impl<P: Projection> Edge<P> {
         self.settle(post);
         let Some(s) = self.sessions.get_mut(slot) else { return };
         if s.core.pending.is_empty()
+            && s.core.transfers.is_empty()
             && let Some(user) = s.login.as_deref().cloned().filter(|_| !s.moving)
         {
             self.start_login(slot, user, post);

@@ -37,7 +37,7 @@ impl<P: Projection> Edge<P> {
         }
         let Some(s) = self.sessions.get_mut(slot) else { return };
         s.login = Some(Box::new(user.clone()));
-        if !s.core.pending.is_empty() {
+        if !s.core.pending.is_empty() || !s.core.transfers.is_empty() {
             // It goes on when these are answered.
             return;
         }
@@ -290,6 +290,7 @@ impl<P: Projection> Edge<P> {
 
     fn end_session(&mut self, slot: u32, post: &mut Post) {
         self.forget_agent(slot);
+        self.blobs_end(slot);
         self.withdraw(slot, post);
         if let Some(heir) = self.sessions.get_mut(slot).and_then(|s| s.heir.take()) {
             self.not_resumed(heir, post);

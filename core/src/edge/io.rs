@@ -227,6 +227,7 @@ impl<P: Projection> Edge<P> {
             return self.finish(slot);
         }
         s.core.park = None;
+        self.blobs_end(slot);
         self.call(slot, |p, cx| p.wake(Wake::Lost, cx));
         self.settle(post);
         match self.sessions.get(slot).and_then(|s| s.core.park) {
@@ -277,9 +278,13 @@ impl<P: Projection> Edge<P> {
             if s.core.out.held() == 0 {
                 s.core.out.release();
             }
+            let transfers = !s.core.transfers.is_empty();
             if s.held() < s.core.refill as usize {
                 (s.core.refill, s.drained) = (0, true);
                 self.make_ready(slot);
+            }
+            if transfers {
+                self.blob_read(slot);
             }
         }
     }

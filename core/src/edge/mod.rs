@@ -1,6 +1,7 @@
 //! The edge of a worker: connections, sessions, and the fan-out to them.
 
 mod agent;
+pub(crate) mod blobs;
 mod effects;
 mod hub;
 mod io;
@@ -10,6 +11,7 @@ mod rooms;
 pub(crate) mod session;
 
 use crate::{
+    blob::BlobId,
     cx::{Cx, Effect, NoDebug},
     drive::{Output, Work},
     ids::{AccountId, ConnId, Epoch, JobId, RoomId, SessionRef, WorkerId},
@@ -49,6 +51,8 @@ pub(crate) struct Edge<P: Projection> {
     timers: BTreeSet<(Mono, u32, u8)>,
     jobs: BTreeMap<JobId, (SessionRef, crate::ids::ReqId)>,
     next_job: u64,
+    blobs: BTreeMap<BlobId, (SessionRef, crate::ids::ReqId)>,
+    next_blob: u64,
     addresses: BTreeMap<IpAddr, u32>,
     /// Wishes of projections, to be carried out in order.
     wishes: VecDeque<(u32, Effect<P>)>,
@@ -108,6 +112,8 @@ impl<P: Projection> Edge<P> {
             timers: BTreeSet::new(),
             jobs: BTreeMap::new(),
             next_job: 0,
+            blobs: BTreeMap::new(),
+            next_blob: 0,
             addresses: BTreeMap::new(),
             wishes: VecDeque::new(),
             spare: Vec::new(),
@@ -159,6 +165,7 @@ impl<P: Projection> Edge<P> {
             self.make_ready(slot);
         }
         self.mark(slot);
+        self.blob_read(slot);
         Some(result)
     }
 
@@ -217,6 +224,8 @@ impl<P: Projection> Edge<P> {
         let peer = s.core.peer;
         self.forget_address(slot);
         self.timers_clear(slot);
+        // A transfer's name is this worker's.
+        self.blobs_end(slot);
         let mut s = self.sessions.remove(slot)?;
         s.core.peer = peer;
         Self::seal(&mut s);

@@ -1,6 +1,7 @@
 //! A session: what a user would lose with it; and its connection, while there is one.
 
 use crate::{
+    edge::blobs::{Course, Transfer},
     ids::{AccountId, ConnId, Label, ReqId, RoomId, SessionRef},
     name::{User, UserName},
     outbox::Outbox,
@@ -23,6 +24,8 @@ pub(crate) struct Core {
     /// Requests not answered yet.
     pub pending: VecMap<ReqId, Pending>,
     pub next_req: u32,
+    /// Transfers of media not over yet.
+    pub transfers: BTreeMap<ReqId, Transfer>,
     /// `recv` is not called.
     pub held: bool,
     /// What was charged in this call.
@@ -187,6 +190,11 @@ impl<P: Projection> Session<P> {
         self.core.out.held() + self.wire.len() - self.wire_sent
     }
 
+    /// Bytes that can be sent now and are not, in whatever form.
+    pub fn waiting(&self) -> usize {
+        self.core.out.pending().len() + self.wire.len() - self.wire_sent
+    }
+
     /// True when there is something to send.
     pub fn has_output(&self) -> bool {
         self.wire.len() > self.wire_sent || !self.core.out.pending().is_empty()
@@ -228,6 +236,7 @@ impl Core {
             out: Outbox::default(),
             pending: VecMap::new(),
             next_req: 0,
+            transfers: BTreeMap::new(),
             held: false,
             spent: 0,
             park: None,
@@ -248,9 +257,21 @@ impl Core {
     }
 
     pub fn request(&mut self, what: Pending) -> ReqId {
-        self.next_req = self.next_req.wrapping_add(1);
-        let req = ReqId(self.next_req);
+        let req = self.name();
         self.pending.insert(req, what);
+        req
+    }
+
+    /// A fresh name of a request.
+    fn name(&mut self) -> ReqId {
+        self.next_req = self.next_req.wrapping_add(1);
+        ReqId(self.next_req)
+    }
+
+    /// A transfer of media begins.
+    pub fn transfer(&mut self, what: Course) -> ReqId {
+        let req = self.name();
+        self.transfers.insert(req, Transfer { id: None, what });
         req
     }
 

@@ -3,7 +3,7 @@
 //! It checks at once what holds for any one session: the order of a room's events without gaps, the order
 //! of answers, feed positions that rise.
 
-use crate::sim::dice::Dice;
+use crate::{line::CONTENT, sim::dice::Dice};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Lines kept of what was heard.
@@ -85,6 +85,12 @@ pub struct LineClient {
     changes: BTreeMap<u64, usize>,
     /// Where it was when it said something, by the request's tag.
     said: BTreeMap<u64, (u64, usize)>,
+    /// Contents sent and not answered, by the request's tag.
+    sending: BTreeMap<u64, String>,
+    /// Contents that are kept, by hash.
+    pub kept: BTreeMap<String, String>,
+    /// What came so far of a content, by the request's tag, and what must come.
+    getting: BTreeMap<u64, (String, String)>,
 }
 
 impl LineClient {
@@ -111,6 +117,9 @@ impl LineClient {
             names: BTreeMap::new(),
             changes: BTreeMap::new(),
             said: BTreeMap::new(),
+            sending: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            getting: BTreeMap::new(),
         };
         (client, format!("1 login {name} {label}\n"))
     }
@@ -138,7 +147,7 @@ impl LineClient {
         let guest = dice.once_in(4);
         let person =
             if guest { format!("guest-{}", dice.below(3)) } else { format!("person{}", dice.below(people)) };
-        let words = match dice.below(24) {
+        let words = match dice.below(28) {
             0..=3 => format!("join {room}"),
             4..=11 => format!("say {room} {token}"),
             12..=15 => format!("tell {person} {token}"),
@@ -148,7 +157,9 @@ impl LineClient {
             19 | 20 => format!("history {room} {}", 1 + dice.below(30)),
             21 => format!("feed {}", 1 + dice.below(30)),
             22 => "ping".to_owned(),
-            _ if dice.once_in(4) => "quit".to_owned(),
+            23 if dice.once_in(4) => "quit".to_owned(),
+            24 | 25 => return self.put(dice, token),
+            26 | 27 => self.get(dice),
             _ => "ping".to_owned(),
         };
         self.tag += 1;
@@ -157,6 +168,48 @@ impl LineClient {
         }
         self.open.insert(self.tag, words.clone());
         format!("{} {words}\n", self.tag)
+    }
+
+    /// A content to be kept; mostly not too long.
+    fn put(&mut self, dice: &mut Dice, token: &str) -> String {
+        let size = dice.below(CONTENT as usize + 300);
+        let content: String = token.chars().chain(['.']).cycle().take(size).collect();
+        self.tag += 1;
+        self.open.insert(self.tag, format!("put {size}"));
+        let line = format!("{} put {size}\n{content}", self.tag);
+        self.sending.insert(self.tag, content);
+        line
+    }
+
+    /// One of its own contents, or one that there never was.
+    fn get(&mut self, dice: &mut Dice) -> String {
+        let n = dice.below(self.kept.len() + 1);
+        let Some((hash, content)) = self.kept.iter().nth(n) else {
+            return format!("get {}", "ab".repeat(32));
+        };
+        self.getting.insert(self.tag + 1, (String::new(), content.clone()));
+        format!("get {hash}")
+    }
+
+    /// The answer to a request about media.
+    fn media(&mut self, tag: u64, answer: &str) {
+        let sent = self.sending.remove(&tag);
+        let got = self.getting.remove(&tag);
+        let words: Vec<&str> = answer.split(' ').collect();
+        match (words.as_slice(), sent, got) {
+            (["stored", hash, size], Some(content), _) => {
+                assert_eq!(*size, content.len().to_string(), "{}: {answer}", self.name);
+                self.kept.insert((*hash).to_owned(), content);
+            }
+            (["media", size], _, Some((came, kept))) => {
+                assert_eq!(*size, kept.len().to_string(), "{}: {answer}", self.name);
+                assert_eq!(came, kept, "{}: another content", self.name);
+            }
+            (["TooLong"], Some(content), _) => assert!(content.len() as u64 > CONTENT),
+            (["NoSuchItem"], _, None) | (["Busy" | "StoreFull" | "StoreDown"], ..) => {}
+            (_, None, None) => {}
+            other => panic!("{}: {other:?}", self.name),
+        }
     }
 
     /// Takes what came. `step` is when.
@@ -215,13 +268,20 @@ impl LineClient {
                     }
                 }
             }
+            "part" => {
+                let (tag, bytes) = rest.split_once(' ').expect("a tag");
+                let tag = tag.parse().expect("a number");
+                self.getting.get_mut(&tag).expect("it asked for that").0.push_str(bytes);
+            }
             "ok" => {
                 let (tag, rest) = self.answer(rest);
+                self.media(tag, &rest);
                 self.in_order(tag);
                 self.value(&rest);
             }
             "no" => {
                 let (tag, why) = self.answer(rest);
+                self.media(tag, &why);
                 self.member_still(tag, &why);
                 self.failed |= tag == 1;
                 self.blind |= tag == 0;

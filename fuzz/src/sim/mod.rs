@@ -12,6 +12,7 @@ pub mod rooms;
 pub mod run;
 pub mod swarm;
 pub mod talk;
+pub mod vault;
 pub mod world;
 
 /// The seeds to run: one from `LAVINA_SEED`, or so many from `LAVINA_SEEDS`, or `default`.
@@ -44,6 +45,7 @@ mod tests {
         // A simulator that reaches nothing proves nothing.
         if std::env::var_os("LAVINA_SEED").is_none() {
             assert!(total.entries > 100 && total.answered > 1_000, "{total:?}");
+            assert!(total.media.iter().all(|n| *n > 20), "{total:?}");
         }
     }
 

@@ -33,6 +33,8 @@ pub struct Report {
     pub crashes: usize,
     /// Failed commits.
     pub failures: usize,
+    /// Media kept, bytes of them read, and how often that failed.
+    pub media: [usize; 3],
 }
 
 impl Report {
@@ -44,6 +46,7 @@ impl Report {
         self.sessions += other.sessions;
         self.crashes += other.crashes;
         self.failures += other.failures;
+        (0..3).for_each(|n| self.media[n] += other.media[n]);
     }
 }
 
@@ -93,6 +96,7 @@ pub fn run(seed: u64, workers: u8) -> Report {
         sessions: run.sessions.len(),
         crashes: run.crashes,
         failures: run.world.disk.failures,
+        media: [run.world.vault.stored, run.world.vault.read, run.world.vault.failures],
     }
 }
 
@@ -234,6 +238,7 @@ impl Run {
             let more = self.world.advance();
             self.notice();
             if !more && !self.world.jump(5_000) {
+                self.world.vault.check_settled();
                 return;
             }
         }

@@ -65,7 +65,7 @@ impl Swarm {
             ..big
         };
         let shards = dice.pick(&[4, 16]);
-        Swarm {
+        let mut swarm = Swarm {
             workers,
             settings: Settings {
                 shards,
@@ -85,6 +85,10 @@ impl Swarm {
             fail: dice.pick(&[0, 0, 4, 25]),
             chunk: dice.pick(&[1, 7, 100, 4_096]),
             pace: dice.pick(&[2, 5, 12]),
-        }
+        };
+        // No further draws: other runs of the same seed go on as before.
+        swarm.settings.limits.blob = [4, 50, 1_000][swarm.steps % 3];
+        swarm.settings.limits.blobs = [1, 32][swarm.steps / 3 % 2];
+        swarm
     }
 }

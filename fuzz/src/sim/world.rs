@@ -4,6 +4,7 @@
 use super::{
     dice::{Dice, Trace},
     disk::{Answer, Disk},
+    vault::Vault,
 };
 use lavina_core::{
     Worker,
@@ -72,6 +73,8 @@ pub struct World<P: Projection> {
     pub step: usize,
     /// The store.
     pub disk: Disk,
+    /// The media.
+    pub vault: Vault,
     /// Most bytes that go over a connection at once.
     pub chunk: usize,
     /// One commit in so many fails.
@@ -104,6 +107,8 @@ enum Next {
     Up(WireId),
     Down(WireId),
     Job,
+    Media,
+    Told(WorkerId),
     Tick(usize),
 }
 
@@ -112,6 +117,7 @@ impl<P: Projection> World<P> {
     pub fn new(settings: Arc<P::Settings>, workers: u8, mut dice: Dice) -> World<P> {
         let core: &Settings = (*settings).as_ref();
         let disk = Disk::new(core.shards, workers);
+        let vault = Vault::new(core.limits, workers);
         let now = Now { wall: UnixMillis(1_790_000_000_000), ..Now::default() };
         let seed = dice.seed();
         let mut world = World {
@@ -119,6 +125,7 @@ impl<P: Projection> World<P> {
             trace: Trace::default(),
             step: 0,
             disk,
+            vault,
             chunk: usize::MAX,
             fail: 0,
             settings,
@@ -160,6 +167,7 @@ impl<P: Projection> World<P> {
         self.trace.number(0xdead);
         self.tell(|| "crash".to_owned());
         self.disk.crash(&mut self.dice);
+        self.vault.crash();
         self.mail.clear();
         self.full.clear();
         self.jobs.clear();
@@ -296,6 +304,10 @@ impl<P: Projection> World<P> {
         if !self.jobs.is_empty() {
             out.push(Next::Job);
         }
+        if self.vault.can_work() {
+            out.push(Next::Media);
+        }
+        out.extend(self.vault.waiting().into_iter().map(Next::Told));
         let due = |w: &Worker<P>| match w.poll_deadline() {
             Due::Now => true,
             Due::At(at, _) => at <= self.now.mono,
@@ -349,6 +361,13 @@ impl<P: Projection> World<P> {
             Next::Job => {
                 let (worker, id, done) = self.jobs.swap_remove(self.dice.below(self.jobs.len()));
                 self.handle(worker, Input::JobDone(id, done));
+            }
+            Next::Media => self.vault.work(&mut self.dice, self.fail),
+            Next::Told(worker) => {
+                if let Some((id, done)) = self.vault.answer(worker) {
+                    self.tell(|| format!("  {} {id:?} {done:?}", worker.0));
+                    self.handle(worker, Input::Blob(id, done));
+                }
             }
             Next::Tick(n) => self.tick(n),
         }
@@ -502,6 +521,10 @@ impl<P: Projection> World<P> {
                 self.at(worker, conn, |w| w.wants_flush = true);
             }
             Output::Job(id, work) => self.jobs.push((worker, id, work.run())),
+            Output::Blob(id, op) => {
+                self.tell(|| format!("  {} {id:?} {op:?}", worker.0));
+                self.vault.ask(worker, id, op);
+            }
             Output::Log(log) => {
                 let store = log.what.starts_with("the store");
                 assert!(log.level != Level::Error || store, "an error in the log: {log:?}");

@@ -9,7 +9,10 @@ use lavina_core::drive::{Drive, Due, Input, Output};
 use lavina_core::ids::{ConnId, Epoch, Ticket, WorkerId};
 use lavina_core::row::Asked;
 use lavina_core::time::{Mono, Now, UnixMillis};
-use lavina_store::{Memory, Reader, Store};
+use lavina_store::{
+    Memory, Reader, Store,
+    blobs::{self, Blobs},
+};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,6 +20,7 @@ use std::sync::Arc;
 pub struct Server {
     pub worker: Worker<Session>,
     pub store: Memory,
+    pub media: blobs::Memory,
     pub now: Now,
     pub out: BTreeMap<ConnId, String>,
     /// The same as bytes; taken out by nobody but the test.
@@ -48,6 +52,7 @@ impl Server {
         let mut s = Server {
             worker,
             store: Memory::new(4).unwrap(),
+            media: blobs::Memory::default(),
             now,
             out: BTreeMap::new(),
             raw: BTreeMap::new(),
@@ -85,6 +90,11 @@ impl Server {
                     Output::Job(id, work) => {
                         let done = work.run();
                         self.worker.handle(now, Input::JobDone(id, done));
+                    }
+                    Output::Blob(id, op) => {
+                        if let Some(done) = self.media.carry_out(WorkerId(0), id, op) {
+                            self.worker.handle(now, Input::Blob(id, done));
+                        }
                     }
                     Output::Close(conn, reason) => {
                         let bytes = self.worker.transmit(conn).to_vec();

@@ -20,12 +20,14 @@ use lavina_codecs::{
 };
 use lavina_core::{
     Worker,
+    blob::{BlobId, BlobOp},
     ids::{Epoch, Ticket, WorkerId},
     log::Level,
     row::{Asked, Change},
 };
 use lavina_store::{
     Durability, Sqlite, Store,
+    blobs::{self, Files},
     sqlite::Options,
     threads::{self, Setup, Threads},
 };
@@ -146,19 +148,26 @@ fn configuration(invocation: &Invocation) -> Result<Config, Trouble> {
 }
 
 /// The store's threads, as the workers' world sees them.
-struct Rows(OnceLock<threads::Handle>);
+struct Rows {
+    store: OnceLock<threads::Handle>,
+    media: blobs::Handle,
+}
 
 impl Storage for Rows {
     fn append(&self, from: WorkerId, epoch: Epoch, ticket: Ticket, changes: Vec<Change>) {
-        if let Some(handle) = self.0.get() {
+        if let Some(handle) = self.store.get() {
             handle.append(from, epoch, ticket, changes);
         }
     }
 
     fn fetch(&self, from: WorkerId, asked: Asked) {
-        if let Some(handle) = self.0.get() {
+        if let Some(handle) = self.store.get() {
             handle.fetch(from, asked);
         }
+    }
+
+    fn blob(&self, from: WorkerId, id: BlobId, op: BlobOp) {
+        self.media.carry_out(from, id, op);
     }
 }
 
@@ -185,7 +194,8 @@ impl<R: Runtime> Server<R> {
         let limits = config.limits.values;
         let calls = channel();
         let post = PostOffice::<Session, R::Socket>::new(usize::from(workers), limits.mailbox);
-        let rows = Arc::new(Rows(OnceLock::new()));
+        let media = open_media(config, home, &post)?;
+        let rows = Arc::new(Rows { store: OnceLock::new(), media });
         let jobs = Jobs::start(usize::from(workers)).map_err(|e| Trouble::io("threads", &e))?;
         // The core counts connections by address; the seats bound all of them.
         let seats = Seats::new(limits.connections as usize, 0);
@@ -202,7 +212,7 @@ impl<R: Runtime> Server<R> {
             }),
         );
         let store = open_store(config, home, shards, workers, &post, &log)?;
-        let _ = rows.0.set(store.handle());
+        let _ = rows.store.set(store.handle());
         let doors = doors(config, home, open)?;
         let machines: Result<Vec<_>, Trouble> = (0..workers)
             .map(|n| {
@@ -296,10 +306,7 @@ fn open_store<S: crate::socket::Socket>(
     post: &Arc<PostOffice<Session, S>>,
     log: &Arc<Logger>,
 ) -> Result<Threads, Trouble> {
-    let durability = match config.durability {
-        config::Durability::PowerLoss => Durability::Power,
-        config::Durability::Process => Durability::Process,
-    };
+    let durability = durability(config);
     let path: PathBuf = home.path().join("lavina.db");
     let open = move |again: bool| {
         let options = Options { shards, durability, again };
@@ -326,6 +333,28 @@ fn open_store<S: crate::socket::Socket>(
         }),
     };
     Threads::start(setup).map_err(|fault| Trouble(Exit::Unavailable, fault.to_string()))
+}
+
+/// The folder of media and its thread.
+fn open_media<S: crate::socket::Socket>(
+    config: &Config,
+    home: &Home,
+    post: &Arc<PostOffice<Session, S>>,
+) -> Result<blobs::Handle, Trouble> {
+    let files = Files::open(&home.path().join("media"), durability(config));
+    let files = files.map_err(|fault| Trouble(Exit::Io, fault.to_string()))?;
+    let post = post.clone();
+    let deliver =
+        Arc::new(move |worker, id, done| post.send(worker, Post::Store(outside::Answer::Blob(id, done))));
+    let (handle, _) = blobs::start(Box::new(files), deliver).map_err(|e| Trouble::io("threads", &e))?;
+    Ok(handle)
+}
+
+fn durability(config: &Config) -> Durability {
+    match config.durability {
+        config::Durability::PowerLoss => Durability::Power,
+        config::Durability::Process => Durability::Process,
+    }
 }
 
 /// The control socket, and the configured listeners. Of a pair of addresses one may fail, on a machine without

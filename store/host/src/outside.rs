@@ -2,6 +2,7 @@
 
 use crate::{clock::Clock, jobs::Jobs, log::Logger, post::PostOffice, seats::Seats};
 use lavina_core::{
+    blob::{BlobDone, BlobId, BlobOp},
     ids::{Epoch, FetchId, Ticket, WorkerId},
     projection::Projection,
     refusal::Refusal,
@@ -21,6 +22,8 @@ pub trait Storage: Send + Sync {
     fn append(&self, from: WorkerId, epoch: Epoch, ticket: Ticket, changes: Vec<Change>);
     /// Reads; answered by [`Answer::Fetched`].
     fn fetch(&self, from: WorkerId, asked: Asked);
+    /// Does this for a transfer of media; answered by [`Answer::Blob`].
+    fn blob(&self, from: WorkerId, id: BlobId, op: BlobOp);
 }
 
 /// What a store answers.
@@ -34,6 +37,8 @@ pub enum Answer {
     Ready(Epoch),
     /// What was read.
     Fetched(FetchId, Page),
+    /// What was done for a transfer of media.
+    Blob(BlobId, BlobDone),
 }
 
 /// What may be asked of the whole server.

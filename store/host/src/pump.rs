@@ -344,6 +344,8 @@ impl<P: Projection, D: Drive<P>, S: Socket> Pump<P, D, S> {
                 self.asked = self.asked.saturating_sub(1);
                 Input::Fetched(id, page)
             }
+            // Not counted as asked: a worker that stops has ended its transfers.
+            Post::Store(Answer::Blob(id, done)) => Input::Blob(id, done),
             Post::JobDone(id, done) => {
                 self.asked = self.asked.saturating_sub(1);
                 Input::JobDone(id, done)
@@ -402,6 +404,7 @@ impl<P: Projection, D: Drive<P>, S: Socket> Pump<P, D, S> {
                 let (post, me) = (self.outside.post.clone(), self.me);
                 self.outside.jobs.run(move || post.send(me, Post::JobDone(id, work.run())));
             }
+            Output::Blob(id, op) => self.outside.storage.blob(self.me, id, op),
             Output::Log(log) => self.outside.log.write(&log),
             Output::Shutdown => (self.outside.ask)(Wish::Stop),
             Output::Reload => (self.outside.ask)(Wish::Reload),

@@ -11,6 +11,7 @@ use crate::{
     seats::Seats,
 };
 use lavina_core::{
+    blob::{BlobId, BlobOp},
     cx::Cx,
     drive::{Drive, Due, Input, Output, Why},
     event::{Event, Live},
@@ -229,6 +230,8 @@ impl Storage for Nowhere {
     fn append(&self, _: WorkerId, _: Epoch, _: Ticket, _: Vec<Change>) {}
 
     fn fetch(&self, _: WorkerId, _: Asked) {}
+
+    fn blob(&self, _: WorkerId, _: BlobId, _: BlobOp) {}
 }
 
 /// A running toy.
