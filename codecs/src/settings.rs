@@ -2,6 +2,7 @@
 //! from a [`Config`], at the start and at each reload.
 
 use crate::config::{Config, Listen, ListenTls};
+use lavina_core::limits::Limits;
 use lavina_core::settings::Settings as CoreSettings;
 use lavina_core::text::Str;
 use std::net::SocketAddr;
@@ -44,7 +45,11 @@ impl Settings {
             core: CoreSettings {
                 domain: Str::new(&config.domain),
                 shards,
-                limits: config.limits.values,
+                limits: Limits {
+                    media_size: config.media.max_size,
+                    media_bytes: config.media.per_account,
+                    ..config.limits.values
+                },
                 guests: config.guests,
                 open_registration: config.registration.open,
                 create_rooms: config.rooms.who_may_create,

@@ -3,6 +3,7 @@
 use crate::{
     event::{Actor, Message, Native},
     ids::{AccountId, Label, OnceKey, Pos, RoomId, ShardId},
+    media::{Content, MediaId},
     name::{NameKey, User, UserName},
     policy::{MaskEntry, MaskKind, Policy, Power},
     presence::Contact,
@@ -386,6 +387,28 @@ pub enum Act {
         #[n(1)]
         upto: Pos,
     },
+
+    /// To an account: reserve a name for an upload that is to follow.
+    #[n(60)]
+    ReserveMedia(#[n(0)] MediaId),
+    /// To an account: record an upload whose content is kept. Refused with `TooLong` when it is larger than
+    /// one may be, `TooMany` when the account's would be, or be too many; `Stale` when the name has a
+    /// content; `NoSuchItem` when it should be reserved and is not.
+    #[n(61)]
+    AddMedia {
+        /// Its name.
+        #[n(0)]
+        id: MediaId,
+        /// What it is.
+        #[n(1)]
+        content: Content,
+        /// True: the account has reserved the name; false: it is new.
+        #[n(2)]
+        reserved: bool,
+    },
+    /// To an account: an upload, or a reservation, is no more.
+    #[n(62)]
+    DropMedia(#[n(0)] MediaId),
 
     // --- rooms ---
     /// Come in; comes into being at the first, with the given seed.

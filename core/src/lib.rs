@@ -142,7 +142,8 @@
 //!
 //! 15. **Media stream past the core** ([`blob`]). Their bytes pass through a session in both directions under
 //!     a credit, and are kept outside by their hash. A download is read as its session's output drains, in
-//!     the turn of its answer, so nobody needs to be told that there is room again.
+//!     the turn of its answer, so nobody needs to be told that there is room again. Whose a content is says
+//!     a row of its own ([`media`]).
 //!
 //! # Deliberately absent
 //!
@@ -164,6 +165,7 @@ pub mod ids;
 pub mod limits;
 pub mod log;
 pub mod mail;
+pub mod media;
 pub mod name;
 pub mod outbox;
 pub mod policy;

@@ -68,6 +68,12 @@ pub struct Limits {
     pub blob: usize,
     /// Transfers of media a worker; above: refused as busy.
     pub blobs: usize,
+    /// Uploads of one account; above: refused.
+    pub media: usize,
+    /// Bytes of one upload; above: refused.
+    pub media_size: u64,
+    /// Bytes of all uploads of one account; above: refused.
+    pub media_bytes: u64,
     /// Jobs (password derivations) waiting a worker; above: refused as busy.
     pub jobs: usize,
     /// Failed logins of one connection; above: closed with a reason.
@@ -111,6 +117,9 @@ impl Limits {
         watches: 128,
         blob: 64 * 1024,
         blobs: 32,
+        media: 1_000,
+        media_size: 50 << 20,
+        media_bytes: 1 << 30,
         jobs: 64,
         login_tries: 5,
         idle_time: 180_000,
@@ -139,6 +148,7 @@ impl Limits {
         turn: 2_048,
         blob: 256 * 1024,
         blobs: 512,
+        media: 20_000,
         jobs: 1_024,
         ..Limits::SMALL
     };

@@ -4,6 +4,7 @@ use crate::{
     chat::account::Account,
     event::Event,
     ids::{AccountId, Label, MsgId, Pos, RoomId},
+    media::{Media, MediaId},
     name::{NameKey, RoomName, User},
     policy::{MaskEntry, Member, Policy},
     presence::{Gone, Presence},
@@ -139,6 +140,17 @@ pub enum Query {
         /// At most so many.
         limit: u32,
     },
+    /// An upload, whoever's. → [`Value::Media`], or `NoSuchItem`.
+    Media(MediaId),
+    /// Uploads of an account by name. → [`Value::MediaOf`].
+    MediaOf {
+        /// Whose.
+        account: AccountId,
+        /// Names after this one.
+        after: Option<MediaId>,
+        /// At most so many.
+        limit: u32,
+    },
     /// Counts over the whole server. → [`Value::Counts`].
     Counts,
     /// Write a consistent copy of the store to this path (administrators). → [`Value::Done`].
@@ -248,6 +260,10 @@ pub enum Value {
     Letters(Arc<Vec<(Pos, Octets)>>),
     /// Accounts.
     Accounts(Arc<Vec<(AccountId, AccountHead)>>),
+    /// An upload.
+    Media(Arc<Media>),
+    /// Uploads.
+    MediaOf(Arc<Vec<Media>>),
     /// Counts.
     Counts(Counts),
 }

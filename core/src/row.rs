@@ -7,6 +7,7 @@ use crate::{
     command::Command,
     event::{Actor, Event, Fact, FactRef},
     ids::{AccountId, FetchId, Label, Pos, RoomId, ShardId},
+    media::{Held, Media, MediaId},
     name::{NameKey, RoomName, User, UserName},
     policy::{MaskEntry, Member, Policy},
     presence::Contact,
@@ -45,6 +46,8 @@ pub enum Change {
     },
     /// The last entry seen.
     Read(AccountId, RoomId, ReadMark),
+    /// An upload; `None`: no more.
+    Media(MediaId, Option<Media>),
     /// The head of a room; `None`: erase the room with members, values and log.
     Room(RoomId, Option<RoomHead>),
     /// The topic of a room.
@@ -293,6 +296,17 @@ pub enum Read {
         /// At most so many.
         limit: u32,
     },
+    /// An upload. → [`Page::Media`].
+    Media(MediaId),
+    /// The uploads of an account with names after this one, by name. → [`Page::MediaOf`].
+    MediaOf {
+        /// Whose.
+        account: AccountId,
+        /// Names after this one.
+        after: Option<MediaId>,
+        /// At most so many.
+        limit: u32,
+    },
     /// How many accounts and rooms there are. → [`Page::Counts`].
     Counts,
     /// Write a consistent copy to this path. → [`Page::Done`].
@@ -326,6 +340,10 @@ pub enum Page {
     Letters(Vec<(Pos, Octets)>),
     /// Accounts.
     Accounts(Vec<(AccountId, AccountHead)>),
+    /// An upload.
+    Media(Option<Box<Media>>),
+    /// Uploads.
+    MediaOf(Vec<Media>),
     /// Accounts and rooms.
     Counts {
         /// Accounts, deleted ones excepted.
@@ -371,6 +389,8 @@ pub struct AccountRows {
     pub fed: Vec<(RoomId, Pos)>,
     /// The letters that wait: label and position, in that order.
     pub letters: Vec<(Label, Pos)>,
+    /// Uploads, by name.
+    pub media: Vec<(MediaId, Held)>,
 }
 
 /// A room with its rows.

@@ -8,7 +8,9 @@ use crate::{
     sample::{self, SHARDS, World, account, dialog_head, event, mix, room, room_head, said, user},
 };
 use lavina_core::{
+    blob::Hash,
     ids::{MsgId, Pos, RoomId, ShardId},
+    media::{Content, Held, Media, MediaId},
     query::{Bound, Only, Range, Stretch},
     row::{Change, Page, Read},
     time::UnixMillis,
@@ -32,6 +34,7 @@ const RULES: &[Rule] = &[
     ("a feed's times never fall", feed_times),
     ("a dialog's entries wait to be followed", follows),
     ("an erased room leaves nothing", erased_room),
+    ("uploads are found by name and go with their account", uploads),
     ("positions from outside do no harm", wild),
 ];
 
@@ -292,6 +295,49 @@ fn erased_room(mut store: Made) {
         panic!()
     };
     assert_eq!(list.iter().map(|l| l.room).collect::<Vec<_>>(), [room(1)]);
+}
+
+fn uploads(mut store: Made) {
+    let upload = |n: u64, owner: u64, size: Option<u64>| {
+        let content = size.map(|size| Content {
+            hash: Hash([n as u8; 32]),
+            size,
+            content_type: "text/plain".into(),
+            name: "a.txt".into(),
+        });
+        Media { id: MediaId(n.into()), owner: account(owner), at: UnixMillis(n), content }
+    };
+    let put_all = |store: &mut Made, all: &[Media]| {
+        put(store, &all.iter().map(|m| Change::Media(m.id, Some(m.clone()))).collect::<Vec<_>>());
+    };
+    let of = |store: &mut Made, owner, after: Option<u64>, limit| {
+        let after = after.map(|n| MediaId(n.into()));
+        match store.page(&Read::MediaOf { account: account(owner), after, limit }) {
+            Page::MediaOf(list) => list.iter().map(|m| m.id.0 as u64).collect::<Vec<_>>(),
+            other => panic!("{other:?}"),
+        }
+    };
+    put(&mut store, &[Change::Account(account(0), Some(sample::account_head(0, 0)))]);
+    put_all(
+        &mut store,
+        &[upload(3, 0, Some(30)), upload(1, 0, None), upload(2, 1, Some(20)), upload(9, 0, Some(0))],
+    );
+    assert_eq!(of(&mut store, 0, None, 9), [1, 3, 9]);
+    assert_eq!((of(&mut store, 0, Some(1), 1), of(&mut store, 0, Some(9), 9)), (vec![3], vec![]));
+    let found = |store: &mut Made, n: u64| match store.page(&Read::Media(MediaId(n.into()))) {
+        Page::Media(found) => found.map(|m| *m),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(found(&mut store, 1), Some(upload(1, 0, None)));
+    assert_eq!(found(&mut store, 4), None);
+    // A reservation is filled; an upload is no more.
+    put_all(&mut store, &[upload(1, 0, Some(10))]);
+    put(&mut store, &[Change::Media(MediaId(3), None)]);
+    let Page::Account(Some(rows)) = store.page(&Read::Account(account(0))) else { panic!() };
+    let held = |n, size| (MediaId(n), Held { size: Some(size), at: UnixMillis(n as u64) });
+    assert_eq!(rows.media, [held(1, 10), held(9, 0)]);
+    put(&mut store, &[Change::Account(account(0), None)]);
+    assert_eq!((of(&mut store, 0, None, 9), of(&mut store, 1, None, 9)), (vec![], vec![2]));
 }
 
 fn wild(mut store: Made) {

@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used)]
 
 use lavina_core::{
+    blob::Hash,
     command::{Act, Command, EntityId},
     event::{Actor, Event, Fact, FactRef, How, MemberChange, Message, What},
     ids::{AccountId, MsgId, Pos, RoomId, ShardId},
+    media::{Content, Media, MediaId},
     name::{NameKey, RoomName, User, UserName},
     policy::{Levels, MaskEntry, MaskKind, Member, Membership, Policy, Standing},
     presence::Contact,
@@ -27,7 +29,7 @@ const ROOMS: u64 = 4;
 pub(crate) type Step = (u8, u64);
 
 /// Kinds of steps.
-pub(crate) const STEPS: u8 = 28;
+pub(crate) const STEPS: u8 = 29;
 
 pub(crate) fn account(n: u64) -> AccountId {
     let n = n % PEOPLE;
@@ -326,6 +328,7 @@ impl World {
                     batch.push(Change::Followed(shard, Pos(at.saturating_sub(bits >> 9 & 3))));
                 }
             }
+            27 => batch.push(media(bits)),
             _ if bits >> 40 & 3 == 0 => self.erase(bits, batch),
             _ => {}
         }
@@ -358,6 +361,9 @@ impl World {
             reads.push(Read::Shelf { account: account(n), prefix, after, limit: (bits >> 7 & 3) as u32 });
             let (label, after) = (key(bits >> 9), Pos(bits >> 12 & 0x1f));
             reads.push(Read::Letters { account: account(n), label, after, limit: (bits >> 7 & 7) as u32 });
+            let after = (bits >> n & 1 != 0).then(|| media_id(bits >> 11 & 7));
+            reads.push(Read::MediaOf { account: account(n), after, limit: (bits >> 14 & 3) as u32 });
+            reads.push(Read::Media(media_id(bits >> n & 7)));
             reads.push(Read::Name(NameKey::User(user(n).name)));
             let (after, before) = (UnixMillis(bits >> 5 & 15), UnixMillis(1 << (bits & 31)));
             reads.push(Read::Dialogs { account: account(n), after, before, limit: bits as u32 % 5 });
@@ -426,6 +432,28 @@ impl World {
             _ => Bound::Time(UnixMillis(bits & 0x1f)),
         }
     }
+}
+
+pub(crate) fn media_id(n: u64) -> MediaId {
+    MediaId::fresh(mix(n), n)
+}
+
+/// An upload, filled or reserved, or that it is no more.
+pub(crate) fn media(bits: u64) -> Change {
+    let id = media_id(bits & 7);
+    let content = Content {
+        hash: Hash([(bits >> 8 & 3) as u8; 32]),
+        size: bits >> 20,
+        content_type: "text/plain".into(),
+        name: Str::default(),
+    };
+    let row = Media {
+        id,
+        owner: account(bits & 7),
+        at: UnixMillis(bits >> 16),
+        content: (bits >> 10 & 3 != 0).then_some(content),
+    };
+    Change::Media(id, (bits >> 12 & 3 != 0).then_some(row))
 }
 
 fn key(bits: u64) -> Str {

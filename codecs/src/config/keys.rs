@@ -2,8 +2,8 @@
 
 use super::read::{Key, Reader, Set, Spans};
 use super::{
-    Config, Durability, Http, Irc, LimitsConfig, Listen, ListenAddress, ListenTls, Log, LogFormat, Oper,
-    PasswordConfig, Preset, Protocol, Registration, Rooms, Tls,
+    Config, Durability, Http, Irc, LimitsConfig, Listen, ListenAddress, ListenTls, Log, LogFormat,
+    MediaConfig, Oper, PasswordConfig, Preset, Protocol, Registration, Rooms, Tls,
 };
 use crate::sasl::{MAX_ITERATIONS, MIN_ITERATIONS};
 use lavina_core::log::Level;
@@ -134,6 +134,13 @@ pub(super) const SECTIONS: &[Section] = &[
         doc: "What is served over HTTP.",
         read: |reader, value, config, _| reader.table(value, "http", HTTP, &[], &mut config.http),
         rows: || rows(HTTP),
+    },
+    Section {
+        name: "media",
+        repeated: false,
+        doc: "Files that people share. They are kept in the folder media of the data directory, each content once.",
+        read: |reader, value, config, _| reader.table(value, "media", MEDIA, &[], &mut config.media),
+        rows: || rows(MEDIA),
     },
     Section {
         name: "limits",
@@ -430,6 +437,21 @@ const OPER: &[Key<Oper>] = &[
             o.password = line(v)?;
             Ok(())
         }),
+    ),
+];
+
+const MEDIA: &[Key<MediaConfig>] = &[
+    key(
+        "max-size",
+        "52428800",
+        "Bytes of one file; larger ones are refused.",
+        count(0, 1_099_511_627_776, |m, n| m.max_size = n.unsigned_abs()),
+    ),
+    key(
+        "per-account",
+        "1073741824",
+        "Bytes of all files of one account; further ones are refused.",
+        count(0, 1_125_899_906_842_624, |m, n| m.per_account = n.unsigned_abs()),
     ),
 ];
 

@@ -50,6 +50,8 @@ pub struct Config {
     pub password: PasswordConfig,
     /// Rooms.
     pub rooms: Rooms,
+    /// Files that people share.
+    pub media: MediaConfig,
     /// Sizes and counts.
     pub limits: LimitsConfig,
     /// What only IRC clients see.
@@ -158,6 +160,15 @@ pub struct Rooms {
     pub replay: u32,
 }
 
+/// Files that people share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MediaConfig {
+    /// Bytes of one.
+    pub max_size: u64,
+    /// Bytes of all of one account.
+    pub per_account: u64,
+}
+
 /// Sizes and counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitsConfig {
@@ -240,6 +251,7 @@ impl Default for Config {
                 ephemeral: false,
                 replay: 50,
             },
+            media: MediaConfig { max_size: Limits::LARGE.media_size, per_account: Limits::LARGE.media_bytes },
             limits: LimitsConfig { preset: Preset::Large, values: Limits::LARGE },
             irc: Irc { server_description: "a Lavina chat server".to_owned(), ..Irc::default() },
             http: Http::default(),

@@ -5,6 +5,7 @@ use crate::{
     command::{Act, Audience, EntityId, Step},
     event::{Actor, Event, Native},
     ids::{AccountId, Label, Pos, RoomId},
+    media::{Held, MediaId},
     name::{User, UserName},
     presence::Contact,
     projection::{Notice, Revoked},
@@ -42,6 +43,8 @@ pub struct Account {
     pub fed: VecDeque<(RoomId, Pos)>,
     /// The letters that wait, by label, oldest first.
     pub letters: BTreeMap<Label, VecDeque<Pos>>,
+    /// Uploads.
+    pub media: BTreeMap<MediaId, Held>,
 }
 
 impl Account {
@@ -65,6 +68,7 @@ impl Account {
             read: BTreeMap::new(),
             fed: VecDeque::new(),
             letters: BTreeMap::new(),
+            media: BTreeMap::new(),
         }
     }
 
@@ -86,6 +90,7 @@ impl Account {
             contacts: rows.contacts.into_iter().map(|c| (c.address.clone(), c)).collect(),
             read: rows.read.into_iter().collect(),
             fed,
+            media: rows.media.into_iter().collect(),
         }
     }
 
@@ -155,6 +160,9 @@ impl Account {
             }
             Act::Feed { room, event, with } => self.feed(*room, event, with, draft),
             Act::MarkRead { room, pos, at } => self.mark_read(*room, ReadMark { pos: *pos, at: *at }, draft),
+            Act::ReserveMedia(id) => self.reserve_media(*id, draft),
+            Act::AddMedia { id, content, reserved } => self.add_media(*id, content, *reserved, draft),
+            Act::DropMedia(id) => self.drop_media(*id, draft),
             _ => Err(Refusal::Invalid("not an act of an account")),
         }
     }

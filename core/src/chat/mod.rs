@@ -19,6 +19,7 @@ mod stretch;
 mod testing;
 #[cfg(test)]
 mod tests;
+pub mod uploads;
 
 use crate::{
     command::{Act, Command, EntityId},
@@ -154,7 +155,11 @@ fn is_transient(change: &Change) -> bool {
         | Change::Fact(r, _) => r.is_transient(),
         Change::Member(r, a, _) => r.is_transient() || a.is_transient(),
         Change::Event(e) | Change::Rewrite(e) => e.room.is_transient(),
-        Change::Name(..) | Change::Head(..) | Change::Follow(..) | Change::Followed(..) => false,
+        Change::Name(..)
+        | Change::Media(..)
+        | Change::Head(..)
+        | Change::Follow(..)
+        | Change::Followed(..) => false,
     }
 }
 

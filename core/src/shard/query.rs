@@ -71,6 +71,12 @@ impl Shards {
                 let read = Read::Accounts { after: after.clone(), limit: *limit };
                 return self.ask(desk, read, Fetching::Answer(origin));
             }
+            Query::Media(id) => return self.ask(desk, Read::Media(*id), Fetching::Answer(origin)),
+            Query::MediaOf { account, after, limit } => {
+                let limit = (*limit).min(desk.settings.limits.page);
+                let read = Read::MediaOf { account: *account, after: *after, limit };
+                return self.ask(desk, read, Fetching::Answer(origin));
+            }
             Query::Backup(path) => {
                 return self.ask(desk, Read::Backup(path.clone()), Fetching::Answer(origin));
             }
@@ -225,6 +231,9 @@ impl Shards {
             Page::Shelf(s) => Ok(Value::Shelf(Arc::new(s))),
             Page::Letters(l) => Ok(Value::Letters(Arc::new(l))),
             Page::Directory(d) => Ok(Value::Directory(Arc::new(d))),
+            Page::Media(Some(m)) => Ok(Value::Media(Arc::new(*m))),
+            Page::Media(None) => Err(Refusal::NoSuchItem),
+            Page::MediaOf(m) => Ok(Value::MediaOf(Arc::new(m))),
             Page::Done => Ok(Value::Done),
             Page::NoSuchItem => Err(Refusal::NoSuchItem),
             Page::Failed(why) => Err(why),

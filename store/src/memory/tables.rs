@@ -8,6 +8,7 @@ use lavina_core::{
     command::Command,
     event::Event,
     ids::{AccountId, MsgId, Pos, RoomId, ShardId},
+    media::{Held, Media, MediaId},
     name::{RoomName, User},
     policy::{MaskEntry, Member, Membership},
     presence::Contact,
@@ -30,6 +31,7 @@ pub(super) struct Tables {
     contacts: BTreeMap<(AccountId, Str), Contact>,
     feed: BTreeMap<(AccountId, Pos), Fed>,
     read: BTreeMap<(AccountId, RoomId), ReadMark>,
+    media: BTreeMap<MediaId, Media>,
     rooms: BTreeMap<RoomId, RoomHead>,
     topics: BTreeMap<RoomId, TopicSet>,
     masks: BTreeMap<RoomId, Vec<MaskEntry>>,
@@ -63,6 +65,7 @@ impl Tables {
             contacts: BTreeMap::new(),
             feed: BTreeMap::new(),
             read: BTreeMap::new(),
+            media: BTreeMap::new(),
             rooms: BTreeMap::new(),
             topics: BTreeMap::new(),
             masks: BTreeMap::new(),
@@ -116,6 +119,7 @@ impl Tables {
             Change::Contact(id, address, c) => set(&mut self.contacts, (*id, address.clone()), c.clone()),
             Change::Feed { account, pos, room, entry, at } => self.feed(*account, *pos, *room, *entry, *at),
             Change::Read(account, room, mark) => _ = self.read.insert((*account, *room), *mark),
+            Change::Media(id, media) => set(&mut self.media, *id, media.clone()),
             Change::Room(id, Some(head)) => _ = self.rooms.insert(*id, head.clone()),
             Change::Room(id, None) => self.erase_room(*id),
             Change::Topic(id, topic) => set(&mut self.topics, *id, topic.clone()),
@@ -165,6 +169,7 @@ impl Tables {
         self.read.retain(|k, _| k.0 != id);
         self.shelf.retain(|k, _| k.0 != id);
         self.letters.retain(|k, _| k.0 != id);
+        self.media.retain(|_, m| m.owner != id);
     }
 
     fn erase_room(&mut self, id: RoomId) {
@@ -227,6 +232,11 @@ impl Tables {
             }
             Read::Nameless { after, limit } => Page::Directory(self.nameless(*after, *limit)),
             Read::Accounts { after, limit } => Page::Accounts(self.by_name(after.as_ref(), *limit)),
+            Read::Media(id) => Page::Media(self.media.get(id).cloned().map(Box::new)),
+            Read::MediaOf { account, after, limit } => {
+                let later = self.media_of(*account).filter(|m| after.is_none_or(|a| m.id > a));
+                Page::MediaOf(later.take(*limit as usize).cloned().collect())
+            }
             Read::Counts => Page::Counts {
                 accounts: self.accounts.values().filter(|h| !h.deleted).count() as u64,
                 rooms: self.rooms.values().filter(|h| rules::is_listed(h)).count() as u64,
@@ -262,6 +272,7 @@ impl Tables {
             read: self.read.range((id, RoomId(0))..=(id, RoomId(u64::MAX))).map(|(k, p)| (k.1, *p)).collect(),
             fed,
             letters: self.letters.keys().filter(|k| k.0 == id).map(|k| (k.1.clone(), k.2)).collect(),
+            media: self.media_of(id).map(|m| (m.id, Held::of(m))).collect(),
         })
     }
 
@@ -378,6 +389,10 @@ impl Tables {
 
     fn members_of(&self, room: RoomId) -> impl Iterator<Item = &Member> {
         self.members.range((room, AccountId(0))..=(room, AccountId(u64::MAX))).map(|(_, m)| m)
+    }
+
+    fn media_of(&self, account: AccountId) -> impl Iterator<Item = &Media> {
+        self.media.values().filter(move |m| m.owner == account)
     }
 
     fn feed_of(&self, account: AccountId) -> impl DoubleEndedIterator<Item = (Pos, &Fed)> {

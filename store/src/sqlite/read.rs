@@ -12,6 +12,7 @@ use lavina_core::{
     command::Command,
     event::Event,
     ids::{AccountId, Pos, RoomId, ShardId},
+    media::{Held, Media, MediaId},
     name::{RoomName, User},
     policy::Member,
     presence::Contact,
@@ -86,6 +87,17 @@ impl Rows {
             }
             Read::Nameless { after, limit } => Page::Directory(self.nameless(*after, *limit)?),
             Read::Accounts { after, limit } => Page::Accounts(self.accounts(after.as_ref(), *limit)?),
+            Read::Media(id) => {
+                let sql = "SELECT row FROM media WHERE id = ?1";
+                Page::Media(self.one(sql, [id.0.to_be_bytes()])?.map(Box::new))
+            }
+            Read::MediaOf { account, after, limit } => {
+                // The empty key comes before all.
+                let after = after.map_or(Vec::new(), |id| id.0.to_be_bytes().to_vec());
+                let sql = "SELECT row FROM media WHERE account = ?1 AND id > ?2 ORDER BY id LIMIT ?3";
+                let row = |r: &Row<'_>| decode::<Media>(blob(r, 0)?, "an upload");
+                Page::MediaOf(self.all(sql, (int(account.0), after, limit), row)?)
+            }
             Read::Counts => Page::Counts {
                 accounts: self
                     .count("SELECT count(*) FROM account WHERE name IS NOT NULL AND deleted = 0")?,
@@ -135,7 +147,14 @@ impl Rows {
         fed.reverse();
         let sql = "SELECT label, pos FROM letter WHERE account = ?1 ORDER BY label, pos";
         let letters = self.all(sql, [int(id.0)], |r| Ok((text(r, 0)?, Pos(uint(r.get(1)?)))))?;
-        let mut rows = AccountRows { head, attrs, contacts, read, fed, letters };
+        let sql = "SELECT id, size, at FROM media WHERE account = ?1 ORDER BY id";
+        let media = self.all(sql, [int(id.0)], |r| {
+            let name = blob(r, 0)?.try_into().map_err(|_| unreadable("an upload's name"))?;
+            let size: Option<i64> = r.get(1)?;
+            let held = Held { size: size.map(uint), at: UnixMillis(uint(r.get(2)?)) };
+            Ok((MediaId(u128::from_be_bytes(name)), held))
+        })?;
+        let mut rows = AccountRows { head, attrs, contacts, read, fed, letters, media };
         rows.read.sort_unstable();
         Ok(Some(rows))
     }

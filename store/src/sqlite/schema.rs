@@ -9,7 +9,7 @@ pub(super) const APPLICATION: u32 = 0x4c61_7669;
 
 /// Each step brings a store from version n (its place in the list) to n + 1. Never change one that was
 /// released; add one.
-pub(super) const MIGRATIONS: &[&str] = &[V1, V2, V3, V4];
+pub(super) const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5];
 
 /// The newest version known.
 pub(super) fn known() -> u32 {
@@ -118,6 +118,15 @@ CREATE TABLE related (
 /// Rooms without a name that are listed all the same are found by their ids.
 const V4: &str = "
 CREATE INDEX room_nameless ON room (id) WHERE name IS NULL AND dialog = 0 AND secret = 0;
+";
+
+/// Uploads, by their random names; whose, and of which content.
+const V5: &str = "
+CREATE TABLE media (
+  id BLOB PRIMARY KEY, account INTEGER NOT NULL, hash BLOB, size INTEGER, at INTEGER NOT NULL, row BLOB NOT NULL
+  ) WITHOUT ROWID;
+CREATE INDEX media_of ON media (account, id, size, at);
+CREATE INDEX media_hash ON media (hash) WHERE hash IS NOT NULL;
 ";
 
 /// What a connection is for.

@@ -12,6 +12,7 @@ use crate::{
 use lavina_core::{
     event::Event,
     ids::{AccountId, Pos, RoomId},
+    media::{Media, MediaId},
     name::NameKey,
     policy::{Member, Membership},
     row::{self, AccountHead, Change, NameRow, RoomHead},
@@ -148,6 +149,7 @@ impl Writer {
                            ON CONFLICT DO UPDATE SET pos = excluded.pos, at = excluded.at";
                 self.run(sql, (int(account.0), int(room.0), int(mark.pos.0), int(mark.at.0))).map(drop)
             }
+            Change::Media(id, media) => self.media(*id, media.as_ref()),
             Change::Room(id, Some(head)) => self.room(*id, head),
             Change::Room(id, None) => self.erase_room(*id),
             Change::Topic(id, topic) => {
@@ -235,7 +237,20 @@ impl Writer {
         self.run("DELETE FROM seen WHERE account = ?1", (id,))?;
         self.run("DELETE FROM shelf WHERE account = ?1", (id,))?;
         self.run("DELETE FROM letter WHERE account = ?1", (id,))?;
+        self.run("DELETE FROM media WHERE account = ?1", (id,))?;
         Ok(())
+    }
+
+    fn media(&self, id: MediaId, media: Option<&Media>) -> Result<(), Fault> {
+        let key = id.0.to_be_bytes();
+        let Some(media) = media else {
+            return self.run("DELETE FROM media WHERE id = ?1", (key,)).map(drop);
+        };
+        let (hash, size) = media.content.as_ref().map(|c| (c.hash.0, int(c.size))).unzip();
+        let sql = "INSERT INTO media VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (id) DO UPDATE SET
+                     account = excluded.account, hash = excluded.hash, size = excluded.size, at = excluded.at,
+                     row = excluded.row";
+        self.run(sql, (key, int(media.owner.0), hash, size, int(media.at.0), row::encode(media))).map(drop)
     }
 
     fn feed(&self, account: AccountId, pos: Pos, room: RoomId, entry: Pos, at: u64) -> Result<(), Fault> {
