@@ -1,5 +1,7 @@
-//! Work that takes long and is done outside the worker: password derivation.
+//! Work that takes long and is done outside the worker: password derivation, smaller pictures.
 
+#[cfg(all(feature = "matrix", feature = "thumbnails"))]
+use crate::matrix::thumbnail::Picture;
 use crate::sasl::{Credential, Derivation, Password, SALT_LEN, ScramKeys, derive_credential};
 
 /// A job.
@@ -7,6 +9,16 @@ use crate::sasl::{Credential, Derivation, Password, SALT_LEN, ScramKeys, derive_
 pub enum Job {
     /// Derive keys to compare with stored ones.
     Derive(Derivation),
+    /// Make a picture smaller.
+    #[cfg(all(feature = "matrix", feature = "thumbnails"))]
+    Thumbnail {
+        /// The picture.
+        picture: Picture,
+        /// The media type it is said to have.
+        said: lavina_core::text::Str,
+        /// To what.
+        spec: crate::matrix::thumbnail::Spec,
+    },
     /// Make the credential of a new password.
     Credential {
         /// The password.
@@ -25,6 +37,9 @@ pub enum Done {
     Keys(ScramKeys),
     /// A credential.
     Credential(Credential),
+    /// A smaller picture, if it could be made.
+    #[cfg(all(feature = "matrix", feature = "thumbnails"))]
+    Thumbnail(Option<Picture>),
 }
 
 impl Job {
@@ -32,6 +47,10 @@ impl Job {
     #[must_use]
     pub fn run(self) -> Done {
         match self {
+            #[cfg(all(feature = "matrix", feature = "thumbnails"))]
+            Job::Thumbnail { picture, said, spec } => {
+                Done::Thumbnail(crate::matrix::thumbnail::make(&picture, &said, spec))
+            }
             Job::Derive(derivation) => Done::Keys(derivation.run()),
             Job::Credential { password, salt, iterations } => {
                 Done::Credential(derive_credential(&password, salt, iterations))

@@ -7,6 +7,7 @@ use crate::control::Control;
 use crate::job::{Done, Job};
 use crate::layer::Layer;
 use crate::settings::{Listener, Protocol, Security, Settings};
+use lavina_core::blob::Blob;
 use lavina_core::event::{Event, Live};
 use lavina_core::ids::ReqId;
 #[cfg(feature = "matrix")]
@@ -134,6 +135,17 @@ impl Projection for Session {
 
     fn done(&mut self, req: ReqId, done: Done, cx: &mut Cx<'_>) {
         each!(self, session => session.done(req, done, cx), ());
+    }
+
+    fn blob(&mut self, transfer: ReqId, what: Blob, cx: &mut Cx<'_>) {
+        match self {
+            #[cfg(feature = "http")]
+            Session::Http(session) => session.blob(transfer, what, cx),
+            // The others move no media.
+            _ => {
+                let _ = (transfer, what, cx);
+            }
+        }
     }
 
     fn wake(&mut self, why: Wake, cx: &mut Cx<'_>) {

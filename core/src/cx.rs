@@ -392,11 +392,10 @@ impl<'a, P: Projection> Cx<'a, P> {
     /// way; return 0 from `recv`, the input comes again when there is room. Those of a transfer that is
     /// over are dropped.
     pub fn upload_bytes(&mut self, transfer: ReqId, bytes: &[u8]) -> usize {
-        let credit = self.core_settings().limits.blob;
+        let n = bytes.len().min(self.upload_room(transfer));
         let Some(Transfer { what: Course::Up(up), .. }) = self.core.transfers.get_mut(&transfer) else {
-            return bytes.len();
+            return n;
         };
-        let n = bytes.len().min(credit.saturating_sub(up.gathered.len() + up.flying));
         if n > 0 {
             up.gathered.extend_from_slice(&bytes[..n]);
             up.taken += n as u64;
@@ -405,12 +404,34 @@ impl<'a, P: Projection> Cx<'a, P> {
         n
     }
 
+    /// How many bytes [`Cx::upload_bytes`] would take now.
+    pub fn upload_room(&self, transfer: ReqId) -> usize {
+        let credit = self.core_settings().limits.blob;
+        match self.core.transfers.get(&transfer) {
+            Some(Transfer { what: Course::Up(up), .. }) => {
+                credit.saturating_sub(up.gathered.len() + up.flying)
+            }
+            _ => usize::MAX,
+        }
+    }
+
     /// The upload is whole: it is kept under its hash, or as something made from another content.
     pub fn upload_end(&mut self, transfer: ReqId, made: Option<BlobKey>) {
         if let Some(Transfer { what: Course::Up(up), .. }) = self.core.transfers.get_mut(&transfer) {
             up.end = Some(made);
             self.effects.push(Effect::Blob { req: transfer, wish: Wish::Write });
         }
+    }
+
+    /// Uploads what is in memory already, a part at a time: kept under its hash, or as something made from
+    /// another content.
+    pub fn upload_all(&mut self, bytes: Vec<u8>, made: Option<BlobKey>) -> ReqId {
+        let size = bytes.len() as u64;
+        let up = Up { gathered: bytes, flying: 0, taken: size, limit: size, end: Some(made) };
+        let req = self.core.transfer(Course::Up(up));
+        self.effects.push(Effect::Blob { req, wish: Wish::Create(Some(size)) });
+        self.effects.push(Effect::Blob { req, wish: Wish::Write });
+        req
     }
 
     /// Begins a download. What comes of it is told by [`Projection::blob`] under this name: whether it is

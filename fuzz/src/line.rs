@@ -29,7 +29,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 const MAX: usize = 512;
 
 /// Longest content in bytes.
-pub const CONTENT: u64 = 2_000;
+pub const CONTENT: u64 = 300;
 
 /// No layer below: there is no value of it.
 pub enum NoLayer {}

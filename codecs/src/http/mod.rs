@@ -32,14 +32,19 @@
 //! the worker of an account. A protocol that answers errors in its own form takes all methods and all that is below its
 //! path, so that 404 and 405 are its own too.
 //!
+//! A body that is too large for memory streams to where contents are kept, and a content streams from there: see
+//! [`stream`].
+//!
 //! A request that waits for minutes costs its ticket only; no timer runs against it, and requests behind it are read
 //! and served meanwhile, up to [`limits::IN_FLIGHT`]. When the connection closes, the session ends, and what is answered
 //! later finds nobody. Who must be told of it (a long poll somewhere else) is told by what
 //! [`session::Http::when_answered`] was given.
 
 pub mod body;
+pub mod content;
 pub mod cors;
 pub mod date;
+pub mod files;
 pub mod handshake;
 pub mod headers;
 #[cfg(feature = "xmpp")]
@@ -55,6 +60,7 @@ pub mod settings;
 #[cfg(any(feature = "irc", feature = "xmpp"))]
 pub mod socket;
 pub mod status;
+pub mod stream;
 pub mod target;
 #[cfg(any(feature = "irc", feature = "xmpp"))]
 pub mod upgrade;

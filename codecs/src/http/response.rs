@@ -94,6 +94,12 @@ pub fn has_body(response: &Response, manner: Manner) -> bool {
     !response.status.is_bodiless() && !manner.head_only && !response.body.is_empty()
 }
 
+/// Appends the head of a response whose body of that length follows by other means; its own body is left out.
+pub fn begin(response: &Response, length: u64, manner: Manner, now: UnixMillis, out: &mut Vec<u8>) {
+    head(response, manner, now, out);
+    let _ = write!(out, "Content-Length: {length}\r\n\r\n");
+}
+
 /// Appends the head of a response whose length is not known; its own body is left out. What follows is written with
 /// [`piece`] and [`end`]. HTTP/1.0 knows no chunks: there the end of the connection ends the body, so `manner` must close.
 pub fn start(response: &Response, manner: Manner, now: UnixMillis, out: &mut Vec<u8>) {

@@ -8,8 +8,9 @@ use super::limits::{
 use super::reader::{Reader, Step};
 use super::request::{Head, Method};
 use super::response::{self, Manner, Response};
-use super::route::{self, Found, Route};
+use super::route::{self, Found, Route, Serve};
 use super::status::{Fault, Status};
+use super::stream::{Incoming, LATER, Later, SENDING, Transfer};
 use super::websocket::Spoken;
 use crate::job::{Done, Job};
 use crate::session::Cx;
@@ -46,8 +47,8 @@ pub struct Request {
 #[derive(Debug)]
 #[must_use = "a request without response blocks all that follow it"]
 pub struct Ticket {
-    slot: Slot,
-    manner: Manner,
+    pub(super) slot: Slot,
+    pub(super) manner: Manner,
 }
 
 impl Request {
@@ -80,11 +81,13 @@ enum Then {
 }
 
 /// A request whose body is being read.
-struct Reading {
-    head: Box<Head>,
-    ticket: Ticket,
-    route: &'static Route,
-    body: Vec<u8>,
+pub(super) enum Reading {
+    /// Gathered in memory.
+    Whole { head: Box<Head>, ticket: Ticket, route: &'static Route, body: Vec<u8> },
+    /// Nobody has said yet what is to become of it.
+    Asked,
+    /// Streamed; its ticket is in [`Http::transfers`].
+    Streamed(ReqId),
 }
 
 /// A body that is sent piece by piece.
@@ -112,17 +115,21 @@ enum Clock {
 
 /// A connection.
 pub struct Http {
-    reader: Reader,
-    reading: Option<Reading>,
+    pub(super) reader: Reader,
+    pub(super) reading: Option<Reading>,
     /// The places given out and not answered.
-    open: Vec<Slot>,
+    pub(super) open: Vec<Slot>,
     waiting: BTreeMap<ReqId, (Ticket, Then)>,
     sending: Vec<Sending>,
     /// A piece is on its way; the next waits until it is nearly sent.
     piece: bool,
+    /// Contents on their way.
+    pub(super) transfers: BTreeMap<ReqId, Transfer>,
+    /// Requests that wait for a time, and until when.
+    pub(super) later: Vec<Later>,
     clock: Clock,
     /// Nothing is read any more; the connection closes for this reason once everything is answered.
-    last: Option<Reason>,
+    pub(super) last: Option<Reason>,
     /// What is spoken from here on instead.
     switched: Option<Spoken>,
 }
@@ -140,6 +147,8 @@ impl Http {
             waiting: BTreeMap::new(),
             sending: Vec::new(),
             piece: false,
+            transfers: BTreeMap::new(),
+            later: Vec::new(),
             clock: Clock::Off,
             last: None,
             switched: None,
@@ -166,7 +175,13 @@ impl Http {
         }
         let mut at = 0;
         while self.last.is_none() {
-            let (step, used) = match self.reader.next(&bytes[at..]) {
+            let room = match self.reading {
+                Some(Reading::Asked) => break,
+                Some(Reading::Streamed(transfer)) => cx.upload_room(transfer),
+                _ => usize::MAX,
+            };
+            let rest = &bytes[at..];
+            let (step, used) = match self.reader.next(&rest[..rest.len().min(room)]) {
                 Ok(step) => step,
                 Err(fault) => {
                     self.fault(fault, cx);
@@ -177,7 +192,7 @@ impl Http {
             match step {
                 Step::Wait => break,
                 Step::Head(head) => self.begin(head, cx),
-                Step::Data(data) => self.more(data),
+                Step::Data(data) => self.more(data, cx),
                 Step::End => {
                     self.complete(cx);
                     break;
@@ -240,6 +255,8 @@ impl Http {
                 self.piece = false;
                 self.feed(cx);
             }
+            Wake::Timer(LATER) => self.on_time(cx),
+            Wake::Timer(SENDING) => cx.close(Reason::Timeout("response not read")),
             Wake::Drain => self.drain(cx),
             Wake::Overflow => cx.close(Reason::Limit("output not read")),
             _ => {}
@@ -374,6 +391,10 @@ impl Http {
             Ok(route) => route,
             Err(response) => return self.refuse(&head, ticket, response, cx),
         };
+        if let (Serve::Head(serve), true) = (route.serve, head.framing != super::body::Framing::NONE) {
+            self.reading = Some(Reading::Asked);
+            return serve(self, Incoming { head, ticket, has_body: true }, cx);
+        }
         let room = (route.room)(&head);
         if let super::body::Framing::Length(length) = head.framing
             && length > room
@@ -385,13 +406,13 @@ impl Http {
         if head.expects_continue() {
             cx.answer(slot, response::CONTINUE, false);
         }
-        self.reading = Some(Reading { head, ticket, route, body: Vec::new() });
+        self.reading = Some(Reading::Whole { head, ticket, route, body: Vec::new() });
     }
 
     /// Answers a request at its head. If it has a body, nobody wants that, and the connection ends with the answer.
     fn refuse(&mut self, head: &Head, mut ticket: Ticket, response: Response, cx: &mut Cx<'_>) {
         if head.framing != super::body::Framing::NONE {
-            ticket.manner.close = true;
+            self.read_no_more(&mut ticket);
         }
         if ticket.manner.close {
             self.last = Some(Reason::Bye);
@@ -399,33 +420,54 @@ impl Http {
         self.respond(ticket, response, cx);
     }
 
-    fn more(&mut self, data: &[u8]) {
+    /// What is left of its body is not wanted: its response is the last.
+    pub(super) fn read_no_more(&mut self, ticket: &mut Ticket) {
+        (self.reading, ticket.manner.close) = (None, true);
+        self.last = Some(Reason::Bye);
+    }
+
+    fn more(&mut self, data: &[u8], cx: &mut Cx<'_>) {
         if let Clock::Body(progress) = &mut self.clock {
             *progress += data.len();
         }
-        if let Some(reading) = &mut self.reading {
-            reading.body.extend_from_slice(data);
+        match &mut self.reading {
+            Some(Reading::Whole { body, .. }) => body.extend_from_slice(data),
+            Some(Reading::Streamed(transfer)) => {
+                let taken = cx.upload_bytes(*transfer, data);
+                debug_assert_eq!(taken, data.len(), "no more was read than there is room for");
+            }
+            Some(Reading::Asked) | None => {}
         }
     }
 
     /// The request is whole: it is served.
     fn complete(&mut self, cx: &mut Cx<'_>) {
-        let Some(Reading { head, ticket, route, body }) = self.reading.take() else { return };
+        let (head, ticket, route, body) = match self.reading.take() {
+            Some(Reading::Whole { head, ticket, route, body }) => (head, ticket, route, body),
+            Some(Reading::Streamed(transfer)) => return self.body_is_whole(transfer, cx),
+            Some(Reading::Asked) | None => return,
+        };
         if ticket.manner.close {
             self.last = Some(Reason::Bye);
         }
-        let request = Request { peer: client(&head, cx.peer()), head, body, secure: cx.is_secure() };
-        (route.serve)(self, request, ticket, cx);
+        match route.serve {
+            Serve::Whole(serve) => {
+                let peer = client(&head, cx.peer());
+                let request = Request { head, body, peer, secure: cx.is_secure() };
+                serve(self, request, ticket, cx);
+            }
+            Serve::Head(serve) => serve(self, Incoming { head, ticket, has_body: false }, cx),
+        }
     }
 
     /// A request has its whole response.
-    fn answered(&mut self, slot: Slot, cx: &mut Cx<'_>) {
+    pub(super) fn answered(&mut self, slot: Slot, cx: &mut Cx<'_>) {
         cx.done(slot);
         self.open.retain(|open| *open != slot);
     }
 
     /// Writes the next piece of the body whose turn it is.
-    fn feed(&mut self, cx: &mut Cx<'_>) {
+    pub(super) fn feed(&mut self, cx: &mut Cx<'_>) {
         while !self.piece
             && let Some(first) = self.open.first().copied()
             && let Some(at) = self.sending.iter().position(|sending| sending.slot == first)
@@ -451,10 +493,13 @@ impl Http {
     /// What came is no request, or came too slowly: that is the last thing said.
     fn fault(&mut self, fault: Fault, cx: &mut Cx<'_>) {
         self.last = Some(Reason::Protocol(fault.why));
-        let ticket = match self.reading.take() {
-            Some(reading) => {
-                Ticket { manner: Manner { close: true, ..reading.ticket.manner }, ..reading.ticket }
-            }
+        let begun = match self.reading.take() {
+            Some(Reading::Whole { ticket, .. }) => Some(ticket),
+            Some(Reading::Streamed(transfer)) => self.give_up(transfer, cx),
+            Some(Reading::Asked) | None => None,
+        };
+        let ticket = match begun {
+            Some(ticket) => Ticket { manner: Manner { close: true, ..ticket.manner }, ..ticket },
             None => {
                 let slot = cx.slot();
                 self.open.push(slot);
@@ -469,7 +514,7 @@ impl Http {
 
 impl Http {
     /// Sets the timer for what is waited for now.
-    fn watch(&mut self, cx: &mut Cx<'_>) {
+    pub(super) fn watch(&mut self, cx: &mut Cx<'_>) {
         if self.switched.is_some() {
             return;
         }
@@ -477,6 +522,7 @@ impl Http {
         let wanted = match () {
             () if self.sending.iter().any(|sending| Some(&sending.slot) == first) => Clock::Sent,
             () if self.last.is_some() => Clock::Off,
+            () if matches!(self.reading, Some(Reading::Asked)) => Clock::Off,
             () if self.reading.is_some() => Clock::Body(0),
             () if self.reader.is_in_head() => Clock::Head,
             () if self.open.is_empty() => Clock::Idle,
@@ -524,8 +570,9 @@ impl Http {
     fn drain(&mut self, cx: &mut Cx<'_>) {
         self.last = Some(Reason::Drain);
         let response = cors::allow(Response::text(Status::SERVICE_UNAVAILABLE, "the server is stopping"));
+        let begun = self.half_sent();
         for slot in std::mem::take(&mut self.open) {
-            if self.sending.iter().any(|sending| sending.slot == slot) {
+            if begun == Some(slot) || self.sending.iter().any(|sending| sending.slot == slot) {
                 // Its head is written; it cannot become another answer any more.
                 break;
             }
@@ -534,7 +581,8 @@ impl Http {
             cx.answer(slot, &out, false);
             cx.done(slot);
         }
-        (self.reading, self.waiting) = (None, BTreeMap::new());
+        (self.reading, self.waiting, self.transfers) = (None, BTreeMap::new(), BTreeMap::new());
+        self.later = Vec::new();
     }
 
     /// Closes if the last word is said and everything answered.

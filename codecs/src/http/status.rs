@@ -62,6 +62,7 @@ statuses! {
     BAD_GATEWAY 502 "Bad Gateway"
     SERVICE_UNAVAILABLE 503 "Service Unavailable"
     GATEWAY_TIMEOUT 504 "Gateway Timeout"
+    INSUFFICIENT_STORAGE 507 "Insufficient Storage"
     VERSION_NOT_SUPPORTED 505 "HTTP Version Not Supported"
 }
 

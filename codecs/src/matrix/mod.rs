@@ -14,6 +14,8 @@
 //! [`rooms`]. State of a device: [`device`], with [`device::sync`] for what it has been told. Endpoints: [`api`], one
 //! file a part, each with its own rows of the table.
 //!
+//! Media stream past the agents: [`media`] is served by the connection itself; smaller pictures are made by [`thumbnail`].
+//!
 //! # What is stored where
 //!
 //! | what | where |
@@ -25,6 +27,7 @@
 //! | key backup | the account's shelf, `backup/VERSION/ROOM/SESSION`; versions in `m.backup/VERSION` |
 //! | to-device messages | the account's letters, under the device's label |
 //! | state of a room without a neutral meaning | the room's values |
+//! | uploads | the account's uploads ([`lavina_core::media`]); `mxc://` ids are their names |
 //! | display name and picture | the account's `m.profile/displayname`, `m.profile/avatar_url`; custom fields likewise |
 
 pub mod agent;
@@ -40,6 +43,7 @@ pub mod html;
 pub mod ids;
 pub mod levels;
 pub mod meaning;
+pub mod media;
 pub mod member;
 pub mod pdu;
 pub mod push;
@@ -49,5 +53,6 @@ pub mod rooms;
 pub mod route;
 pub mod search;
 pub mod task;
+pub mod thumbnail;
 pub mod token;
 pub mod uri;

@@ -61,6 +61,7 @@ const TABLES: &[&[Route]] = &[
     api::ephemeral::ROUTES,
     api::keys::ROUTES,
     api::login::ROUTES,
+    api::media::ROUTES,
     api::members::ROUTES,
     api::messages::ROUTES,
     api::misc::ROUTES,

@@ -11,6 +11,9 @@ use lavina_core::text::Str;
 /// The domain that rooms live at.
 pub(super) const ROOMS: &str = "rooms.";
 
+/// The domain of the service that files are uploaded through.
+pub(super) const UPLOAD: &str = "upload.";
+
 /// What an address means here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Place {
@@ -20,6 +23,8 @@ pub(super) enum Place {
     User(UserName, Option<Str>),
     /// The service of our rooms.
     Rooms,
+    /// The service that files are uploaded through.
+    Upload,
     /// A room of ours, or a name that could be one; and which occupant.
     Room(RoomName, Option<Str>),
     /// An address at a domain of ours that can name nobody.
@@ -36,6 +41,9 @@ pub(super) fn place(jid: &Jid, domain: &str) -> Place {
             None => Place::Server,
             Some(local) => user_name(local).map_or(Place::Nobody, |name| Place::User(name, resource())),
         };
+    }
+    if jid.domain().strip_prefix(UPLOAD) == Some(domain) {
+        return if jid.local().is_none() { Place::Upload } else { Place::Nobody };
     }
     match jid.domain().strip_prefix(ROOMS) {
         Some(rest) if rest == domain => match jid.local() {
@@ -108,6 +116,7 @@ mod tests {
         assert_eq!(is("x.org"), Place::Server);
         assert_eq!(is("Al@x.org/r"), Place::User(UserName::new("al").expect("fine"), Some(Str::new("r"))));
         assert_eq!(is("rooms.x.org"), Place::Rooms);
+        assert_eq!((is("upload.x.org"), is("a@upload.x.org")), (Place::Upload, Place::Nobody));
         assert_eq!(
             is("#c@rooms.x.org/al"),
             Place::Room(RoomName::new("#c").expect("fine"), Some(Str::new("al")))

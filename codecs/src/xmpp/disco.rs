@@ -110,16 +110,24 @@ pub(super) fn info(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
     }
 }
 
-/// What else there is to discover at an address: at the server, the service of rooms; at an account, its nodes.
+/// What else there is to discover at an address: at the server, the services of rooms and files; at an account, its nodes.
 pub(super) fn items(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
     if iq.payload().attr("node").is_some() {
         return session.iq_error(&iq, &StanzaCondition::ItemNotFound.into(), cx);
     }
     let Place::User(name, _) = iq.place.clone() else {
         let rooms = format!("{ROOMS}{}", cx.core_settings().domain);
+        #[cfg(feature = "http")]
+        let upload = crate::xmpp::upload::service(cx.settings());
+        #[cfg(not(feature = "http"))]
+        let upload: Option<String> = None;
         return session.iq_result(&iq, cx, |w| {
             w.start_ns("query", ns::DISCO_ITEMS);
-            w.start("item").attr("jid", &rooms).attr("name", "Rooms").end().end();
+            w.start("item").attr("jid", &rooms).attr("name", "Rooms").end();
+            if let Some(upload) = &upload {
+                w.start("item").attr("jid", upload).attr("name", "Files").end();
+            }
+            w.end();
         });
     };
     session.ask(Query::AccountNamed(name), cx, move |session, reply, cx| {

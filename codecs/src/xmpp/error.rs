@@ -215,11 +215,13 @@ pub struct StanzaError {
     pub text: Option<String>,
     /// A more precise condition: element name and namespace.
     pub detail: Option<(&'static str, &'static str)>,
+    /// A number inside the more precise condition: its element's name and value.
+    pub number: Option<(&'static str, u64)>,
 }
 
 impl From<StanzaCondition> for StanzaError {
     fn from(condition: StanzaCondition) -> Self {
-        StanzaError { kind: condition.default_type(), condition, text: None, detail: None }
+        StanzaError { kind: condition.default_type(), condition, text: None, detail: None, number: None }
     }
 }
 
@@ -249,7 +251,11 @@ impl StanzaError {
             out.start_ns("text", ns::STANZA_ERRORS).text(text).end();
         }
         if let Some((name, namespace)) = self.detail {
-            out.start_ns(name, namespace).end();
+            out.start_ns(name, namespace);
+            if let Some((name, value)) = self.number {
+                out.leaf(name, &value.to_string());
+            }
+            out.end();
         }
         out.end();
     }

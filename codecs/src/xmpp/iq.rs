@@ -6,6 +6,8 @@ use crate::xmpp::error::{StanzaCondition, StanzaError};
 use crate::xmpp::jid::Jid;
 use crate::xmpp::ns;
 use crate::xmpp::session::Xmpp;
+#[cfg(feature = "http")]
+use crate::xmpp::upload;
 use crate::xmpp::writer::Writer;
 use crate::xmpp::xml::Element;
 use crate::xmpp::{bind, blocking, carbons, disco, mam, muc, pep, private, query, register, roster, vcard};
@@ -44,6 +46,8 @@ pub(super) const OTHER: u8 = 4;
 pub(super) const ROOMS: u8 = 8;
 /// To a room.
 pub(super) const ROOM: u8 = 16;
+/// To the service of uploads.
+pub(super) const UPLOAD: u8 = 64;
 /// Also before a resource is bound.
 pub(super) const UNBOUND: u8 = 32;
 
@@ -74,7 +78,13 @@ pub(super) const HANDLERS: &[Handler] = &[
     row(ns::DISCO_ITEMS, "query", OWN | OTHER | SERVER, disco::items),
     row(ns::DISCO_INFO, "query", ROOMS | ROOM, muc::info),
     row(ns::DISCO_ITEMS, "query", ROOMS | ROOM, muc::items),
-    row(ns::PING, "ping", OWN | SERVER | ROOMS, query::ping),
+    row(ns::PING, "ping", OWN | SERVER | ROOMS | UPLOAD, query::ping),
+    #[cfg(feature = "http")]
+    row(ns::UPLOAD, "request", UPLOAD, upload::request),
+    #[cfg(feature = "http")]
+    row(ns::DISCO_INFO, "query", UPLOAD, upload::info),
+    #[cfg(feature = "http")]
+    row(ns::DISCO_ITEMS, "query", UPLOAD, upload::items),
     row(ns::PING, "ping", ROOM, muc::ping),
     row(ns::MAM, "query", OWN | ROOM, mam::query),
     row(ns::MAM, "metadata", OWN | ROOM, mam::metadata),
@@ -131,6 +141,7 @@ impl Xmpp {
             Place::User(_, None) => OTHER,
             Place::User(_, Some(_)) if self.bound.is_some() => return self.iq_to_session(iq, cx),
             Place::Rooms => ROOMS,
+            Place::Upload => UPLOAD,
             Place::Room(..) => ROOM,
             Place::User(..) | Place::Nobody => {
                 return self.iq_error(&iq, &StanzaCondition::ServiceUnavailable.into(), cx);

@@ -59,7 +59,9 @@ impl Xmpp {
             Place::User(name, resource) => return self.message_to(slot, stanza, name, resource, cx),
             Place::Room(name, nick) => return self.message_to_room(slot, stanza, name, nick, cx),
             Place::Elsewhere => StanzaCondition::RemoteServerNotFound,
-            Place::Server | Place::Rooms | Place::Nobody => StanzaCondition::ServiceUnavailable,
+            Place::Server | Place::Rooms | Place::Upload | Place::Nobody => {
+                StanzaCondition::ServiceUnavailable
+            }
         };
         self.message_error(slot, &stanza, &refused.into(), cx);
     }

@@ -42,6 +42,8 @@ pub mod sm;
 mod sm_session;
 mod stream;
 pub mod styling;
+#[cfg(feature = "http")]
+mod upload;
 mod vcard;
 #[cfg(feature = "http")]
 pub mod websocket;

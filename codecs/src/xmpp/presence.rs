@@ -166,7 +166,7 @@ impl Xmpp {
             Place::Elsewhere => {
                 self.presence_error(&stanza, &StanzaCondition::RemoteServerNotFound.into(), cx)
             }
-            Place::Server | Place::Rooms | Place::Room(..) | Place::Nobody => {
+            Place::Server | Place::Rooms | Place::Upload | Place::Room(..) | Place::Nobody => {
                 self.presence_error(&stanza, &StanzaCondition::ServiceUnavailable.into(), cx);
             }
         }

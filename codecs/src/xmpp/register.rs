@@ -125,7 +125,7 @@ fn with_credential(
         session.hold(false, cx);
         match done {
             Ok(Done::Credential(credential)) => then(session, iq, credential, cx),
-            Ok(Done::Keys(_)) => session.iq_error(&iq, &StanzaCondition::InternalServerError.into(), cx),
+            Ok(_) => session.iq_error(&iq, &StanzaCondition::InternalServerError.into(), cx),
             Err(refusal) => session.finish(&iq, &Outcome::Reply(Err(refusal)), cx),
         }
     });

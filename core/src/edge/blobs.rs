@@ -106,14 +106,17 @@ impl<P: Projection> Edge<P> {
         if up.taken > up.limit {
             return self.blob_failed(slot, req, Refusal::TooLong);
         }
-        let worth = up.gathered.len() >= credit / READS || up.flying == 0 || up.end.is_some();
-        let bytes = if worth { core::mem::take(&mut up.gathered) } else { Vec::new() };
-        up.flying += bytes.len();
-        let end = up.end.take();
-        if !bytes.is_empty() {
-            self.out(Output::Blob(id, BlobOp::Write(bytes)));
+        let n = up.gathered.len().min(credit.saturating_sub(up.flying));
+        let worth = n >= credit / READS || up.flying == 0 || up.end.is_some();
+        if worth && n > 0 {
+            let rest = up.gathered.split_off(n);
+            let bytes = core::mem::replace(&mut up.gathered, rest);
+            up.flying += n;
+            self.outputs.push_back(super::Pending::Out(Output::Blob(id, BlobOp::Write(bytes))));
         }
-        if let Some(key) = end {
+        if up.gathered.is_empty()
+            && let Some(key) = up.end.take()
+        {
             self.out(Output::Blob(id, BlobOp::Finish(key)));
         }
     }

@@ -25,7 +25,7 @@ pub(crate) struct Core {
     pub pending: VecMap<ReqId, Pending>,
     pub next_req: u32,
     /// Transfers of media not over yet.
-    pub transfers: BTreeMap<ReqId, Transfer>,
+    pub transfers: VecMap<ReqId, Transfer>,
     /// `recv` is not called.
     pub held: bool,
     /// What was charged in this call.
@@ -236,7 +236,7 @@ impl Core {
             out: Outbox::default(),
             pending: VecMap::new(),
             next_req: 0,
-            transfers: BTreeMap::new(),
+            transfers: VecMap::new(),
             held: false,
             spent: 0,
             park: None,

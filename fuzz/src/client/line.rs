@@ -172,7 +172,7 @@ impl LineClient {
 
     /// A content to be kept; mostly not too long.
     fn put(&mut self, dice: &mut Dice, token: &str) -> String {
-        let size = dice.below(CONTENT as usize + 300);
+        let size = dice.below(CONTENT as usize + 30);
         let content: String = token.chars().chain(['.']).cycle().take(size).collect();
         self.tag += 1;
         self.open.insert(self.tag, format!("put {size}"));

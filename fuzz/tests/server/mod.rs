@@ -182,6 +182,12 @@ impl Server {
         self.read(conn)
     }
 
+    /// The client's end is closed.
+    pub fn hang_up(&mut self, conn: ConnId) {
+        self.worker.handle(self.now, Input::Closed(conn));
+        self.drain();
+    }
+
     pub fn read(&mut self, conn: ConnId) -> String {
         self.out.remove(&conn).unwrap_or_default()
     }

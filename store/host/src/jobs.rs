@@ -1,4 +1,4 @@
-//! Threads for work that takes long: password derivations. How much may wait is the core's limit.
+//! Threads for work that takes long: password derivations, smaller pictures. How much may wait is the core's limit.
 
 use std::{
     fmt, io,
@@ -11,8 +11,8 @@ use std::{
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// Bytes of stack for a job's thread: derivations need little.
-const STACK: usize = 256 * 1024;
+/// Bytes of stack for a job's thread: derivations need little, decoders of pictures more. What is not used costs nothing.
+const STACK: usize = 2 << 20;
 
 /// A few threads that do what they are given, first come, first served.
 pub struct Jobs {

@@ -299,7 +299,7 @@ impl Irc {
         self.task = exchange.task;
         let step = match done {
             Done::Keys(keys) => exchange.sasl.derived(keys),
-            Done::Credential(_) => Step::Failure(Failure::OutOfOrder),
+            _ => Step::Failure(Failure::OutOfOrder),
         };
         cx.hold(false);
         self.close_one();

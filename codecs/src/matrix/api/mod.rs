@@ -11,6 +11,7 @@ pub mod directory;
 pub mod ephemeral;
 pub mod keys;
 pub mod login;
+pub mod media;
 pub mod members;
 pub mod messages;
 pub mod misc;
