@@ -611,6 +611,9 @@ pub enum Act {
         /// For a dialog in which nothing was said yet: the two parties.
         #[n(1)]
         parties: Option<Box<(User, User)>>,
+        /// How members show themselves from here on.
+        #[n(2)]
+        shown: Vec<Shown>,
     },
     /// Several changes of the rules at once, all or none, stated by one named value: its entry comes last
     /// and alone sets facts.
@@ -646,6 +649,20 @@ pub enum Act {
     /// changed by it.
     #[n(52)]
     Name(#[n(0)] Option<crate::name::RoomName>),
+}
+
+/// How a member shows itself.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Shown {
+    /// Who.
+    #[n(0)]
+    pub who: AccountId,
+    /// Display name.
+    #[n(1)]
+    pub display: Option<Str>,
+    /// The form of one protocol.
+    #[n(2)]
+    pub native: Option<Native>,
 }
 
 /// Which message is meant.

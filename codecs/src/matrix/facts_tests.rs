@@ -138,7 +138,8 @@ fn a_room_opened_later_is_stated_by_the_server() {
     rig.run(Some(1), join(Some(Seed::new(Some(name), Policy::default(), power::OWNER))));
     rig.run(Some(2), join(None));
     rig.run(Some(1), Act::Invite { user: user(3), reason: None, native: None });
-    let facts = rig.facts(None, Act::Open { how: Opening::plain("12").write(), parties: None });
+    let facts =
+        rig.facts(None, Act::Open { how: Opening::plain("12").write(), parties: None, shown: vec![] });
     let seen: Vec<(&str, &str, &str)> = facts.iter().map(|f| (&*f.0, &*f.1, &*f.3)).collect();
     let (server, one, two, three) = ("@_server:x.org", "@user1:x.org", "@user2:x.org", "@user3:x.org");
     let want = [
@@ -167,7 +168,7 @@ fn many_members_take_several_entries() {
     for n in 2..=600 {
         rig.run(Some(n), join(None));
     }
-    let out = rig.run(None, Act::Open { how: Opening::plain("12").write(), parties: None });
+    let out = rig.run(None, Act::Open { how: Opening::plain("12").write(), parties: None, shown: vec![] });
     assert_eq!(out.events.iter().map(|e| e.facts.len()).collect::<Vec<_>>(), [255, 255, 96]);
     for n in [1, 250, 251, 600] {
         assert_eq!(
@@ -279,7 +280,7 @@ fn a_dialog_is_a_room_that_nobody_rules() {
     let mut rig = Rig::new();
     rig.entity = Entity::fresh(&EntityId::Room(id));
     let parties = Some(Box::new((user(1), user(2))));
-    rig.run(None, Act::Open { how: Opening::plain("12").write(), parties });
+    rig.run(None, Act::Open { how: Opening::plain("12").write(), parties, shown: vec![] });
     assert_eq!(rig.content("m.room.join_rules", "").str_of("join_rule"), Some("invite"));
     let content = rig.content(POWER_LEVELS, "");
     assert_eq!(levels::read(&content), NOBODY);

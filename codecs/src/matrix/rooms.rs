@@ -10,7 +10,7 @@ use super::task::Ctx;
 use crate::json::{DEPTH, Json};
 use crate::matrix::content::Write;
 use lavina_core::chat::account::Account;
-use lavina_core::command::{Act, Command, EntityId};
+use lavina_core::command::{Act, Command, EntityId, Shown};
 use lavina_core::event::{Event, FactRef};
 use lavina_core::ids::{Pos, RoomId, ShardId};
 use lavina_core::name::{NameKey, RoomName, User};
@@ -108,17 +108,42 @@ pub async fn open_view(ctx: &Ctx, room: RoomId) -> Result<Arc<RoomView>, Error> 
     if seen.head.open.is_some() {
         return Ok(seen);
     }
-    open(ctx, room, None).await?;
+    open(ctx, room, None, shown(ctx, &seen).await?).await?;
     view(ctx, room).await
+}
+
+/// How the two of a dialog show themselves; people in rooms have said it when they came.
+async fn shown(ctx: &Ctx, view: &RoomView) -> Result<Vec<Shown>, Error> {
+    let Some((a, b)) = &view.parties else { return Ok(Vec::new()) };
+    let mut out = Vec::new();
+    for user in [a, b] {
+        match ctx.query(Query::Account(user.id)).await {
+            Ok(Value::Account(account)) => out.push(shown_as(&account)),
+            Ok(_) | Err(Refusal::NoSuchUser) => {}
+            Err(why) => return Err(why.into()),
+        }
+    }
+    Ok(out)
+}
+
+/// How an account shows itself.
+pub fn shown_as(account: &Account) -> Shown {
+    let (display, native) = super::api::profile::shown(account);
+    Shown { who: account.id, display, native }
 }
 
 /// Opens a room; a dialog that is not there yet is made.
 ///
 /// # Errors
 /// Where the server cannot.
-pub async fn open(ctx: &Ctx, room: RoomId, parties: Option<(User, User)>) -> Result<(), Error> {
+pub async fn open(
+    ctx: &Ctx,
+    room: RoomId,
+    parties: Option<(User, User)>,
+    shown: Vec<Shown>,
+) -> Result<(), Error> {
     let how = Opening::plain(DEFAULT_VERSION).write();
-    let act = Act::Open { how, parties: parties.map(Box::new) };
+    let act = Act::Open { how, parties: parties.map(Box::new), shown };
     ctx.command(Command::by_server(EntityId::Room(room), act)).await?;
     Ok(())
 }

@@ -7,6 +7,7 @@ use super::{
     room::{Note, Room, need},
 };
 use crate::{
+    command::Shown,
     event::{Actor, How, MemberChange, Native, What},
     name::User,
     policy::{Member, Policy, Power, Standing},
@@ -33,6 +34,7 @@ impl Room {
         &mut self,
         how: &Octets,
         parties: Option<&(User, User)>,
+        shown: &[Shown],
         draft: &mut Draft<'_>,
     ) -> Done {
         if draft.entry.command.by != Actor::Server {
@@ -41,6 +43,9 @@ impl Room {
         if how.is_empty() || how.len() > draft.settings.limits.native {
             return Err(Refusal::TooLong);
         }
+        for one in shown {
+            at_most(one.display.as_deref().unwrap_or(""), draft.settings.limits.topic)?;
+        }
         match &self.head {
             Some(head) if head.destroyed => return Err(Refusal::NoSuchRoom),
             Some(head) if head.open.is_some() => return Ok(DONE),
@@ -48,6 +53,12 @@ impl Room {
             None => self.open_dialog(parties.ok_or(Refusal::NoSuchRoom)?, draft)?,
         }
         self.edit_head(draft, |h| h.open = Some(how.clone()));
+        for Shown { who, display, native } in shown {
+            let native = native.clone().filter(|n| n.bytes.len() <= draft.settings.limits.native);
+            if let Some(row) = self.members.get(who).cloned() {
+                self.put_member(draft, *who, Some(Member { display: display.clone(), native, ..row }));
+            }
+        }
         self.restate(draft);
         Ok(self.feed(draft))
     }
@@ -325,13 +336,15 @@ mod tests {
         let id = RoomId::dialog(user(1).id, user(2).id, Settings::default().shards);
         let mut rig = Rig::new(EntityId::Room(id));
         rig.settings.facts = Some(FactsOf(facts));
-        let open = |parties| Act::Open { how: Octets::from(b"how"), parties };
+        let shown = vec![Shown { who: user(2).id, display: Some(Str::new("Two")), native: None }];
+        let open = |parties| Act::Open { how: Octets::from(b"how"), parties, shown: shown.clone() };
         rig.refuses_server(open(None), Refusal::NoSuchRoom);
         let parties = Some(Box::new((user(1), user(2))));
         rig.refuses(&user(1), open(parties.clone()), Refusal::Forbidden);
         let out = rig.server(open(parties.clone()));
         assert_eq!((out.events.len(), out.follow.len()), (1, 2), "both parties are told");
         assert_eq!(out.events[0].facts.len(), 2);
+        assert_eq!(room(&rig).members[&user(2).id].display.as_deref(), Some("Two"));
         assert!(rig.server(open(parties)).events.is_empty());
         let out = rig.by(&user(1), Act::Show { display: Some(Str::new("One")), native: None });
         assert_eq!((out.events.len(), out.follow.len()), (1, 2), "a new name is told as well");

@@ -276,7 +276,7 @@ impl Room {
             Act::Say { message, subject, parties } => {
                 return self.say(message, subject, parties.as_deref(), draft);
             }
-            Act::Open { how, parties } => return self.open(how, parties.as_deref(), draft),
+            Act::Open { how, parties, shown } => return self.open(how, parties.as_deref(), shown, draft),
             _ => {}
         }
         let head = self.head.as_ref().filter(|h| !h.destroyed).ok_or(Refusal::NoSuchRoom)?;

@@ -147,12 +147,8 @@ async fn dialog(ctx: &Ctx, body: &Json, other: &Account) -> Result<RoomId, Error
     let room = RoomId::dialog(me.id, other.id, ctx.settings().core.shards);
     let there = rooms::view(ctx, room).await.is_ok_and(|view| view.head.open.is_some());
     if !there {
-        rooms::open(ctx, room, Some((mine.clone(), theirs.clone()))).await?;
-        for (user, account) in [(&mine, &*me), (&theirs, other)] {
-            let (display, native) = profile::shown(account);
-            let act = Act::Show { display, native };
-            ctx.command(Command::by(user, EntityId::Room(room), act)).await?;
-        }
+        let shown = vec![rooms::shown_as(&me), rooms::shown_as(other)];
+        rooms::open(ctx, room, Some((mine, theirs)), shown).await?;
         if wants_sealing(body) {
             say_unsealed(ctx, room).await?;
         }

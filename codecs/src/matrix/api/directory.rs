@@ -172,10 +172,18 @@ async fn put_visibility(ctx: Ctx, request: Request) -> Answer {
     if view.parties.is_some() || !(may || rooms::is_admin(&ctx).await?) {
         return Err(Error::forbidden("you may not change where the room is listed"));
     }
+    let from_level = view.policy().levels.state;
     let from = view.policy().clone();
     let to = Policy { secret, ..from.clone() };
     let act = Act::SetPolicy { from: Box::new(from), to: Box::new(to) };
-    ctx.command(Command::by_server(EntityId::Room(room), act)).await?;
+    let may = rooms::power(&view, user) >= from_level;
+    let to = EntityId::Room(room);
+    // Whoever may list the room may not always change its other rules.
+    if may {
+        ctx.act(to, act).await?
+    } else {
+        ctx.command(Command::by_server(to, act)).await?
+    };
     Ok(Response::done())
 }
 

@@ -13,10 +13,11 @@ use crate::matrix::rooms;
 use crate::matrix::route::{Route, route};
 use crate::matrix::task::{Answer, Ctx};
 use crate::object;
-use lavina_core::command::{Act, Command, EntityId};
+use crate::session::MATRIX_NATIVE;
+use lavina_core::command::{Act, Command, EntityId, Join};
 use lavina_core::ids::RoomId;
 use lavina_core::name::{NameKey, RoomName};
-use lavina_core::policy::Membership;
+use lavina_core::policy::{Member, Membership};
 use lavina_core::query::RoomView;
 use lavina_core::text::{Octets, Str};
 
@@ -52,7 +53,9 @@ async fn upgrade(ctx: Ctx, request: Request) -> Answer {
     let new_id = rooms::id_key(&ctx).room_id(room);
     let tombstone = object! { "body" => "This room has been replaced", "replacement_room" => &new_id };
     state::set(&ctx, view.id, "m.room.tombstone", "", tombstone).await?;
+    let people = leave_old(&ctx, &view).await?;
     move_names(&ctx, &view, room).await?;
+    enter_new(&ctx, people, room).await?;
     if let Some(content) = rooms::content(&view.facts, "m.room.canonical_alias", "") {
         state::set(&ctx, room, "m.room.canonical_alias", "", content).await?;
     }
@@ -127,6 +130,35 @@ fn moved_levels(ctx: &Ctx, view: &RoomView, opening: &Opening) -> Result<Json, E
     }
     content.set("users", users);
     Ok(content)
+}
+
+/// People of other protocols have no program that follows a tombstone: they leave the old room …
+async fn leave_old(ctx: &Ctx, view: &RoomView) -> Result<Vec<Member>, Error> {
+    let of_matrix = |m: &Member| m.native.as_ref().is_some_and(|n| n.protocol == MATRIX_NATIVE);
+    let joined = view.members.values().filter(|m| m.standing.membership == Membership::Joined);
+    let people: Vec<Member> = joined.filter(|m| !of_matrix(m)).cloned().collect();
+    for member in &people {
+        let act = Act::Leave { reason: Some(Str::new("The room goes on")), quit: false, same: 0 };
+        // Who left meanwhile does not come along.
+        let _ = ctx.command(Command::by(&member.user, EntityId::Room(view.id), act)).await;
+    }
+    Ok(people)
+}
+
+/// … and find themselves in the new one, under the same name.
+async fn enter_new(ctx: &Ctx, people: Vec<Member>, room: RoomId) -> Result<(), Error> {
+    for member in people {
+        let join = Join {
+            subject: members::subject(&member.user, ctx.domain()),
+            display: member.display.clone(),
+            native: member.native.clone(),
+            vouched: true,
+            ..Join::default()
+        };
+        let act = Act::Join(Box::new(join));
+        let _ = ctx.command(Command::by(&member.user, EntityId::Room(room), act)).await;
+    }
+    Ok(())
 }
 
 /// All names of the old room are the new one's from here on.

@@ -2,16 +2,14 @@
 
 use super::{Held, Room, Stage, Sync};
 use crate::json::Json;
-use crate::matrix::api::basic::ROOM_VERSIONS;
 use crate::matrix::api::keys::{FALLBACK, ONE_TIME};
 use crate::matrix::error::Error;
-use crate::matrix::facts::Opening;
 use crate::matrix::ids::user_id;
 use crate::matrix::push::Ruleset;
+use crate::matrix::rooms::open_view;
 use crate::matrix::task::Ctx;
 use crate::session::Cx;
 use lavina_core::chat::account::Account;
-use lavina_core::command::{Act, Command, EntityId};
 use lavina_core::ids::{Label, Pos, RoomId};
 use lavina_core::name::User;
 use lavina_core::policy::Membership;
@@ -235,17 +233,9 @@ async fn take_in(ctx: &Ctx, rooms: Vec<RoomId>) {
 
 /// Opens rooms that are not open, so that Matrix can show them.
 pub async fn open_all(ctx: &Ctx, rooms: &[RoomId]) {
-    let how = Opening::plain(ROOM_VERSIONS[0]).write();
-    let asked: Vec<_> = rooms
-        .iter()
-        .map(|room| {
-            let act = Act::Open { how: how.clone(), parties: None };
-            ctx.command(Command::by_server(EntityId::Room(*room), act))
-        })
-        .collect();
-    for asked in asked {
+    for room in rooms {
         // One that cannot be opened is left out by who shows rooms.
-        let _ = asked.await;
+        let _ = open_view(ctx, *room).await;
     }
 }
 
