@@ -4,7 +4,6 @@ use super::cross;
 use super::login::{account, find};
 use crate::json::Json;
 use crate::matrix::device::DeviceRow;
-use crate::matrix::device::stamp::Stamp;
 use crate::matrix::error::Error;
 use crate::matrix::ids;
 use crate::matrix::request::{Request, Response};
@@ -28,7 +27,6 @@ pub const ROUTES: &[Route] = &[
     route!(Post "/_matrix/client/v3/keys/upload" Must upload),
     route!(Post "/_matrix/client/v3/keys/query" Must query),
     route!(Post "/_matrix/client/v3/keys/claim" Must claim),
-    route!(Get "/_matrix/client/v3/keys/changes" Must changes),
 ];
 
 /// What the names of values begin with that hold the keys of a device; its id follows.
@@ -170,37 +168,6 @@ pub async fn tell_changed(ctx: &Ctx, user: &User) -> Result<(), Error> {
     })
     .await;
     Ok(())
-}
-
-/// Whose keys changed between two answers of `/sync`: of the people one shares a room with now. Of those one no longer
-/// shares a room with, `/sync` tells at the moment it happens; here they are not listed.
-async fn changes(ctx: Ctx, request: Request) -> Answer {
-    let stamp = |name: &str| {
-        let said = request.param(name).ok_or_else(|| Error::missing_param(format!("{name} is missing")))?;
-        Stamp::parse(said).ok_or_else(|| Error::invalid_param(format!("{name} is no token of /sync")))
-    };
-    let (from, to) = (stamp("from")?.at, stamp("to")?.at);
-    let user = ctx.user()?.clone();
-    let Value::Memberships(rooms) = ctx.query(Query::Memberships(user.id)).await? else {
-        return Err(Refusal::StoreDown.into());
-    };
-    let mut people = BTreeMap::from([(user.id, user.clone())]);
-    for belonging in rooms.iter().filter(|b| b.member.standing.membership == Membership::Joined) {
-        if let Ok(Value::Room(view)) = ctx.query(Query::Room(belonging.room)).await {
-            let joined = view.members.values().filter(|m| m.standing.membership == Membership::Joined);
-            people.extend(joined.map(|m| (m.user.id, m.user.clone())));
-        }
-    }
-    let mut changed: Vec<String> = Vec::new();
-    for person in people.values().filter(|p| !p.is_guest()) {
-        let Ok(Value::Account(account)) = ctx.query(Query::Account(person.id)).await else { continue };
-        let at = account.attrs.get(&Str::new(CHANGED)).and_then(|v| <[u8; 8]>::try_from(&**v).ok());
-        if at.map(u64::from_be_bytes).is_some_and(|at| at >= from.0 && at <= to.0) {
-            changed.push(ids::user_id(person, ctx.domain()));
-        }
-    }
-    let left: Vec<String> = Vec::new();
-    Ok(Response::ok(&object! { "changed" => changed, "left" => left }))
 }
 
 async fn query(ctx: Ctx, request: Request) -> Answer {
