@@ -123,6 +123,9 @@ impl Irc {
             (Ask::Kill { nick, reason }, Value::Whois(whois)) => self.kill_found(&whois, &nick, &reason, cx),
             (Ask::Whowas { nick, count }, Value::Gone(gone)) => self.whowas_lines(&nick, &gone, count, cx),
             (Ask::Register(registering), value) => self.registered(&registering, &value, cx),
+            // It is being attached to the room: what comes with that shows the entry.
+            (Ask::Said { .. } | Ask::Redact { .. }, Value::Event(event))
+                if self.awaited.contains_key(&event.room) => {}
             // Not attached to the room: the entry alone answers.
             (ask @ (Ask::Said { .. } | Ask::Redact { .. }), Value::Event(event)) => {
                 self.own_event(&event, &ask, cx)
