@@ -197,6 +197,7 @@ impl<P: Projection> Edge<P> {
         with: &User,
         event: &Arc<Event>,
         origin: Option<Origin>,
+        post: &mut Post,
     ) {
         let mut answered = None;
         for slot in self.hub(account) {
@@ -209,8 +210,14 @@ impl<P: Projection> Edge<P> {
             let how = Seen::Feed { pos, with: with.clone(), own: own.map(|o| o.req) };
             self.call(slot, |p, cx| p.seen(event, how, cx));
         }
-        if let Some(slot) = answered {
-            self.make_ready(slot);
+        match (answered, origin) {
+            (Some(slot), _) => self.make_ready(slot),
+            // Who waits acts for somebody else, or is gone.
+            (None, Some(origin)) => {
+                let reply = Ok(Value::Event(event.clone()));
+                post.send(origin.session.worker, Mail::Answer(origin, reply));
+            }
+            (None, None) => {}
         }
     }
 

@@ -356,7 +356,9 @@ impl<P: Projection> Edge<P> {
             Mail::Attached { room, session, grant, replay, answers } => {
                 self.attached(room, session, grant, replay, answers, post);
             }
-            Mail::Fed { account, pos, with, event, origin } => self.fed(account, pos, &with, &event, origin),
+            Mail::Fed { account, pos, with, event, origin } => {
+                self.fed(account, pos, &with, &event, origin, post);
+            }
             Mail::Notice(account, notice) => self.notice(account, &notice),
             Mail::NoticeTo(session, notice) => self.notice_to(session, notice),
             Mail::Announce(notice) => self.announced(&notice),
