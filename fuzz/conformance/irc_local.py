@@ -30,8 +30,6 @@ def build_config(w):
         },
         "limits": {"flood": False, "connections-per-address": 0, "login-tries": 1000},
     }
-    if w.websocket:
-        doc["listen"].append({"address": w.websocket, "protocol": "http", "tls": "off"})
     if w.connect_password:
         doc["irc"]["password"] = w.connect_password
     if w.tls:
