@@ -16,6 +16,10 @@ pub struct Settings {
     pub core: CoreSettings,
     /// PBKDF2 iterations of new passwords.
     pub iterations: u32,
+    /// Whether every account may invite people who have none; else administrators alone.
+    pub accounts_invite: bool,
+    /// Where people reach whoever runs the server, as links.
+    pub contact: Vec<String>,
     /// Whether passwords may be sent over a connection without TLS that comes from elsewhere.
     pub plaintext_anywhere: bool,
     /// What only IRC has.
@@ -65,6 +69,8 @@ impl Settings {
                 level: None,
             },
             iterations: config.password.iterations,
+            accounts_invite: config.registration.accounts_invite,
+            contact: config.contact.clone(),
             plaintext_anywhere: config.plaintext_anywhere,
             #[cfg(feature = "irc")]
             irc: crate::irc::settings::IrcSettings::new(config),

@@ -171,6 +171,12 @@ pub enum Act {
         /// When it ends, in Unix milliseconds; zero: never.
         #[n(2)]
         until: u64,
+        /// Whose contact one becomes by it.
+        #[n(3)]
+        by: Option<User>,
+        /// True: it makes contacts only, no accounts.
+        #[n(4)]
+        contact_only: bool,
     },
     /// To an invitation's name: use it up for the account `name`, whose registration goes on from
     /// there and answers `Value::User`.
@@ -195,6 +201,16 @@ pub enum Act {
         /// For whom it had been used.
         #[n(0)]
         name: UserName,
+    },
+    /// To an invitation's name: use it up for an account that is there. Answers `Value::User`, whose contact it becomes.
+    #[n(7)]
+    UseInvite {
+        /// The account's name.
+        #[n(0)]
+        name: UserName,
+        /// Now, in Unix milliseconds.
+        #[n(1)]
+        now: u64,
     },
     /// To a user name: take it and make the account. Answers `Value::User`.
     #[n(6)]
@@ -309,6 +325,13 @@ pub enum Act {
         /// The wire form.
         #[n(2)]
         native: Option<Native>,
+    },
+    /// To an account, by the server: somebody is welcome as its contact. He may see its presence, and is asked for his.
+    #[n(28)]
+    Befriend {
+        /// Who.
+        #[n(0)]
+        with: User,
     },
     /// To an account: hide these addresses from it and it from them.
     #[n(21)]

@@ -9,7 +9,7 @@ use crate::{
     policy::{MaskEntry, Member, Policy},
     presence::{Gone, Presence},
     refusal::Refusal,
-    row::{AccountHead, RoomHead},
+    row::{AccountHead, Invite, RoomHead},
     text::{Octets, Rich, Str},
     time::UnixMillis,
 };
@@ -18,8 +18,8 @@ use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 /// A question. Who asks is known from the session; `reader` is checked where it matters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Query {
-    /// What does the name stand for? → [`Value::Id`], or `NoSuchUser`, `NoSuchRoom`. An invitation's: is it
-    /// good? → [`Value::Done`], or `BadInvite`.
+    /// What does the name stand for? → [`Value::Id`], or `NoSuchUser`, `NoSuchRoom`; for an invitation that is
+    /// good [`Value::Invite`], else `BadInvite`.
     Resolve(NameKey),
     /// The account of that name. → [`Value::Account`].
     AccountNamed(crate::name::UserName),
@@ -232,6 +232,8 @@ pub enum Value {
     Event(Arc<Event>),
     /// What a name stands for.
     Id(u64),
+    /// An invitation.
+    Invite(Arc<Invite>),
     /// The account made or found.
     User(User),
     /// An account.

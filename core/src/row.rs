@@ -116,6 +116,14 @@ pub struct Invite {
     /// The names it was used for.
     #[n(3)]
     pub used: Vec<UserName>,
+    /// Whose contact one becomes by it.
+    #[n(4)]
+    #[cbor(default)]
+    pub by: Option<User>,
+    /// True: it makes contacts only, no accounts.
+    #[n(5)]
+    #[cbor(default)]
+    pub contact_only: bool,
 }
 
 /// The head of an account.

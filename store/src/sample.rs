@@ -343,7 +343,14 @@ impl World {
             1 => NameKey::Room(RoomName::new(&format!("room{}", bits >> 2 & 3)).unwrap()),
             _ => NameKey::Invite(Str::new(format!("{:x}", bits >> 2 & 3))),
         };
-        let invite = Invite { uses: 2, admin: false, until: bits >> 9, used: vec![user(bits >> 3).name] };
+        let invite = Invite {
+            uses: 2,
+            admin: false,
+            until: bits >> 9,
+            used: vec![user(bits >> 3).name],
+            by: (bits & 2 == 2).then(|| user(bits >> 5)),
+            contact_only: bits & 4 == 4,
+        };
         let row =
             NameRow { id: bits >> 8, locked: bits & 16 != 0, invite: (bits & 32 != 0).then_some(invite) };
         Change::Name(key, (bits & 64 == 0).then_some(row))

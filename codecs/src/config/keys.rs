@@ -210,7 +210,31 @@ pub(super) const ROOT: &[Key<Config>] = &[
          network readable; for a trusted network or behind a proxy that does TLS.",
         Set::Bool(|c, b| c.plaintext_anywhere = b),
     ),
+    key(
+        "contact",
+        "\"\"",
+        "Where people reach whoever runs this server: links with a space between, as \"mailto:admin@example.org \
+         xmpp:admin@example.org\". Clients show them (XMPP).",
+        Set::Text(|c, v| {
+            c.contact = links(v)?;
+            Ok(())
+        }),
+    ),
 ];
+
+fn links(value: &str) -> Result<Vec<String>, String> {
+    let link = |word: &str| {
+        let scheme =
+            word.split_once(':').is_some_and(|(scheme, rest)| !scheme.is_empty() && !rest.is_empty());
+        let fine = scheme && !word.chars().any(char::is_control);
+        if fine {
+            Ok(word.to_owned())
+        } else {
+            Err(format!("`{word}` is no link as \"mailto:admin@example.org\""))
+        }
+    };
+    value.split_whitespace().map(link).collect()
+}
 
 const LISTEN: &[Key<Listening>] = &[
     optional(
@@ -294,7 +318,7 @@ const REGISTRATION: &[Key<Registration>] = &[
         "open",
         "false",
         "Anybody who can connect may make an account (IRC: REGISTER and NickServ; XMPP: in-band registration). Without it \
-     an invitation of `lavina invite create` is needed.",
+     an invitation is needed.",
         Set::Bool(|r, b| r.open = b),
     ),
     key(
@@ -302,6 +326,13 @@ const REGISTRATION: &[Key<Registration>] = &[
         "true",
         "IRC: an account can be made before the connection is complete, so that a client comes in with it.",
         Set::Bool(|r, b| r.before_connect = b),
+    ),
+    key(
+        "invitations",
+        "\"admins\"",
+        "Who can invite people to have an account here, by a client's own means (XMPP): \"admins\", or all \
+         \"accounts\". Always possible: `lavina invite create`.",
+        Set::OneOf(&["admins", "accounts"], |r, i| r.accounts_invite = i == 1),
     ),
 ];
 

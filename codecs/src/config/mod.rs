@@ -38,6 +38,8 @@ pub struct Config {
     pub guests: Guests,
     /// Whether listeners without TLS may be reachable from elsewhere.
     pub plaintext_anywhere: bool,
+    /// Where people reach whoever runs the server, as links.
+    pub contact: Vec<String>,
     /// Where to listen.
     pub listen: Vec<Listen>,
     /// Certificate and key.
@@ -138,6 +140,8 @@ pub struct Registration {
     pub open: bool,
     /// IRC: whether before a connection is complete.
     pub before_connect: bool,
+    /// Whether every account may invite people who have none.
+    pub accounts_invite: bool,
 }
 
 /// Passwords.
@@ -240,6 +244,7 @@ impl Default for Config {
             durability: Durability::PowerLoss,
             guests: Guests::Off,
             plaintext_anywhere: false,
+            contact: Vec::new(),
             listen: Listen::defaults(),
             tls: Tls::default(),
             log: Log { level: Level::Info, format: LogFormat::Text },

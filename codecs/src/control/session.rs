@@ -237,7 +237,7 @@ impl Control {
         let token = account::invite_token(random);
         let key = account::invite_key(&token).ok_or_else(|| (Exit::Software, "no invitation".to_owned()))?;
         let until = if days == 0 { 0 } else { cx.now().wall.0 + u64::from(days) * DAY };
-        let act = Act::MintInvite { uses, admin, until };
+        let act = Act::MintInvite { uses, admin, until, by: None, contact_only: false };
         self.command(Command::by_server(EntityId::Name(key), act), Waiting::Invited(token), cx);
         Ok(())
     }

@@ -4,7 +4,9 @@
 use crate::session::Cx;
 use crate::xmpp::address::{Place, ROOMS, bare_jid};
 use crate::xmpp::caps::{Identity, Info};
+use crate::xmpp::commands;
 use crate::xmpp::error::{StanzaCondition, StanzaError};
+use crate::xmpp::forms::{Field, Form};
 use crate::xmpp::iq::Iq;
 use crate::xmpp::jid::Jid;
 use crate::xmpp::ns;
@@ -23,6 +25,7 @@ const SERVER_FEATURES: &[&str] = &[
     ns::BLOCKING,
     ns::CARBONS,
     ns::CARBONS_RULES,
+    ns::COMMANDS,
     ns::LAST,
     ns::PING,
     ns::PRIVATE,
@@ -49,11 +52,21 @@ const ACCOUNT_FEATURES: &[&str] = &[
     ns::VCARD,
 ];
 
-fn server() -> Info {
+/// Whom to turn to (XEP-0157), by what for.
+const CONTACTS: [&str; 3] = ["abuse-addresses", "admin-addresses", "support-addresses"];
+
+fn server(contact: &[String]) -> Info {
+    let field = |var: &str, kind: &str, values: &[String]| Field {
+        var: var.to_owned(),
+        kind: kind.to_owned(),
+        values: values.to_vec(),
+    };
+    let mut fields = vec![field("FORM_TYPE", "hidden", &[ns::SERVER_INFO.to_owned()])];
+    fields.extend(CONTACTS.iter().map(|var| field(var, "list-multi", contact)));
     Info {
         identities: vec![Identity::new("server", "im", "Lavina")],
         features: SERVER_FEATURES.iter().map(|f| (*f).to_owned()).collect(),
-        forms: Vec::new(),
+        forms: if contact.is_empty() { Vec::new() } else { vec![Form { kind: "result".to_owned(), fields }] },
     }
 }
 
@@ -67,9 +80,18 @@ fn account() -> Info {
     }
 }
 
+/// Commands and their list (XEP-0050 §2.1).
+fn automation(kind: &str, name: &str) -> Info {
+    Info {
+        identities: vec![Identity::new("automation", kind, name)],
+        features: vec![ns::COMMANDS.to_owned(), ns::DATA_FORMS.to_owned()],
+        forms: Vec::new(),
+    }
+}
+
 /// Writes the server's capabilities into the stream features.
-pub(super) fn write_caps(w: &mut Writer<'_>) {
-    if let Some(ver) = server().ver() {
+pub(super) fn write_caps(w: &mut Writer<'_>, cx: &Cx<'_>) {
+    if let Some(ver) = server(&cx.settings().contact).ver() {
         w.start_ns("c", ns::CAPS).attr("hash", "sha-1").attr("node", NODE).attr("ver", &ver).end();
     }
 }
@@ -79,9 +101,14 @@ pub(super) fn info(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
     let node = iq.payload().attr("node").unwrap_or_default();
     match iq.place.clone() {
         Place::Server => {
-            let own = server().ver().is_some_and(|ver| node == format!("{NODE}#{ver}"));
+            let server = server(&cx.settings().contact);
+            let own = server.ver().is_some_and(|ver| node == format!("{NODE}#{ver}"));
             if node.is_empty() || own {
-                answer_info(session, &iq, &server(), cx);
+                answer_info(session, &iq, &server, cx);
+            } else if node == ns::COMMANDS {
+                answer_info(session, &iq, &automation("command-list", "Commands"), cx);
+            } else if let Some(name) = commands::named(node) {
+                answer_info(session, &iq, &automation("command-node", name), cx);
             } else {
                 session.iq_error(&iq, &StanzaCondition::ItemNotFound.into(), cx);
             }
@@ -112,7 +139,11 @@ pub(super) fn info(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
 
 /// What else there is to discover at an address: at the server, the services of rooms and files; at an account, its nodes.
 pub(super) fn items(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
-    if iq.payload().attr("node").is_some() {
+    let node = iq.payload().attr("node");
+    if node == Some(ns::COMMANDS) && iq.place == Place::Server {
+        return commands::list(session, iq, cx);
+    }
+    if node.is_some() {
         return session.iq_error(&iq, &StanzaCondition::ItemNotFound.into(), cx);
     }
     let Place::User(name, _) = iq.place.clone() else {
@@ -174,7 +205,10 @@ mod tests {
 
     #[test]
     fn what_is_told_has_a_hash() {
-        assert!(server().ver().is_some());
+        assert!(server(&[]).ver().is_some());
+        let reached = server(&["mailto:a@b".to_owned()]);
+        assert_ne!(reached.ver(), server(&[]).ver());
+        assert_eq!(reached.forms[0].value("admin-addresses"), Some("mailto:a@b"));
         assert!(account().ver().is_some());
     }
 }

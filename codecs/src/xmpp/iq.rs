@@ -10,7 +10,9 @@ use crate::xmpp::session::Xmpp;
 use crate::xmpp::upload;
 use crate::xmpp::writer::Writer;
 use crate::xmpp::xml::Element;
-use crate::xmpp::{bind, blocking, carbons, disco, mam, muc, pep, private, query, register, roster, vcard};
+use crate::xmpp::{
+    bind, blocking, carbons, commands, disco, mam, muc, pep, private, query, register, roster, vcard,
+};
 use lavina_core::outbox::Slot;
 
 /// A request that was received and has to be answered once.
@@ -102,6 +104,7 @@ pub(super) const HANDLERS: &[Handler] = &[
     row(ns::PUBSUB, "pubsub", OWN | OTHER, pep::pubsub),
     row(ns::PUBSUB_OWNER, "pubsub", OWN | OTHER, pep::pubsub),
     row(ns::PRIVATE, "query", OWN, private::query),
+    row(ns::COMMANDS, "command", SERVER, commands::command),
     row(ns::VCARD, "vCard", OWN | OTHER, vcard::vcard),
 ];
 

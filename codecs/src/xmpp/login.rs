@@ -17,6 +17,7 @@ use lavina_core::name::User;
 use lavina_core::projection::Reason;
 use lavina_core::query::{Query, Reply, Value};
 use lavina_core::refusal::Refusal;
+use lavina_core::time::UnixMillis;
 use smol_str::SmolStr;
 
 /// What a session needs before it is bound.
@@ -30,9 +31,19 @@ pub(super) struct Login {
     /// Failures so far.
     failures: u32,
     /// The token that allows registering.
-    pub token: Option<SmolStr>,
+    pub token: Option<Preauth>,
     /// Logging in by SASL2, and what is wanted with it.
     pub wishes: Option<Box<Wishes>>,
+}
+
+/// An invitation that a client has shown.
+#[derive(Clone)]
+pub(super) struct Preauth {
+    pub token: SmolStr,
+    /// When; an invitation that was good then stays so for this connection (XEP-0445).
+    pub at: UnixMillis,
+    /// Whose contact the account becomes.
+    pub by: Option<User>,
 }
 
 impl Xmpp {

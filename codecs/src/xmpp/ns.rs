@@ -197,6 +197,14 @@ namespaces! {
     XHTML_IM = "http://jabber.org/protocol/xhtml-im";
     /// Ad-hoc commands (XEP-0050).
     COMMANDS = "http://jabber.org/protocol/commands";
+    /// The command that makes an invitation to become one's contact (XEP-0401).
+    INVITE_CONTACT = "urn:xmpp:invite#invite";
+    /// The command that makes an invitation to have an account (XEP-0401).
+    INVITE_ACCOUNT = "urn:xmpp:invite#create-account";
+    /// The form type of an invitation (XEP-0401).
+    INVITATION = "urn:xmpp:invite#invitation";
+    /// The form type of a server's contact addresses (XEP-0157).
+    SERVER_INFO = "http://jabber.org/network/serverinfo";
     /// OMEMO as most clients speak it (XEP-0384 version 0.3).
     OMEMO_OLD = "eu.siacs.conversations.axolotl";
     /// OMEMO (XEP-0384 version 0.8 and later).

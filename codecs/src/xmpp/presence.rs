@@ -155,13 +155,24 @@ impl Xmpp {
                 if user.is_none() && step == Step::Subscribe {
                     return session.subscription_stanza(to.as_str(), "unsubscribed", None, cx);
                 }
-                let account = user.map(|u| u.id);
+                let account = user.as_ref().map(|u| u.id);
                 let act = Act::Subscription { address, account, step, native };
-                session.own(act, cx, move |session, outcome, cx| {
-                    if let Some(refusal) = outcome.refusal() {
-                        session.presence_error(&stanza, &StanzaError::from(refusal), cx);
+                let take = |session: &mut Xmpp, stanza: Element, cx: &mut Cx<'_>| {
+                    session.own(act, cx, move |session, outcome, cx| {
+                        if let Some(refusal) = outcome.refusal() {
+                            session.presence_error(&stanza, &StanzaError::from(refusal), cx);
+                        }
+                    });
+                };
+                let token =
+                    stanza.child("preauth", ns::PARS).and_then(|p| p.attr("token")).map(str::to_owned);
+                match token.filter(|_| step == Step::Subscribe).zip(user) {
+                    Some((token, user)) => {
+                        session
+                            .use_invitation(&token, user, cx, move |session, cx| take(session, stanza, cx));
                     }
-                });
+                    None => take(session, stanza, cx),
+                }
             }),
             Place::Elsewhere => {
                 self.presence_error(&stanza, &StanzaCondition::RemoteServerNotFound.into(), cx)

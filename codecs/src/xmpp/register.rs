@@ -7,11 +7,12 @@ use crate::session::Cx;
 use crate::xmpp::address::user_name;
 use crate::xmpp::error::{StanzaCondition, StanzaError};
 use crate::xmpp::iq::Iq;
+use crate::xmpp::login::Preauth;
 use crate::xmpp::ns;
 use crate::xmpp::session::{Outcome, Xmpp};
 use lavina_core::command::Act;
 use lavina_core::name::UserName;
-use lavina_core::query::Query;
+use lavina_core::query::{Query, Value};
 use lavina_core::refusal::Refusal;
 use lavina_core::text::Octets;
 use smol_str::SmolStr;
@@ -29,9 +30,12 @@ pub(super) fn preauth(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
     session.hold(true, cx);
     session.ask(Query::Resolve(key), cx, move |session, reply, cx| {
         session.hold(false, cx);
+        let at = cx.now().wall;
         match (reply, &mut session.login) {
-            (Ok(_), Some(login)) => {
-                login.token = Some(token);
+            (Ok(Value::Invite(invite)), Some(login))
+                if !invite.contact_only && (invite.until == 0 || at.0 <= invite.until) =>
+            {
+                login.token = Some(Preauth { token, at, by: invite.by.clone() });
                 session.iq_result(&iq, cx, |_| {});
             }
             _ => refuse(session, &iq, cx),
@@ -69,8 +73,8 @@ fn create(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
     };
     with_credential(session, iq, cx, move |session, iq, credential, cx| {
         let (shards, random) = (cx.core_settings().shards, cx.random());
-        let now = cx.now().wall;
-        let by = token.as_deref().map_or(By::Anybody, By::Invite);
+        let now = token.as_ref().map_or(cx.now().wall, |t| t.at);
+        let by = token.as_ref().map_or(By::Anybody, |t| By::Invite(&t.token));
         let command = crate::account::register(&name, fresh_id(random, shards), &credential, by, now);
         let Some(command) = command else {
             return session.iq_error(&iq, &StanzaError::from(&Refusal::BadInvite), cx);
@@ -78,10 +82,23 @@ fn create(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
         session.hold(true, cx);
         session.command(command, false, cx, move |session, outcome, cx| {
             session.hold(false, cx);
-            if let (None, Some(login)) = (outcome.refusal(), &mut session.login) {
+            if outcome.refusal().is_some() {
+                return session.finish(&iq, &outcome, cx);
+            }
+            if let Some(login) = &mut session.login {
                 login.token = None;
             }
-            session.finish(&iq, &outcome, cx);
+            let new = match outcome {
+                Outcome::Reply(Ok(Value::User(new))) => Some(new),
+                _ => None,
+            };
+            let Some((new, by)) = new.zip(token.and_then(|t| t.by)) else {
+                return session.iq_result(&iq, cx, |_| {});
+            };
+            // Each is welcome to the other before the account can be used.
+            session.befriend(&by.clone(), &new.clone(), cx, move |session, cx| {
+                session.befriend(&new, &by, cx, move |session, cx| session.iq_result(&iq, cx, |_| {}));
+            });
         });
     });
 }

@@ -240,7 +240,7 @@ impl Xmpp {
         w.empty_ns("csi", ns::CSI);
         w.empty_ns("sub", ns::PRE_APPROVAL);
         w.empty_ns("ver", ns::ROSTER_VER);
-        disco::write_caps(w);
+        disco::write_caps(w, cx);
         w.start_ns("limits", ns::STREAM_LIMITS);
         w.leaf("max-bytes", &self.stream.limits.bytes.to_string());
         w.leaf("idle-seconds", &(cx.core_settings().limits.idle_time / 1000).to_string());

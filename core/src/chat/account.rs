@@ -111,6 +111,7 @@ impl Account {
             | Act::SetAdmin(_)
             | Act::Feed { .. }
             | Act::SubscriptionFrom { .. }
+            | Act::Befriend { .. }
                 if !server =>
             {
                 return Err(Refusal::Forbidden);
@@ -154,6 +155,7 @@ impl Account {
             Act::SubscriptionFrom { from, step, native } => {
                 self.step_from(from, *step, native.as_ref(), draft)
             }
+            Act::Befriend { with } => self.befriend(with, draft),
             Act::SetBlocked { add, remove, all } => self.set_blocked(add, remove, *all, draft),
             Act::Shelve { .. } | Act::TakeAttr { .. } | Act::Deliver { .. } | Act::Collect { .. } => {
                 self.keep(&command.act, draft)

@@ -46,10 +46,18 @@ impl Name {
             Act::Route { claim, then } => self.route(*claim, then, draft),
             Act::Claim { id } => self.claim(*id, draft),
             Act::Release { id, lock } => self.release(*id, *lock, draft),
-            Act::MintInvite { uses, admin, until } => {
-                let invite = Invite { uses: *uses, admin: *admin, until: *until, used: Vec::new() };
+            Act::MintInvite { uses, admin, until, by, contact_only } => {
+                let invite = Invite {
+                    uses: *uses,
+                    admin: *admin,
+                    until: *until,
+                    used: Vec::new(),
+                    by: by.clone(),
+                    contact_only: *contact_only,
+                };
                 self.mint(invite, draft)
             }
+            Act::UseInvite { name, now } => self.use_up(name, *now, draft),
             Act::RedeemInvite { name, id, credential, now } => {
                 self.redeem(name, *id, credential, *now, draft)
             }
@@ -162,20 +170,31 @@ impl Name {
         };
         let row = self.row.clone().ok_or(Refusal::BadInvite)?;
         let mut invite = row.invite.clone().ok_or(Refusal::BadInvite)?;
-        if invite.until != 0 && now > invite.until {
+        if invite.contact_only {
             return Err(Refusal::BadInvite);
         }
         let admin = invite.admin;
-        let again = invite.used.contains(name);
+        let again = !take(&mut invite, name, now)?;
         if !again {
-            invite.uses = invite.uses.checked_sub(1).ok_or(Refusal::BadInvite)?;
-            invite.used.push(name.clone());
             self.set(Some(NameRow { invite: Some(invite), ..row }), draft);
         }
         // A repeated attempt took no use, so a taken name must not give one back.
         let invite = (!again).then_some(hash);
         let act = Act::Register { id, name: name.clone(), credential: credential.clone(), admin, invite };
         draft.pass_on(Command::by_server(EntityId::Name(NameKey::User(name.clone())), act))
+    }
+
+    fn use_up(&mut self, name: &UserName, now: u64, draft: &mut Draft<'_>) -> Done {
+        if draft.entry.command.by != Actor::Server {
+            return Err(Refusal::Forbidden);
+        }
+        let row = self.row.clone().ok_or(Refusal::BadInvite)?;
+        let mut invite = row.invite.clone().ok_or(Refusal::BadInvite)?;
+        let by = invite.by.clone().ok_or(Refusal::BadInvite)?;
+        if take(&mut invite, name, now)? {
+            self.set(Some(NameRow { invite: Some(invite), ..row }), draft);
+        }
+        Ok(Verdict::Value(Value::User(by)))
     }
 
     fn restore(&mut self, name: &UserName, draft: &mut Draft<'_>) -> Done {
@@ -223,6 +242,19 @@ impl Name {
         let act = Act::CreateAccount { name: name.clone(), credential: credential.clone(), admin };
         draft.pass_on(Command::by_server(EntityId::Account(id), act))
     }
+}
+
+/// Takes a use of an invitation; false: that name had it already.
+fn take(invite: &mut Invite, name: &UserName, now: u64) -> Result<bool, Refusal> {
+    if invite.until != 0 && now > invite.until {
+        return Err(Refusal::BadInvite);
+    }
+    if invite.used.contains(name) {
+        return Ok(false);
+    }
+    invite.uses = invite.uses.checked_sub(1).ok_or(Refusal::BadInvite)?;
+    invite.used.push(name.clone());
+    Ok(true)
 }
 
 #[cfg(test)]
@@ -362,13 +394,36 @@ mod tests {
         }
     }
 
+    fn mint(uses: u32, until: u64) -> Act {
+        Act::MintInvite { uses, admin: true, until, by: None, contact_only: false }
+    }
+
+    #[test]
+    fn an_invitation_of_a_person_says_whose_it_is() {
+        let mut r = rig(NameKey::Invite(Str::new("hash")));
+        let by = Some(user(1));
+        r.server(Act::MintInvite { uses: 1, admin: false, until: 100, by, contact_only: true });
+        r.refuses_server(redeem("a", 1), Refusal::BadInvite);
+        let up = |name: &str, now| Act::UseInvite { name: UserName::new(name).unwrap(), now };
+        r.refuses(&user(2), up("a", 1), Refusal::Forbidden);
+        r.refuses_server(up("a", 101), Refusal::BadInvite);
+        for _ in 0..2 {
+            let out = r.server(up("a", 100));
+            assert!(matches!(out.verdict, Verdict::Value(Value::User(u)) if u == user(1)));
+        }
+        r.refuses_server(up("b", 100), Refusal::BadInvite);
+        let mut r = rig(NameKey::Invite(Str::new("hash")));
+        r.server(mint(1, 0));
+        r.refuses_server(up("a", 1), Refusal::BadInvite);
+    }
+
     #[test]
     fn invitations_count_their_uses() {
         let mut r = rig(NameKey::Invite(Str::new("hash")));
         r.refuses_server(redeem("a", 1), Refusal::BadInvite);
-        r.refuses(&user(1), Act::MintInvite { uses: 9, admin: true, until: 0 }, Refusal::Forbidden);
-        r.server(Act::MintInvite { uses: 2, admin: true, until: 100 });
-        r.refuses_server(Act::MintInvite { uses: 2, admin: true, until: 100 }, Refusal::NameTaken);
+        r.refuses(&user(1), mint(9, 0), Refusal::Forbidden);
+        r.server(mint(2, 100));
+        r.refuses_server(mint(2, 100), Refusal::NameTaken);
         r.refuses_server(redeem("a", 101), Refusal::BadInvite);
         for (name, first) in [("a", true), ("A", false), ("b", true)] {
             let out = r.server(redeem(name, 100));

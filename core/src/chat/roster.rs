@@ -245,6 +245,16 @@ impl Account {
         Ok(DONE)
     }
 
+    /// Somebody is welcome: approved, in advance if he has not asked yet, and asked for the same.
+    pub(super) fn befriend(&mut self, with: &User, draft: &mut Draft<'_>) -> Done {
+        let address = Str::new(with.name.folded());
+        if self.blocks(&address) {
+            return Err(Refusal::Blocked);
+        }
+        self.step(&address, Some(with.id), Step::Subscribed, None, draft)?;
+        self.step(&address, Some(with.id), Step::Subscribe, None, draft)
+    }
+
     /// A step of a contact.
     pub(super) fn step_from(
         &mut self,

@@ -104,19 +104,19 @@ impl Shards {
                 let gone = slot.live.watch.as_ref().map(|w| w.gone()).unwrap_or_default();
                 self.reply(desk, origin, Ok(Value::Gone(Arc::new(gone))));
             }
-            (Some(Entity::Name(name)), _) => {
+            (Some(Entity::Name(name)), EntityId::Name(NameKey::Invite(_))) => {
                 let now = desk.now.wall.0;
                 let good = |i: &crate::row::Invite| i.uses > 0 && (i.until == 0 || i.until > now);
-                let invite = name.row.as_ref().and_then(|r| r.invite.as_ref());
-                if matches!(query, Query::Resolve(NameKey::Invite(_))) && invite.is_some_and(good) {
-                    return self.reply(desk, origin, Ok(Value::Done));
-                }
+                let invite = name.row.as_ref().and_then(|r| r.invite.clone()).filter(good);
+                let reply = invite.map(|i| Value::Invite(Arc::new(i))).ok_or(Refusal::BadInvite);
+                self.reply(desk, origin, reply);
+            }
+            (Some(Entity::Name(name)), _) => {
                 let Some(target) =
                     name.row.as_ref().filter(|r| !r.locked && r.invite.is_none()).map(|r| r.id)
                 else {
                     let why = match query {
                         Query::RoomNamed(_) | Query::Resolve(NameKey::Room(_)) => Refusal::NoSuchRoom,
-                        Query::Resolve(NameKey::Invite(_)) => Refusal::BadInvite,
                         _ => Refusal::NoSuchUser,
                     };
                     return self.refuse(desk, origin, why);

@@ -42,11 +42,7 @@ impl Server {
 
     /// With another configuration.
     pub fn with(change: impl FnOnce(&mut Config)) -> Server {
-        let mut config = Config::default();
-        config.registration.open = true;
-        config.password.iterations = 4096;
-        change(&mut config);
-        let settings = Arc::new(Settings::new(&config, 4, [7; 32]));
+        let settings = settings(change);
         let now = Now { mono: Mono(1000), wall: UnixMillis(1_795_580_960_000) };
         let worker = Worker::new(WorkerId(0), 1, settings, [1; 32], now);
         let mut s = Server {
@@ -149,6 +145,12 @@ impl Server {
         self.drain();
     }
 
+    /// The configuration is another one from here on.
+    pub fn reload(&mut self, change: impl FnOnce(&mut Config)) {
+        self.worker.handle(self.now, Input::Settings(settings(change)));
+        self.drain();
+    }
+
     /// The connection is gone.
     pub fn cut(&mut self, conn: ConnId) {
         self.worker.handle(self.now, Input::Closed(conn));
@@ -241,4 +243,12 @@ impl Server {
     pub fn join(&mut self, c: ConnId, room: &str, nick: &str) -> String {
         self.send(c, &format!("<presence to='{room}@rooms.localhost/{nick}'><x xmlns='http://jabber.org/protocol/muc'/></presence>"))
     }
+}
+
+fn settings(change: impl FnOnce(&mut Config)) -> Arc<Settings> {
+    let mut config = Config::default();
+    config.registration.open = true;
+    config.password.iterations = 4096;
+    change(&mut config);
+    Arc::new(Settings::new(&config, 4, [7; 32]))
 }
