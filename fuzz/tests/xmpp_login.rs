@@ -79,6 +79,8 @@ fn one_step_logs_in_and_begins_a_session() {
             && !got.contains("urn:ietf:params:xml:ns:xmpp-bind"),
         "{got}"
     );
+    let features = got.split_once("<stream:features>").unwrap().1;
+    assert!(!features.contains("<sm "), "it is enabled: {got}");
     // what came while it was away is in the archive, and not sent
     let got = s.send(b, "<presence/>");
     assert!(got.contains(&jid) && !got.contains("while away"), "{got}");

@@ -164,3 +164,42 @@ fn avatars_and_bookmarks_are_seen_both_ways() {
     let got = s.send(a, &private("get", ""));
     assert!(!got.contains("lobby"), "{got}");
 }
+
+#[test]
+fn what_was_read_elsewhere_was_displayed() {
+    const MDS: &str = "urn:xmpp:mds:displayed:0";
+    let mut s = Server::new();
+    let (a, b) = (s.online("alice"), s.online("bob"));
+    let id_of =
+        |got: &str| got.split("<stanza-id xmlns='urn:xmpp:sid:0' id='").nth(1).unwrap()[..22].to_owned();
+    let id_of = |got: &str| id_of(got).split('\'').next().unwrap().to_owned();
+    let say = |s: &mut Server, body: &str| {
+        s.send(
+            a,
+            &format!("<message to='bob@localhost' type='chat' id='{body}'><body>{body}</body></message>"),
+        );
+        id_of(&s.read(b))
+    };
+    let one = say(&mut s, "one");
+    wants(&mut s, b, &[MDS]);
+    let item = format!(
+        "<displayed xmlns='{MDS}'><stanza-id xmlns='urn:xmpp:sid:0' by='bob@localhost' id='{one}'/></displayed>"
+    );
+    s.send(b, &publish(MDS, "alice@localhost", &item));
+    // what an IRC client was shown is read
+    let c = s.open_on(lavina_codecs::settings::Protocol::Irc);
+    let got = s.send(c, "PASS bob:secret\r\nNICK bob\r\nUSER b 0 * :b\r\n");
+    assert!(got.contains(" 001 "), "{got}");
+    s.read(b);
+    let two = say(&mut s, "two");
+    assert!(s.read(c).ends_with("PRIVMSG bob :two\r\n"));
+    s.send(c, "QUIT\r\n");
+    // told at once, and found when asked for
+    let got = s.read(b);
+    assert!(
+        got.contains(&format!("<item id='alice@localhost'><displayed xmlns='{MDS}'>")) && got.contains(&two),
+        "{got}"
+    );
+    let got = s.send(b, &fetch(None, MDS));
+    assert!(got.contains(&two) && !got.contains(&one), "{got}");
+}

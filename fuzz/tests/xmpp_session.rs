@@ -279,3 +279,31 @@ fn a_resumed_stream_is_active() {
     let got = s.read(c);
     assert!(got.contains("<show>dnd</show>"), "{got}");
 }
+
+#[test]
+fn what_a_replaced_session_has_seen_is_no_offline_message() {
+    let mut s = Server::new();
+    let [a, b] = ["alice", "bob"].map(|user| s.online(user));
+    enable(&mut s, b);
+    s.send(a, "<message to='bob@localhost' type='chat' id='m1'><body>seen</body></message>");
+    assert!(s.read(b).contains("<body>seen</body>"));
+    // the connection is lost, and the client logs in anew under the same name
+    s.cut(b);
+    s.send(a, "<message to='bob@localhost' type='chat' id='m2'><body>not acknowledged</body></message>");
+    let b = s.login("bob", "r");
+    let got = s.send(b, "<presence/>");
+    assert!(!got.contains("<body>seen</body>"), "{got}");
+}
+
+#[test]
+fn a_line_break_behind_the_last_element_of_a_stream_is_no_fault() {
+    let mut s = Server::new();
+    s.register("alice");
+    let c = s.open();
+    s.send(c, server::HEAD);
+    let plain = data_encoding::BASE64.encode(b"\0alice\0secret");
+    let auth = format!("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{plain}</auth>\n");
+    assert!(s.send(c, &auth).contains("<success"));
+    let got = s.send(c, server::HEAD);
+    assert!(got.contains("<bind"), "{got}");
+}

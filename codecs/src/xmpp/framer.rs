@@ -174,8 +174,9 @@ impl Framer {
         }
         let white = input.iter().take_while(|b| is_white(**b)).count();
         if white > 0 {
-            // White space before the declaration is no declaration's place (XML 1.0 §2.8), but harmless.
-            self.begun = true;
+            // White space before the declaration is no declaration's place (XML 1.0 §2.8), but harmless: clients end an
+            // element with a line break, and the stream begins anew behind the element (RFC 6120 §6.4.6).
+            self.marked = true;
         }
         Ok((white > 0).then_some(white))
     }

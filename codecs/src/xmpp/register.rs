@@ -4,7 +4,7 @@ use crate::account::{By, fresh_id, invite_key};
 use crate::job::{Done, Job};
 use crate::sasl::{Credential, Password};
 use crate::session::Cx;
-use crate::xmpp::address::user_name;
+use crate::xmpp::address::{local_of, user_name};
 use crate::xmpp::error::{StanzaCondition, StanzaError};
 use crate::xmpp::iq::Iq;
 use crate::xmpp::login::Preauth;
@@ -46,11 +46,18 @@ pub(super) fn preauth(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
 /// `jabber:iq:register`.
 pub(super) fn query(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
     match (iq.set, cx.user().is_some()) {
-        (false, _) => session.iq_result(&iq, cx, |w| {
-            w.start_ns("query", ns::REGISTER);
-            w.leaf("instructions", "Choose a name and a password.");
-            w.leaf("username", "").leaf("password", "").end();
-        }),
+        (false, registered) => {
+            let name = cx.user().map(|me| local_of(&me.name)).unwrap_or_default();
+            session.iq_result(&iq, cx, |w| {
+                w.start_ns("query", ns::REGISTER);
+                if registered {
+                    w.empty_ns("registered", ns::REGISTER);
+                } else {
+                    w.leaf("instructions", "Choose a name and a password.");
+                }
+                w.leaf("username", &name).leaf("password", "").end();
+            });
+        }
         (true, false) => create(session, iq, cx),
         (true, true) if iq.payload().has("remove", ns::REGISTER) => {
             session

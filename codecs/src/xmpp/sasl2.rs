@@ -18,6 +18,7 @@ use crate::xmpp::ns;
 use crate::xmpp::session::{Xmpp, random_name};
 use crate::xmpp::sm::Count;
 use crate::xmpp::sm_session::session_of;
+use crate::xmpp::stream::Session;
 use crate::xmpp::writer::Writer;
 use crate::xmpp::xml::Element;
 use data_encoding::BASE64;
@@ -271,7 +272,7 @@ impl Xmpp {
         let Some(resume) = wishes.resume.take() else { return self.bind_inline(wishes, cx) };
         let old = resume.attr("previd").and_then(session_of);
         let handled = resume.attr("h").and_then(Count::parse);
-        let around = [self.success_begin(&wishes, None, cx), self.success_end(&wishes, true, cx)];
+        let around = [self.success_begin(&wishes, None, cx), self.success_end(&wishes, Session::Managed, cx)];
         if let Some(login) = &mut self.login {
             login.wishes = Some(Box::new(wishes));
         }
@@ -293,7 +294,7 @@ impl Xmpp {
         if wishes.bind.is_none() {
             self.hold(false, cx);
             let success =
-                [self.success_begin(&wishes, None, cx), self.success_end(&wishes, false, cx)].concat();
+                [self.success_begin(&wishes, None, cx), self.success_end(&wishes, Session::New, cx)].concat();
             return cx.write(&success, false);
         }
         let resource = wishes.resource(me.id.0, cx);
@@ -343,7 +344,8 @@ impl Xmpp {
         }
         w.end();
         drop(w);
-        out.extend_from_slice(&self.success_end(&wishes, true, cx));
+        let session = if enable.is_some() { Session::Managed } else { Session::Bound };
+        out.extend_from_slice(&self.success_end(&wishes, session, cx));
         cx.write(&out, false);
         if enable.is_some() {
             cx.outbox().retain();
@@ -368,7 +370,7 @@ impl Xmpp {
         out
     }
 
-    fn success_end(&self, wishes: &Wishes, bound: bool, cx: &Cx<'_>) -> Vec<u8> {
+    fn success_end(&self, wishes: &Wishes, session: Session, cx: &Cx<'_>) -> Vec<u8> {
         let mut out = Vec::new();
         let mut w = Writer::within(&mut out, ns::SASL2);
         if let Some(token) = &wishes.given {
@@ -379,7 +381,7 @@ impl Xmpp {
         out.extend_from_slice(b"</success>");
         let mut w = Writer::in_stream(&mut out);
         w.start("stream:features");
-        self.session_features(&mut w, bound, cx);
+        self.session_features(&mut w, session, cx);
         w.end();
         drop(w);
         out

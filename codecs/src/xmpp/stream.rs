@@ -28,6 +28,17 @@ pub(super) struct Stream {
     closed: bool,
 }
 
+/// How far the session of a client that is logged in has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Session {
+    /// It has no resource.
+    New,
+    /// It has one.
+    Bound,
+    /// And stream management, which cannot be enabled twice.
+    Managed,
+}
+
 /// What a stanza costs of what a session may spend (`Limits::flood_burst`), and each further so many bytes of it.
 const COST: u32 = 10;
 const COST_BYTES: usize = 200;
@@ -223,20 +234,22 @@ impl Xmpp {
         } else if cx.user().is_none() {
             self.login_features(&mut w, cx);
         } else {
-            self.session_features(&mut w, false, cx);
+            self.session_features(&mut w, Session::New, cx);
         }
         w.end();
         drop(w);
         cx.write(&out, false);
     }
 
-    /// What a client that is logged in can use. `bound`: it has a resource.
-    pub(super) fn session_features(&self, w: &mut Writer<'_>, bound: bool, cx: &Cx<'_>) {
-        if !bound {
+    /// What a client that is logged in can use.
+    pub(super) fn session_features(&self, w: &mut Writer<'_>, session: Session, cx: &Cx<'_>) {
+        if session == Session::New {
             w.empty_ns("bind", ns::BIND);
             w.start_ns("session", ns::SESSION).start("optional").end().end();
         }
-        w.empty_ns("sm", ns::SM);
+        if session != Session::Managed {
+            w.empty_ns("sm", ns::SM);
+        }
         w.empty_ns("csi", ns::CSI);
         w.empty_ns("sub", ns::PRE_APPROVAL);
         w.empty_ns("ver", ns::ROSTER_VER);

@@ -19,8 +19,17 @@ use alloc::boxed::Box;
 impl<P: Projection> Edge<P> {
     pub(super) fn carry_out(&mut self, slot: u32, effect: Effect<P>, post: &mut Post) {
         let Some(s) = self.sessions.get_mut(slot) else { return };
-        if s.ended && !matches!(effect, Effect::Log(_) | Effect::Close(_) | Effect::Shutdown | Effect::Reload)
-        {
+        // What a session wanted before it ended is done for it; what was to come back to it is void.
+        let outlasts = matches!(
+            effect,
+            Effect::Command { attach: false, .. }
+                | Effect::Signal { .. }
+                | Effect::Log(_)
+                | Effect::Close(_)
+                | Effect::Shutdown
+                | Effect::Reload
+        );
+        if s.ended && !outlasts {
             return;
         }
         let me = s.core.me;

@@ -3,6 +3,7 @@
 //! Nodes and items are named values of the account, so one command publishes all or nothing and tells those who may
 //! know. Who wants what is known from the clients' capabilities, each session knowing its own client's.
 
+mod displayed;
 mod node;
 mod notify;
 
@@ -137,7 +138,8 @@ fn get(session: &mut Xmpp, iq: &Iq, account: &Account, cx: &mut Cx<'_>) {
     session.iq_result(iq, cx, |w| {
         w.start_ns("pubsub", ns::PUBSUB).start("items").attr("node", node);
         for item in all.iter().skip(from).filter(|i| ids.is_empty() || ids.contains(&i.id)) {
-            w.start("item").attr("id", item.id).raw(item.xml).end();
+            let xml = if node == ns::MDS { displayed::current(account, item) } else { item.xml.into() };
+            w.start("item").attr("id", item.id).raw(&xml).end();
         }
         w.end().end();
     });
@@ -210,6 +212,9 @@ impl Xmpp {
             if outcome.refusal().is_none() {
                 if node == ns::BOOKMARKS {
                     session.bookmarks_changed(vec![id.clone()], cx);
+                }
+                if node == ns::MDS {
+                    session.displayed_published(&xml, cx);
                 }
                 session.iq_result(&iq, cx, |w| {
                     w.start_ns("pubsub", ns::PUBSUB).start("publish").attr("node", &node);

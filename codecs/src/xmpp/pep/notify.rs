@@ -73,7 +73,7 @@ impl Xmpp {
         true
     }
 
-    fn wants(&self, node: &str) -> bool {
+    pub(super) fn wants(&self, node: &str) -> bool {
         self.bound.as_ref().is_some_and(|b| b.client.wanted.contains(node))
     }
 
@@ -92,7 +92,7 @@ impl Xmpp {
         }
     }
 
-    fn write_event(&mut self, from: &User, cx: &mut Cx<'_>, build: impl FnOnce(&mut Writer<'_>)) {
+    pub(super) fn write_event(&mut self, from: &User, cx: &mut Cx<'_>, build: impl FnOnce(&mut Writer<'_>)) {
         let from = bare_jid(&from.name, &cx.core_settings().domain);
         let (to, id) = (self.full().to_owned(), random_name(cx));
         self.write(cx, |w| {
