@@ -248,7 +248,7 @@ impl Default for Config {
             listen: Listen::defaults(),
             tls: Tls::default(),
             log: Log { level: Level::Info, format: LogFormat::Text },
-            registration: Registration { open: false, before_connect: true },
+            registration: Registration { open: false, before_connect: true, accounts_invite: false },
             password: PasswordConfig { iterations: DEFAULT_ITERATIONS },
             rooms: Rooms {
                 who_may_create: WhoMay::Accounts,
