@@ -109,6 +109,25 @@ pub struct Member {
     pub native: Option<Native>,
 }
 
+impl Member {
+    /// A row that says nothing but who stands how, and since when.
+    pub fn new(user: User, standing: Standing, since: Pos, at: UnixMillis) -> Member {
+        Member {
+            user,
+            standing,
+            since,
+            at,
+            by: None,
+            reason: None,
+            voiced: false,
+            display: None,
+            invited: None,
+            stay: None,
+            native: None,
+        }
+    }
+}
+
 /// A stay in a room that ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
 pub struct Stay {

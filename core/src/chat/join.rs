@@ -78,19 +78,8 @@ impl Room {
     fn furnish(&mut self, seed: &Seed, attrs: BTreeMap<Str, Octets>, draft: &mut Draft<'_>) {
         for (user, power) in &seed.powers {
             if !self.members.contains_key(&user.id) {
-                let row = Member {
-                    user: user.clone(),
-                    standing: Standing { membership: Membership::Left, power: *power },
-                    since: self.last,
-                    at: self.last_at,
-                    by: None,
-                    reason: None,
-                    voiced: false,
-                    display: None,
-                    invited: None,
-                    stay: None,
-                    native: None,
-                };
+                let standing = Standing { membership: Membership::Left, power: *power };
+                let row = Member::new(user.clone(), standing, self.last, self.last_at);
                 self.put_member(draft, user.id, Some(row));
             }
         }

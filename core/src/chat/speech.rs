@@ -64,19 +64,8 @@ impl Room {
             if self.members.contains_key(&user.id) {
                 continue;
             }
-            let row = Member {
-                user: user.clone(),
-                standing: Standing { membership: Membership::Joined, power: power::NORMAL },
-                since: draft.entry.first,
-                at: draft.entry.at,
-                by: None,
-                reason: None,
-                voiced: false,
-                display: None,
-                invited: None,
-                stay: None,
-                native: None,
-            };
+            let standing = Standing { membership: Membership::Joined, power: power::NORMAL };
+            let row = Member::new(user.clone(), standing, draft.entry.first, draft.entry.at);
             self.put_member(draft, user.id, Some(row));
         }
         Ok(())

@@ -397,16 +397,9 @@ pub fn entry_at(
     room: RoomId,
     pos: Pos,
 ) -> impl Future<Output = Result<Option<Arc<Event>>, Error>> + use<> {
-    let (after, before) = (Bound::Pos(pos.back()), Bound::Pos(pos.next()));
-    let range = Range { after, before, only: Only::All, ..Range::latest(1) };
     let reader = ctx.user().map_or(AccountId(0), |u| u.id);
-    let asked = ctx.query(Query::History { room, reader, range });
-    async move {
-        match asked.await? {
-            Value::Events(found) => Ok(found.entries.first().cloned()),
-            _ => Ok(None),
-        }
-    }
+    let asked = ctx.query(Query::History { room, reader, range: only_at(pos) });
+    async move { asked.await.map(first).map_err(Error::from) }
 }
 
 /// The entry where a state event was set that the user may see, or may see the successor of. It is asked for at once.
@@ -415,14 +408,21 @@ pub fn former_at(
     room: RoomId,
     pos: Pos,
 ) -> impl Future<Output = Result<Option<Arc<Event>>, Error>> + use<> {
+    let asked = ctx.query(Query::Entries { room, range: only_at(pos) });
+    async move { asked.await.map(first).map_err(Error::from) }
+}
+
+/// The stretch that is the entry at this position, if there is one.
+fn only_at(pos: Pos) -> Range {
     let (after, before) = (Bound::Pos(pos.back()), Bound::Pos(pos.next()));
-    let range = Range { after, before, only: Only::All, ..Range::latest(1) };
-    let asked = ctx.query(Query::Entries { room, range });
-    async move {
-        match asked.await? {
-            Value::Events(found) => Ok(found.entries.first().cloned()),
-            _ => Ok(None),
-        }
+    Range { after, before, only: Only::All, ..Range::latest(1) }
+}
+
+/// The first entry of an answer.
+fn first(value: Value) -> Option<Arc<Event>> {
+    match value {
+        Value::Events(found) => found.entries.first().cloned(),
+        _ => None,
     }
 }
 
