@@ -16,6 +16,14 @@ fn irc(s: &mut Server, nick: &str, caps: &str) -> ConnId {
     c
 }
 
+/// All that a new connection of a plain client shows.
+fn irc_all(s: &mut Server, nick: &str) -> String {
+    let c = s.open_on(Protocol::Irc);
+    let mut got = s.send(c, &format!("PASS {nick}:secret\r\nNICK {nick}\r\nUSER x 0 * :Real\r\n"));
+    got += &s.send(c, "PING x\r\n");
+    got
+}
+
 #[test]
 fn two_people_talk_in_a_channel_and_in_private() {
     let mut s = Server::new();
@@ -349,6 +357,41 @@ fn a_session_logs_in_as_somebody_else() {
     let got = s.send(a, &format!("AUTHENTICATE {plain}\r\n"));
     assert!(got.contains(" 903 ") && !got.contains("NICK"), "{got}");
     assert!(s.send(a, "NAMES #c\r\n").contains(":~alice\r\n"), "alice stays a member");
+}
+
+#[test]
+fn what_a_dead_connection_was_sent_is_shown_again() {
+    let mut s = Server::new();
+    s.register("alice");
+    s.register("bob");
+    let b = irc(&mut s, "bob", "batch");
+    s.send(b, "JOIN #c\r\n");
+    let a = irc(&mut s, "alice", "batch");
+    s.send(a, "JOIN #c\r\n");
+    s.send(b, "PRIVMSG #c :one\r\nPRIVMSG alice :two\r\n");
+    // Nobody read this: the connection was dead when it was written.
+    s.cut(a);
+    s.send(b, "PRIVMSG #c :three\r\n");
+    let a = irc_all(&mut s, "alice");
+    for text in ["one", "two", "three"] {
+        assert_eq!(a.matches(&format!("] {text}\r\n")).count(), 1, "{text} in {a}");
+    }
+}
+
+#[test]
+fn what_is_said_at_the_moment_of_leaving_is_shown_at_the_next() {
+    let mut s = Server::new();
+    s.register("alice");
+    s.register("bob");
+    let b = irc(&mut s, "bob", "batch");
+    s.send(b, "JOIN #c\r\n");
+    let a = irc(&mut s, "alice", "batch");
+    s.send(a, "JOIN #c\r\n");
+    s.send(b, "PRIVMSG #c :before\r\n");
+    s.send(a, "QUIT\r\n");
+    s.at_once(b, "PRIVMSG #c :after\r\n");
+    let a = irc_all(&mut s, "alice");
+    assert!(!a.contains("before") && a.contains("] after\r\n"), "{a}");
 }
 
 #[test]

@@ -601,7 +601,7 @@ impl Irc {
     /// Says the last word and closes.
     fn close(&mut self, cx: &mut Cx<'_>, text: &str, reason: Reason) {
         if self.stage != Stage::Closing {
-            self.note_seen(cx);
+            self.note_seen(matches!(reason, Reason::Timeout(_) | Reason::Limit(_)), cx);
             cx.farewell(Str::new(text));
             self.error(cx, text);
             self.stage = Stage::Closing;

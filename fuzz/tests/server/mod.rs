@@ -179,6 +179,11 @@ impl Server {
     pub fn send(&mut self, conn: ConnId, xml: &str) -> String {
         self.now.mono = Mono(self.now.mono.0 + 50);
         self.now.wall = UnixMillis(self.now.wall.0 + 50);
+        self.at_once(conn, xml)
+    }
+
+    /// Sends within the same millisecond; what came back.
+    pub fn at_once(&mut self, conn: ConnId, xml: &str) -> String {
         self.worker.handle(self.now, Input::Received(conn, xml.as_bytes()));
         self.drain();
         self.read(conn)

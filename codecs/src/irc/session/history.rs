@@ -1,5 +1,6 @@
 //! The past: CHATHISTORY (IRCv3 chathistory), and what an old client missed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lavina_core::command::{Act, Audience, Command, EntityId};
@@ -286,9 +287,14 @@ impl Irc {
     }
 
     /// When this device was last here.
-    pub(super) fn learn_seen(&mut self, attrs: &std::collections::BTreeMap<Str, Octets>) {
+    pub(super) fn learn_seen(&mut self, attrs: &BTreeMap<Str, Octets>, cx: &mut Cx<'_>) {
         let bytes = attrs.get(self.seen_key().as_str()).and_then(|v| <[u8; 8]>::try_from(&v[..]).ok());
-        self.seen_until = bytes.map(|bytes| UnixMillis(u64::from_be_bytes(bytes)));
+        // What was said in that very millisecond may not have been shown.
+        self.seen_until = bytes.map(|bytes| UnixMillis(u64::from_be_bytes(bytes).saturating_sub(1)));
+        if self.seen_until.is_none() {
+            // Should the server end without a word, this is where the device began.
+            self.remember_seen(0, cx);
+        }
     }
 
     /// Notes which dialogs were shown: what an IRC client was shown is read (the client itself never says so).
@@ -302,20 +308,22 @@ impl Irc {
         }
     }
 
-    /// Notes what this device has seen, at its end.
-    pub(super) fn note_seen(&mut self, cx: &mut Cx<'_>) {
+    /// Notes what this device has seen, at its end: everything, or what was written until it was last heard of. What
+    /// was written to a dead connection nobody knows; shown twice is better than not at all.
+    pub(super) fn note_seen(&mut self, dead: bool, cx: &mut Cx<'_>) {
         self.note_read(cx);
-        self.remember_seen(cx);
+        let silent = if dead { cx.now().mono.since(self.heard) } else { 0 };
+        self.remember_seen(silent, cx);
     }
 
-    /// Notes that this device has seen everything up to now.
-    fn remember_seen(&mut self, cx: &mut Cx<'_>) {
+    /// Notes that this device has seen everything up to so many milliseconds ago.
+    fn remember_seen(&mut self, ago: u64, cx: &mut Cx<'_>) {
         let Some(user) = self.user.clone().filter(|user| !user.is_guest()) else { return };
         if self.bot || self.asks_itself() {
             return;
         }
-        let now = Octets::from(cx.now().wall.0.to_be_bytes());
-        let values = vec![(Str::new(self.seen_key()), now)];
+        let until = Octets::from(cx.now().wall.0.saturating_sub(ago).to_be_bytes());
+        let values = vec![(Str::new(self.seen_key()), until)];
         let act = Act::SetAttrs { values, tell: Audience::Nobody, native: None };
         cx.command(Command::by(&user, EntityId::Account(user.id), act), false);
     }

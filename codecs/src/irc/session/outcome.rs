@@ -90,7 +90,7 @@ impl Irc {
                 self.show_missed(read.entries.iter().map(|(_, event)| event), None, cx);
             }
             (Ask::Device, Value::Account(account)) => {
-                self.learn_seen(&account.attrs);
+                self.learn_seen(&account.attrs, cx);
                 self.learn_always_on(&account.attrs, cx);
                 let name = account.attrs.get_key_value(DISPLAY_NAME);
                 self.learn_name(

@@ -216,7 +216,10 @@ impl Irc {
     pub(super) fn lost(&mut self, cx: &mut Cx<'_>) {
         let words = self.quit.clone().unwrap_or_else(|| Str::new("Connection closed"));
         cx.farewell(words);
-        self.note_seen(cx);
+        // After a proper end that has been noted.
+        if self.stage != Stage::Closing {
+            self.note_seen(true, cx);
+        }
     }
 
     /// There are new settings: what is offered may have changed.
