@@ -63,6 +63,7 @@ impl Settings {
                 facts: Some(lavina_core::settings::FactsOf(crate::matrix::facts::facts)),
                 #[cfg(not(feature = "matrix"))]
                 facts: None,
+                seals: None,
                 #[cfg(feature = "matrix")]
                 level: Some(lavina_core::settings::LevelOf(crate::matrix::facts::level)),
                 #[cfg(not(feature = "matrix"))]

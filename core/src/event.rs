@@ -5,6 +5,7 @@ use crate::{
     name::{RoomName, User},
     policy::{Levels, MaskEntry, Policy, Standing},
     presence::Presence,
+    seal::{Seal, Sealed},
     text::{Octets, Rich, Str},
     time::UnixMillis,
 };
@@ -39,6 +40,10 @@ pub struct Event {
     #[n(7)]
     #[cbor(default)]
     pub facts: Vec<Fact>,
+    /// What it is called for ever, in a room whose entries are sealed.
+    #[n(8)]
+    #[cbor(default)]
+    pub sealed: Option<Box<Sealed>>,
 }
 
 /// A piece of a room's state in the terms of the protocol that the room is open to: what that protocol
@@ -60,6 +65,10 @@ pub struct Fact {
     /// The fact of the same kind and key before it.
     #[n(4)]
     pub before: Option<FactRef>,
+    /// The name of that one, if it was sealed.
+    #[n(5)]
+    #[cbor(default)]
+    pub replaces: Option<Seal>,
 }
 
 /// Where a fact was set: the entry, and which of its facts it is.
@@ -94,6 +103,11 @@ impl Event {
             _ => (None, None),
         };
         first.into_iter().chain(second)
+    }
+
+    /// The name of one of its pieces, if that is sealed: of a fact, or of itself where it sets none.
+    pub fn seal(&self, nth: u8) -> Option<Seal> {
+        self.sealed.as_ref()?.name(usize::from(nth))
     }
 
     /// The account whose membership it changes, if any.

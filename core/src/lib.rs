@@ -176,6 +176,7 @@ pub mod query;
 pub mod refusal;
 pub mod rng;
 pub mod row;
+pub mod seal;
 pub mod settings;
 mod shard;
 mod slab;

@@ -10,6 +10,7 @@ use crate::{
     presence::{Gone, Presence},
     refusal::Refusal,
     row::{AccountHead, Invite, RoomHead},
+    seal::{Piece, Seal},
     text::{Octets, Rich, Str},
     time::UnixMillis,
 };
@@ -108,6 +109,9 @@ pub enum Query {
         /// Which stretch.
         range: Range,
     },
+    /// Which piece of an entry has this name, in whatever room; whether it may be read is asked with the entry.
+    /// → [`Value::Piece`], or `NoSuchItem`.
+    Sealed(Seal),
     /// A stretch of an account's feed: its dialogs in the order of arrival. → [`Value::Feed`].
     Feed {
         /// Whose.
@@ -254,6 +258,8 @@ pub enum Value {
     Feed(Arc<Stretch<(Pos, Arc<Event>)>>),
     /// Rooms.
     Directory(Arc<Vec<Listed>>),
+    /// A piece of an entry.
+    Piece(Piece),
     /// A named value.
     Attr(Str, Octets),
     /// Big named values, by name.

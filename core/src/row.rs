@@ -13,6 +13,7 @@ use crate::{
     presence::Contact,
     query::{Belonging, Bound, Listed, Range, Stretch, TopicSet},
     refusal::Refusal,
+    seal::{Piece, Seal},
     text::{Octets, Str},
     time::UnixMillis,
 };
@@ -177,6 +178,10 @@ pub struct RoomHead {
     /// In a room that is open to a protocol whose rooms are made of facts: how, as that protocol says.
     #[n(5)]
     pub open: Option<Octets>,
+    /// What that protocol calls the room, where its entries are sealed.
+    #[n(6)]
+    #[cbor(default)]
+    pub known: Option<Str>,
 }
 
 /// A fact as it holds now.
@@ -194,6 +199,20 @@ pub struct FactRow {
     /// Who stated it.
     #[n(3)]
     pub by: Actor,
+    /// Its name, if it is sealed.
+    #[n(4)]
+    #[cbor(default)]
+    pub seal: Option<Seal>,
+}
+
+impl FactRow {
+    /// A fact of an entry, as it was set.
+    pub fn of(event: &Event, nth: u8) -> Option<FactRow> {
+        let fact = event.facts.get(usize::from(nth))?.clone();
+        let by = fact.by.clone().unwrap_or_else(|| event.by.clone());
+        let at = FactRef { pos: event.pos, nth };
+        Some(FactRow { fact, at, time: event.at, by, seal: event.seal(nth) })
+    }
 }
 
 /// A read. What is bounded says so itself; the rest is as large as the entity.
@@ -234,6 +253,8 @@ pub enum Read {
         /// At most so many.
         limit: u32,
     },
+    /// The piece of an entry that has this name, in whatever room. → [`Page::Sealed`].
+    Sealed(Seal),
     /// A stretch of a feed. → [`Page::Feed`].
     Feed {
         /// Whose.
@@ -334,6 +355,8 @@ pub enum Page {
     Room(Option<Box<RoomRows>>),
     /// Entries.
     Events(Stretch<Arc<Event>>),
+    /// A piece of an entry.
+    Sealed(Option<Piece>),
     /// Feed entries.
     Feed(Stretch<(Pos, Arc<Event>)>),
     /// Rooms of an account; `upto` of each is the position of its shard's head minus one.

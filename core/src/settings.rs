@@ -5,6 +5,7 @@ use crate::{
     event::{Event, Fact},
     limits::Limits,
     policy::Power,
+    seal::Seal,
     text::Str,
 };
 use alloc::vec::Vec;
@@ -30,6 +31,8 @@ pub struct Settings {
     pub secret: [u8; 32],
     /// How the facts of an open room are made; `None`: no protocol wants any.
     pub facts: Option<FactsOf>,
+    /// How entries of an open room are sealed; `None`: no protocol wants that.
+    pub seals: Option<SealsOf>,
     /// What it takes to set a named value of an open room, where its protocol has rules of its own for that.
     pub level: Option<LevelOf>,
 }
@@ -61,6 +64,26 @@ impl PartialEq for FactsOf {
 }
 
 impl Eq for FactsOf {}
+
+/// Seals entries of open rooms. Both are called inside `apply`: they must be pure and quick.
+#[derive(Clone, Copy, Debug)]
+pub struct SealsOf {
+    /// Seals an entry that has its facts: fills in [`Event::sealed`]. It is called with the room as it was before the
+    /// entry; what the entry is about is in its memory. The answer is what the room is called, if that is known from
+    /// this entry on.
+    pub seal: fn(&Room, &mut Event, &Settings) -> Option<Str>,
+    /// What is to be kept of a piece of a sealed entry whose content is about to go, to know it again.
+    pub left: fn(&Room, &Event, u8, &Settings) -> Option<Seal>,
+}
+
+impl PartialEq for SealsOf {
+    /// There is one such pair in a program.
+    fn eq(&self, _: &SealsOf) -> bool {
+        true
+    }
+}
+
+impl Eq for SealsOf {}
 
 /// People without an account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -98,6 +121,7 @@ impl Default for Settings {
             ephemeral_rooms: false,
             secret: [0; 32],
             facts: None,
+            seals: None,
             level: None,
         }
     }

@@ -278,10 +278,19 @@ fn follows(mut store: Made) {
 fn erased_room(mut store: Made) {
     let [a, b] = two_dialogs(&mut store);
     put(&mut store, &[fed(1, a, 11, 100), fed(2, b, 21, 101)]);
+    let sealed =
+        |store: &mut Made, room, pos, nth| match store.page(&Read::Sealed(sample::seal(room, pos, nth))) {
+            Page::Sealed(found) => found.map(|p| (p.room, p.pos.0, p.nth)),
+            other => panic!("{other:?}"),
+        };
+    assert_eq!(sealed(&mut store, a, 12, 2), Some((a, 12, 2)));
+    assert_eq!(sealed(&mut store, b, 21, 0), Some((b, 21, 0)));
+    assert_eq!((sealed(&mut store, a, 12, 1), sealed(&mut store, a, 11, 0)), (None, None));
     put(&mut store, &[Change::Room(a, None)]);
     assert_eq!(feed(&mut store, None, Range::latest(9)), [2]);
     assert!(matches!(store.page(&Read::Room(a, 9)), Page::Room(None)));
     assert!(history(&mut store, a, Range::latest(9)).0.is_empty());
+    assert_eq!((sealed(&mut store, a, 12, 2), sealed(&mut store, b, 21, 2)), (None, Some((b, 21, 2))));
     // It can begin anew, lower positions included.
     put(
         &mut store,

@@ -13,6 +13,7 @@ use lavina_core::{
     presence::Contact,
     query::{Bound, Only, Range, TopicSet},
     row::{self, AccountHead, Change, FactRow, Invite, NameRow, Page, Read, ReadMark, RoomHead},
+    seal::{Seal, Sealed},
     text::{Octets, Rich, Str},
     time::UnixMillis,
 };
@@ -66,6 +67,7 @@ pub(crate) fn room_head(name: Option<&str>, bits: u64) -> RoomHead {
         parties: None,
         destroyed: bits & 6 == 6,
         open: (bits & 24 == 24).then(|| Octets::from(b"12")),
+        known: (bits & 32 == 32).then(|| Str::new("!room")),
     }
 }
 
@@ -80,7 +82,24 @@ pub(crate) fn said(text: &str) -> What {
 pub(crate) fn event(room: RoomId, pos: u64, at: u64, by: u64, what: What) -> Arc<Event> {
     let by = Actor::User(user(by));
     let (pos, prev, at) = (Pos(pos), Pos(pos - 1), UnixMillis(at));
-    Arc::new(Event { room, pos, prev, at, by, once: None, what, facts: vec![] })
+    let sealed = (pos.0 % 3 == 0).then(|| Box::new(sealed(room, pos)));
+    Arc::new(Event { room, pos, prev, at, by, once: None, what, facts: vec![], sealed })
+}
+
+/// A name of an entry; those of several begin alike.
+pub(crate) fn seal(room: RoomId, pos: u64, nth: u8) -> Seal {
+    let mut name = [0; 32];
+    name[7] = (pos % 4) as u8;
+    name[8..16].copy_from_slice(&room.0.to_be_bytes());
+    name[16..24].copy_from_slice(&pos.to_be_bytes());
+    name[31] = nth;
+    Seal(name)
+}
+
+fn sealed(room: RoomId, pos: Pos) -> Sealed {
+    let names = vec![Some(seal(room, pos.0, 0)), None, Some(seal(room, pos.0, 2))];
+    let before = Some(seal(room, pos.0.saturating_sub(3), 2));
+    Sealed { names, before, depth: pos.0, rest: Octets::from(b"r"), content: Some("{}".into()), gone: vec![] }
 }
 
 pub(crate) fn command(bits: u64) -> Command {
@@ -308,8 +327,21 @@ impl World {
             23 => {
                 let at = FactRef { pos: Pos(bits >> 12 & 0xff), nth: bits as u8 & 3 };
                 let (kind, about) = (key(bits >> 8), Str::new(if bits & 4 == 0 { "" } else { "a/b" }));
-                let fact = Fact { kind, key: about, content: value(bits >> 12), by: None, before: None };
-                let row = FactRow { fact, at, time: UnixMillis(bits >> 20), by: Actor::Server };
+                let fact = Fact {
+                    kind,
+                    key: about,
+                    content: value(bits >> 12),
+                    by: None,
+                    before: None,
+                    replaces: None,
+                };
+                let row = FactRow {
+                    fact,
+                    at,
+                    time: UnixMillis(bits >> 20),
+                    by: Actor::Server,
+                    seal: (bits & 32 == 32).then(|| seal(room(n), bits >> 20 & 0xff, 0)),
+                };
                 batch.push(Change::Fact(room(n), row));
             }
             24 => batch.push(Change::Shelf(account(n), key(bits >> 8), value(bits >> 12))),
@@ -400,6 +432,9 @@ impl World {
                     (0..bits & 3).filter_map(|i| log.get((bits >> (8 + i)) as usize % log.len().max(1)));
                 let targets = targets.map(|p| Pos(*p)).collect();
                 let (newest, limit) = (bits >> 40 & 1 == 0, [1, 2, 200][(bits >> 41) as usize % 3]);
+                for pos in log.iter().take(3) {
+                    reads.push(Read::Sealed(seal(room, *pos, (bits & 3) as u8)));
+                }
                 reads.push(Read::Related { room, floor, last, targets, newest, limit });
             }
         }

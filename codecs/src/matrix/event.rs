@@ -203,6 +203,7 @@ mod tests {
             once: None,
             what,
             facts: vec![],
+            sealed: None,
         }
     }
 
@@ -268,6 +269,7 @@ mod tests {
             content: (*b"{\"a\":1}").into(),
             by,
             before,
+            replaces: None,
         };
         let facts = vec![fact("m.room.create", None, None), fact("m.room.name", Some(Actor::Server), None)];
         let opened = Event { what: What::Opened, facts, ..said(alice(), Message::default()) };
@@ -284,7 +286,7 @@ mod tests {
         assert_eq!(found[1].content, object! { "a" => 1 });
         let at = FactRef { pos: Pos(9), nth: 1 };
         let by = Actor::Server;
-        let row = FactRow { fact: opened.facts[1].clone(), at, time: UnixMillis(1000), by };
+        let row = FactRow { fact: opened.facts[1].clone(), at, time: UnixMillis(1000), by, seal: None };
         assert_eq!(state_event(RoomId(5), &row, "x.org").as_ref(), Some(&found[1]));
         let message = said(alice(), Message { body: Rich::plain("hi"), ..Message::default() });
         assert_eq!(events(&message, None, &with).len(), 1);

@@ -141,7 +141,7 @@ impl Facts<'_> {
     fn push(&mut self, kind: &str, key: &str, content: &Json, by: Option<Actor>) {
         let by = by.filter(|by| *by != self.event.by);
         let (kind, key, content) = (Str::new(kind), Str::new(key), Octets::from(content.to_bytes()));
-        self.facts.push(Fact { kind, key, content, by, before: None });
+        self.facts.push(Fact { kind, key, content, by, before: None, replaces: None });
     }
 
     /// Stated before, or by this entry already.

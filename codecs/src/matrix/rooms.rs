@@ -271,11 +271,7 @@ pub async fn state_at(ctx: &Ctx, view: &RoomView, last: Pos) -> Result<Arc<State
 /// Where the store does not answer.
 pub async fn fact(ctx: &Ctx, room: RoomId, at: FactRef) -> Result<Option<FactRow>, Error> {
     let Some(event) = entry(ctx, room, at.pos).await? else { return Ok(None) };
-    let fact = event.facts.get(usize::from(at.nth)).cloned();
-    Ok(fact.map(|fact| {
-        let by = fact.by.clone().unwrap_or_else(|| event.by.clone());
-        FactRow { fact, at, time: event.at, by }
-    }))
+    Ok(FactRow::of(&event, at.nth))
 }
 
 /// The entry at a position.

@@ -50,6 +50,7 @@ impl Room {
             parties: None,
             destroyed: false,
             open: seed.open.clone(),
+            known: None,
         };
         let mut attrs = self.attrs.clone();
         for (key, value) in &seed.attrs {

@@ -213,7 +213,7 @@ impl Entity {
             Entity::Account(account) => Arc::make_mut(account).act(&mut draft),
             Entity::Room(room) => {
                 let done = room.act(&mut draft);
-                room.lent = None;
+                room.lent.clear();
                 done
             }
         };

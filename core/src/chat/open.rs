@@ -208,6 +208,7 @@ mod tests {
             content: Octets::from(content),
             by: None,
             before: None,
+            replaces: None,
         };
         match &event.what {
             What::Opened => vec![fact("title", "", room.policy().title.as_bytes()), fact("open", "", b"1")],

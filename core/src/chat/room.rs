@@ -7,8 +7,8 @@
 use super::{Done, Draft, Verdict, check_reason, open::Amendment};
 use crate::{
     command::{Act, Target},
-    event::{Actor, Event, FactRef, How, MemberChange, Native, What},
-    ids::{AccountId, OnceKey, Pos, RoomId},
+    event::{Actor, Event, How, MemberChange, Native, What},
+    ids::{AccountId, MsgId, OnceKey, Pos, RoomId},
     name::User,
     policy::{JoinRule, MaskEntry, Member, Membership, Policy, Power, Standing, Stay, Visibility},
     presence::Presence,
@@ -16,6 +16,7 @@ use crate::{
     query::{Facts, RoomView, TopicSet},
     refusal::Refusal,
     row::{Change, FactRow, RoomHead, RoomRows},
+    seal::Sealed,
     settings::Settings,
     text::{Octets, Str},
     time::UnixMillis,
@@ -57,8 +58,8 @@ pub struct Room {
     pub last_at: UnixMillis,
     /// Recent keys of retries: where the message is, when it came.
     pub once: BTreeMap<OnceKey, (Pos, UnixMillis)>,
-    /// An older entry handed in for the next act.
-    pub(super) lent: Option<Arc<Event>>,
+    /// Older entries handed in for the next act, by position; `None`: there is none there.
+    pub(super) lent: Vec<(Pos, Option<Arc<Event>>)>,
 }
 
 /// The stretch of a log that somebody may read.
@@ -140,6 +141,7 @@ impl Room {
             parties: None,
             destroyed: true,
             open: None,
+            known: None,
         };
         let head = self.head.clone().unwrap_or_else(none);
         RoomView {
@@ -165,28 +167,31 @@ impl Room {
         covered.then(|| self.tail.iter().filter(|e| e.pos > after).cloned().collect())
     }
 
-    /// An entry that the act is about and that must be read first, then handed to [`Room::remember`].
+    /// An entry that the act is about and that must be read first, then handed to [`Room::remember`]. There can be
+    /// more than one: where entries are sealed, a message's form names what it answers.
     pub fn needs(&self, act: &Act) -> Option<Pos> {
-        let target = match act {
-            Act::Edit { target, .. } | Act::Redact { target, .. } | Act::React { target, .. } => target,
+        let sealed = self.head.as_ref().is_some_and(|h| h.known.is_some());
+        let here = |id: &Option<MsgId>| id.filter(|id| id.room == self.id && sealed).map(|id| id.pos);
+        let (first, second) = match act {
+            Act::Edit { target: Target::Pos(pos), .. }
+            | Act::Redact { target: Target::Pos(pos), .. }
+            | Act::React { target: Target::Pos(pos), .. } => (Some(*pos), None),
+            Act::Say { message, .. } => (here(&message.thread), here(&message.reply)),
             _ => return None,
         };
-        match target {
-            Target::Pos(pos) if !self.whole && *pos <= self.last && self.entry(*pos).is_none() => Some(*pos),
-            _ => None,
-        }
+        let known = |pos: Pos| self.entry(pos).is_some() || self.lent.iter().any(|(p, _)| *p == pos);
+        first.into_iter().chain(second).find(|pos| !self.whole && *pos <= self.last && !known(*pos))
     }
 
-    /// Hands in an older entry for the next act only.
-    pub fn remember(&mut self, event: Arc<Event>) {
-        if event.room == self.id {
-            self.lent = Some(event);
-        }
+    /// Hands in an older entry for the next act only; `None`: there is none at that position.
+    pub fn remember(&mut self, pos: Pos, event: Option<Arc<Event>>) {
+        let event = event.filter(|e| e.room == self.id && e.pos == pos);
+        self.lent.push((pos, event));
     }
 
     /// A position's entry, if it is in memory.
     pub fn entry(&self, pos: Pos) -> Option<&Arc<Event>> {
-        let lent = self.lent.as_ref().filter(|e| e.pos == pos);
+        let lent = self.lent.iter().find_map(|(p, e)| e.as_ref().filter(|_| *p == pos));
         let i = self.tail.partition_point(|e| e.pos < pos);
         self.tail.get(i).filter(|e| e.pos == pos).or(lent)
     }
@@ -195,6 +200,11 @@ impl Room {
     pub fn ranked(&self, least: Power, and: AccountId) -> Arc<[AccountId]> {
         let fits = |m: &Member| m.standing.membership == Membership::Joined && m.standing.power >= least;
         self.members.iter().filter(|(id, m)| fits(m) || **id == and).map(|(id, _)| *id).collect()
+    }
+
+    /// The room's last entry as a link of its chain, where entries are sealed.
+    pub fn link(&self) -> Option<&Sealed> {
+        self.tail.back()?.sealed.as_deref()
     }
 
     /// True: exists and did not end.
@@ -226,7 +236,7 @@ impl Room {
             last: Pos::ZERO,
             last_at: UnixMillis::default(),
             once: BTreeMap::new(),
-            lent: None,
+            lent: Vec::new(),
         }
     }
 
@@ -418,6 +428,7 @@ impl Room {
             once: entry.command.once,
             what,
             facts: Vec::new(),
+            sealed: None,
         };
         self.state_facts(&mut event, draft);
         let event = Arc::new(event);
@@ -437,19 +448,32 @@ impl Room {
         pos
     }
 
-    /// In an open room: the facts that the entry sets.
+    /// In an open room: the facts that the entry sets, and its seal. What is in memory only is not sealed: no index
+    /// finds it.
     fn state_facts(&mut self, event: &mut Event, draft: &mut Draft<'_>) {
-        let open = self.head.as_ref().is_some_and(|h| h.open.is_some());
-        let Some(make) = draft.settings.facts.filter(|_| open && !draft.factless) else { return };
-        event.facts = (make.0)(self, event, draft.settings);
-        event.facts.truncate(usize::from(u8::MAX));
+        if self.head.as_ref().is_none_or(|h| h.open.is_none()) {
+            return;
+        }
+        if let Some(make) = draft.settings.facts.filter(|_| !draft.factless) {
+            event.facts = (make.0)(self, event, draft.settings);
+            event.facts.truncate(usize::from(u8::MAX));
+        }
+        if let Some(seals) = draft.settings.seals.filter(|_| !self.id.is_transient())
+            && let Some(known) = (seals.seal)(self, event, draft.settings)
+        {
+            self.edit_head(draft, |h| h.known = Some(known));
+        }
+        self.put_facts(event, draft);
+    }
+
+    /// The facts that the entry sets hold from here on.
+    fn put_facts(&mut self, event: &mut Event, draft: &mut Draft<'_>) {
         for nth in 0..event.facts.len() {
             let fact = &mut event.facts[nth];
             let place = (fact.kind.clone(), fact.key.clone());
-            fact.before = self.facts.get(&place).map(|row| row.at);
-            let at = FactRef { pos: event.pos, nth: nth as u8 };
-            let by = fact.by.clone().unwrap_or_else(|| event.by.clone());
-            let row = FactRow { fact: fact.clone(), at, time: event.at, by };
+            let before = self.facts.get(&place);
+            (fact.before, fact.replaces) = (before.map(|row| row.at), before.and_then(|row| row.seal));
+            let Some(row) = FactRow::of(event, nth as u8) else { continue };
             draft.change(Change::Fact(self.id, row.clone()));
             Arc::make_mut(&mut self.facts).insert(place, Arc::new(row));
         }

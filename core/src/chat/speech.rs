@@ -12,6 +12,7 @@ use crate::{
     policy::{MaskKind, Member, Membership, Policy, Standing, glob, power},
     refusal::Refusal,
     row::{Change, RoomHead},
+    seal::Seal,
     settings::Settings,
     text::Str,
 };
@@ -57,6 +58,7 @@ impl Room {
             parties: Some(parties.clone()),
             destroyed: false,
             open: None,
+            known: None,
         };
         draft.change(Change::Room(self.id, Some(head.clone())));
         self.head = Some(head);
@@ -179,8 +181,9 @@ impl Room {
         }
         let edits =
             self.tail.iter().filter(|e| matches!(e.what, What::Edited { target, .. } if target == old.pos));
-        let mut hollow: Vec<Arc<Event>> = edits.filter_map(|e| emptied(e)).collect();
-        hollow.extend(emptied(&old));
+        let hollow: Vec<&Arc<Event>> = edits.chain([&old]).collect();
+        let hollow = hollow.into_iter().filter_map(|e| self.emptied(e, draft.settings));
+        let hollow: Vec<Arc<Event>> = hollow.collect();
         let what = What::Redacted {
             target: old.pos,
             reason: reason.clone(),
@@ -196,6 +199,12 @@ impl Room {
         }
         self.emit(draft, what);
         Ok(self.feed(draft))
+    }
+
+    /// The entry without its content, but with what is kept of that where entries are sealed.
+    fn emptied(&self, event: &Event, settings: &Settings) -> Option<Arc<Event>> {
+        let seals = settings.seals.filter(|_| event.seal(0).is_some());
+        emptied(event, seals.and_then(|seals| (seals.left)(self, event, 0, settings)))
     }
 
     /// The actor's reactions to a message. They are all known while the message itself is in `tail`; of
@@ -310,7 +319,7 @@ fn checked(message: &Message, settings: &Settings) -> Result<Message, Refusal> {
 
 /// The same entry without its content; how its author's client named it stays, for protocols that
 /// refer to it so.
-fn emptied(event: &Event) -> Option<Arc<Event>> {
+fn emptied(event: &Event, left: Option<Seal>) -> Option<Arc<Event>> {
     let hollow = |m: &Message| {
         Box::new(Message {
             kind: m.kind,
@@ -327,5 +336,12 @@ fn emptied(event: &Event) -> Option<Arc<Event>> {
         What::Edited { target, message } => What::Edited { target: *target, message: hollow(message) },
         _ => return None,
     };
-    Some(Arc::new(Event { what, ..event.clone() }))
+    let mut hollow = Event { what, ..event.clone() };
+    if let Some(sealed) = &mut hollow.sealed {
+        sealed.content = None;
+        if sealed.left(0).is_none() {
+            sealed.gone.extend(left.map(|left| (0, left)));
+        }
+    }
+    Some(Arc::new(hollow))
 }

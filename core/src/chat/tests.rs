@@ -232,7 +232,7 @@ fn an_older_target_is_asked_for() {
     assert!(state(&r).replay(Pos::ZERO, user(1).id).is_none());
     r.refuses(&user(1), redact.clone(), Refusal::NoSuchItem);
     let Entity::Room(room) = &mut r.entity else { unreachable!() };
-    room.remember(old);
+    room.remember(old.pos, Some(old));
     assert_eq!(r.by(&user(1), redact).events.len(), 1);
 }
 

@@ -196,7 +196,7 @@ impl Shards {
             match fetching {
                 Fetching::Heads
                 | Fetching::Entity(_)
-                | Fetching::Older(_)
+                | Fetching::Older(..)
                 | Fetching::Fed(..)
                 | Fetching::CatchUp(_) => {}
                 Fetching::Replay { room, who } => refuse_attach(desk, room, &who, why.clone()),

@@ -20,6 +20,9 @@ use alloc::{boxed::Box, sync::Arc, vec::Vec};
 /// Carried-out follow-ups between two writings of the watermark.
 const SAVE_EVERY: u32 = 64;
 
+/// Older entries that are read for one command, at most: what it answers, and the root of its thread.
+const OLDER_MAX: u8 = 2;
+
 impl Shards {
     pub(super) fn execute(&mut self, desk: &mut Desk<'_>, id: &EntityId, order: Order) {
         if let Some(why) = &desk.ledger.down {
@@ -31,7 +34,7 @@ impl Shards {
         }
         if self.read_older(desk, id, &order) {
             if let Some(slot) = self.slots.get_mut(id) {
-                slot.waiting.push_front(Work::Command(Box::new(Order { read: true, ..order })));
+                slot.waiting.push_front(Work::Command(Box::new(Order { read: order.read + 1, ..order })));
             }
             return;
         }
@@ -75,7 +78,9 @@ impl Shards {
 
     /// True: an older entry is being read; the command waits for it.
     fn read_older(&mut self, desk: &mut Desk<'_>, id: &EntityId, order: &Order) -> bool {
-        if order.read || id.is_transient() {
+        // A room hands out what it needs one by one, and never more than two; an account asks once.
+        let most = if matches!(id, EntityId::Room(_)) { OLDER_MAX } else { 1 };
+        if order.read >= most || id.is_transient() {
             return false;
         }
         let Some(slot) = self.slots.get_mut(id) else { return false };
@@ -90,7 +95,7 @@ impl Shards {
                     ..Range::latest(1)
                 };
                 let read = Read::History { room: *room_id, floor: Pos::ZERO, last: Pos::MAX, range };
-                self.ask(desk, read, Fetching::Older(id.clone()));
+                self.ask(desk, read, Fetching::Older(id.clone(), pos));
             }
             (
                 EntityId::Account(account_id),

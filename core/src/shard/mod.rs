@@ -188,8 +188,8 @@ struct Order {
     attach: Option<Box<Attacher>>,
     from: Option<(ShardId, Pos)>,
     again: bool,
-    /// The older entry it needs was read already.
-    read: bool,
+    /// So many older entries that it needs were read already.
+    read: u8,
 }
 
 impl Order {
@@ -205,7 +205,7 @@ enum Fetching {
     Heads,
     Entity(EntityId),
     /// An older entry that a command needs.
-    Older(EntityId),
+    Older(EntityId, Pos),
     /// Whether an entry derived again is in the account's feed.
     Fed(EntityId, RoomId, Pos),
     /// The entries an attach has missed.
@@ -284,7 +284,7 @@ impl Shards {
                     attach,
                     from: None,
                     again: false,
-                    read: false,
+                    read: 0,
                 };
                 if epoch < desk.ledger.epoch && desk.ledger.down.is_some() {
                     self.refuse(desk, origin, Refusal::StoreDown);
@@ -307,7 +307,7 @@ impl Shards {
                             attach,
                             from,
                             again,
-                            read: false,
+                            read: 0,
                         })),
                     );
                 }
@@ -471,14 +471,14 @@ impl Shards {
         match why {
             Fetching::Heads => self.heads(desk, page),
             Fetching::Entity(id) => self.entity_read(desk, id, page),
-            Fetching::Older(id) => {
-                if let (Some(slot), Page::Events(s)) = (self.slots.get_mut(&id), page) {
+            Fetching::Older(id, pos) => {
+                if let Some(slot) = self.slots.get_mut(&id) {
                     slot.reading = false;
                     if let Some(Entity::Room(room)) = &mut slot.entity {
-                        s.entries.into_iter().for_each(|e| room.remember(e));
+                        let found =
+                            if let Page::Events(s) = page { s.entries.into_iter().next() } else { None };
+                        room.remember(pos, found);
                     }
-                } else if let Some(slot) = self.slots.get_mut(&id) {
-                    slot.reading = false;
                 }
                 self.resume(desk, &id);
             }

@@ -62,6 +62,7 @@ impl Shards {
                 let read = Read::Feed { account: *account, with: *with, range };
                 return self.ask(desk, read, Fetching::Answer(origin));
             }
+            Query::Sealed(seal) => return self.ask(desk, Read::Sealed(*seal), Fetching::Answer(origin)),
             Query::Nameless { after, limit } => {
                 let limit = (*limit).min(desk.settings.limits.page);
                 let read = Read::Nameless { after: *after, limit };
@@ -234,6 +235,8 @@ impl Shards {
             Page::Media(Some(m)) => Ok(Value::Media(Arc::new(*m))),
             Page::Media(None) => Err(Refusal::NoSuchItem),
             Page::MediaOf(m) => Ok(Value::MediaOf(Arc::new(m))),
+            Page::Sealed(Some(piece)) => Ok(Value::Piece(piece)),
+            Page::Sealed(None) => Err(Refusal::NoSuchItem),
             Page::Done => Ok(Value::Done),
             Page::NoSuchItem => Err(Refusal::NoSuchItem),
             Page::Failed(why) => Err(why),

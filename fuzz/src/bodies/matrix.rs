@@ -83,8 +83,17 @@ pub fn event(data: &[u8]) {
     let foreign = Message { native: None, ..*message };
     let what = What::Said(Box::new(foreign));
     let (by, at) = (Actor::Server, UnixMillis(1));
-    let event =
-        Event { room: RoomId(1), pos: Pos(1), prev: Pos(0), at, by, once: None, what, facts: Vec::new() };
+    let event = Event {
+        room: RoomId(1),
+        pos: Pos(1),
+        prev: Pos(0),
+        at,
+        by,
+        once: None,
+        what,
+        facts: Vec::new(),
+        sealed: None,
+    };
     if let Some(shown) = content::write(&event, None, &with) {
         assert!(shown.content.check_canonical().is_ok() && shown.content.get("m.mentions").is_some());
         assert!(content::read(&shown.kind, shown.content, &look).is_ok(), "what we write can be read");

@@ -17,6 +17,7 @@ use lavina_core::{
         AccountHead, AccountRows, Change, FactRow, NameRow, Page, Read, ReadMark, RoomHead, RoomRows,
         ShardHead,
     },
+    seal::{Piece, Seal},
     text::{Octets, Str},
     time::UnixMillis,
 };
@@ -41,6 +42,7 @@ pub(super) struct Tables {
     shelf: BTreeMap<(AccountId, Str), Octets>,
     letters: BTreeMap<(AccountId, Str, Pos), Octets>,
     events: BTreeMap<(RoomId, Pos), Arc<Event>>,
+    sealed: BTreeMap<Seal, Piece>,
     next: BTreeMap<ShardId, Pos>,
     followed: BTreeMap<ShardId, Pos>,
     follows: BTreeMap<(ShardId, Pos, u16), Command>,
@@ -75,6 +77,7 @@ impl Tables {
             shelf: BTreeMap::new(),
             letters: BTreeMap::new(),
             events: BTreeMap::new(),
+            sealed: BTreeMap::new(),
             next: BTreeMap::new(),
             followed: BTreeMap::new(),
             follows: BTreeMap::new(),
@@ -137,7 +140,13 @@ impl Tables {
             Change::Collected(id, label, upto) => {
                 self.letters.retain(|(a, l, p), _| a != id || l != label || p > upto);
             }
-            Change::Event(e) => _ = self.events.insert((e.room, e.pos), Arc::clone(e)),
+            Change::Event(e) => {
+                for (nth, seal) in (0..).zip(e.sealed.iter().flat_map(|s| &s.names)) {
+                    let piece = Piece { room: e.room, pos: e.pos, nth };
+                    seal.map(|seal| self.sealed.insert(seal, piece));
+                }
+                self.events.insert((e.room, e.pos), Arc::clone(e));
+            }
             Change::Rewrite(e) => {
                 if let Some(old) = self.events.get_mut(&(e.room, e.pos)) {
                     *old = Arc::clone(e);
@@ -182,6 +191,7 @@ impl Tables {
         self.room_attrs.retain(|k, _| k.0 != id);
         self.facts.retain(|k, _| k.0 != id);
         self.events.retain(|k, _| k.0 != id);
+        self.sealed.retain(|_, piece| piece.room != id);
     }
 
     /// See [`super::Memory::restore`].
@@ -210,6 +220,7 @@ impl Tables {
                 let range = Range { newest: *newest, ..Range::latest(*limit) };
                 Page::Events(cut(log.filter(fits).cloned().collect(), &range))
             }
+            Read::Sealed(seal) => Page::Sealed(self.sealed.get(seal).copied()),
             Read::Feed { account, with, range } => self.feed_page(*account, *with, range)?,
             Read::Memberships(account) => Page::Memberships(self.memberships(*account, false)),
             Read::Formerly(account) => Page::Memberships(self.memberships(*account, true)),

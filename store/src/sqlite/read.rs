@@ -18,6 +18,7 @@ use lavina_core::{
     presence::Contact,
     query::{Belonging, Listed, TopicSet},
     row::{self, AccountHead, AccountRows, FactRow, Page, Read, ReadMark, RoomHead, RoomRows, ShardHead},
+    seal::{Piece, Seal},
     text::{Octets, Str},
     time::UnixMillis,
 };
@@ -67,6 +68,7 @@ impl Rows {
             Read::Related { room, floor, last, targets, newest, limit } => {
                 Page::Events(paging::related(self, *room, (*floor, *last), targets, *newest, *limit)?)
             }
+            Read::Sealed(seal) => Page::Sealed(self.sealed(seal)?),
             Read::Feed { account, with, range } => paging::feed(self, *account, *with, range)?,
             Read::Memberships(account) => Page::Memberships(self.memberships(*account, false)?),
             Read::Formerly(account) => Page::Memberships(self.memberships(*account, true)?),
@@ -199,6 +201,17 @@ impl Rows {
         }
         list.sort_by_key(|b| b.room);
         Ok(list)
+    }
+
+    /// The piece of an entry with that name: several can begin alike.
+    fn sealed(&self, seal: &Seal) -> Result<Option<Piece>, Fault> {
+        let sql = "SELECT e.data FROM sealed s JOIN event e ON e.id = s.event WHERE s.name = ?1";
+        let found = self.all(sql, [seal.short().cast_signed()], |r| paging::event(blob(r, 0)?))?;
+        let piece = |e: &Arc<Event>| {
+            let nth = e.sealed.as_ref()?.find(seal)?;
+            Some(Piece { room: e.room, pos: e.pos, nth })
+        };
+        Ok(found.iter().find_map(piece))
     }
 
     /// One look-up a dialog leads from each to the next, and one to its last entry.

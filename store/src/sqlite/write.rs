@@ -305,6 +305,7 @@ impl Writer {
         if let Some(n) = self.find("SELECT n FROM room WHERE id = ?1", key)? {
             let (first, last) = span(n);
             self.erase_feeds(n)?;
+            self.erase_seals(n)?;
             self.run("DELETE FROM event WHERE id BETWEEN ?1 AND ?2", (first, last))?;
             self.run("DELETE FROM unfollowed WHERE event BETWEEN ?1 AND ?2", (first, last))?;
             self.run("DELETE FROM related WHERE room = ?1", (n,))?;
@@ -317,6 +318,22 @@ impl Writer {
         self.run("DELETE FROM member WHERE room = ?1", (key,))?;
         self.run("DELETE FROM room_attr WHERE room = ?1", (key,))?;
         self.run("DELETE FROM fact WHERE room = ?1", (key,))?;
+        Ok(())
+    }
+
+    /// The names of a room's entries go with them.
+    fn erase_seals(&self, n: i64) -> Result<(), Fault> {
+        let mut entries =
+            self.conn.prepare_cached("SELECT id, data FROM event WHERE id BETWEEN ?1 AND ?2")?;
+        let mut rows = entries.query(span(n))?;
+        while let Some(row) = rows.next()? {
+            let data = row.get_ref(1)?.as_blob().map_err(|_| unreadable("an entry"))?;
+            let entry: Event = row::decode(data).ok_or_else(|| unreadable("an entry"))?;
+            for seal in entry.sealed.iter().flat_map(|s| s.names.iter().flatten()) {
+                let of = (seal.short().cast_signed(), row.get::<_, i64>(0)?);
+                self.run("DELETE FROM sealed WHERE name = ?1 AND event = ?2", of)?;
+            }
+        }
         Ok(())
     }
 
@@ -382,6 +399,10 @@ impl Writer {
         for target in e.about() {
             let row = (known.n, int(target.0), int(e.pos.0));
             self.run("INSERT INTO related VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING", row)?;
+        }
+        for seal in e.sealed.iter().flat_map(|s| s.names.iter().flatten()) {
+            let row = (seal.short().cast_signed(), id);
+            self.run("INSERT INTO sealed VALUES (?1, ?2) ON CONFLICT DO NOTHING", row)?;
         }
         if known.dialog {
             let shard = e.room.shard(self.shards).0;

@@ -155,18 +155,12 @@ pub async fn state_at(
     for (at, asked) in later {
         let (mut at, mut entry) = (at, asked.await?);
         for _ in 0..STEPS {
-            let Some((found, fact)) =
-                entry.as_ref().and_then(|e| Some((e, e.facts.get(usize::from(at.nth))?)))
-            else {
-                break;
-            };
+            let Some(row) = entry.as_ref().and_then(|e| FactRow::of(e, at.nth)) else { break };
             if before(at) {
-                let by = fact.by.clone().unwrap_or_else(|| found.by.clone());
-                let row = FactRow { fact: fact.clone(), at, time: found.at, by };
                 out.extend(state_event(view.id, &row, ctx.domain()));
                 break;
             }
-            let Some(earlier) = fact.before else { break };
+            let Some(earlier) = row.fact.before else { break };
             at = earlier;
             entry = former_at(ctx, view.id, at.pos).await?;
         }

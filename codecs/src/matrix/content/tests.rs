@@ -226,6 +226,7 @@ fn event(what: What) -> Event {
         once: None,
         what,
         facts: vec![],
+        sealed: None,
     }
 }
 

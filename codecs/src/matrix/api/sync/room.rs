@@ -150,10 +150,7 @@ async fn from_updates(ctx: &Ctx, wish: &Wish, id: RoomId, change: &Change) -> Re
     let senders = senders(&timeline, scene.me.id, ctx, change, wish);
     let lazy = wish.filter.state.lazy_load_members;
     let events_of = |s: &Shown| {
-        let at = s.entry.facts.get(usize::from(s.place.sub))?;
-        let by = at.by.clone().unwrap_or_else(|| s.entry.by.clone());
-        let at_ref = lavina_core::event::FactRef { pos: s.place.pos, nth: s.place.sub };
-        let row = lavina_core::row::FactRow { fact: at.clone(), at: at_ref, time: s.entry.at, by };
+        let row = lavina_core::row::FactRow::of(&s.entry, s.place.sub)?;
         state_event(id, &row, ctx.domain())
     };
     let mut state: Vec<RoomEvent> = last
