@@ -6,5 +6,6 @@ pub mod input;
 pub mod line;
 pub mod scenario;
 pub mod secure;
+pub mod service;
 pub mod sim;
 pub mod tidy;

@@ -1,4 +1,4 @@
-//! The load generator: many IRC or XMPP clients in one process, against any server of this machine.
+//! The load generator: many IRC, XMPP or Matrix clients in one process, against any server of this machine.
 //!
 //! Every message carries its sender, its number and its time, so each delivery is checked: it comes to each
 //! member once, in the order of its sender. What is measured is told at the end: deliveries, latency, the
@@ -7,6 +7,7 @@
 
 mod client;
 mod histogram;
+mod matrix;
 mod options;
 mod probe;
 mod protocol;
@@ -23,7 +24,7 @@ use std::{
 /// could not be done.
 pub fn main() -> ExitCode {
     match Options::parse(std::env::args().skip(1)) {
-        Ok(Some(options)) => match run::run(&options) {
+        Ok(Some(options)) => match begin(&options) {
             Ok(outcome) => {
                 say(&report::text(&options, &outcome));
                 if outcome.is_right() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -35,6 +36,13 @@ pub fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(why) => fail(&format!("{why}\n`load --help` tells more")),
+    }
+}
+
+fn begin(options: &Options) -> Result<run::Outcome, String> {
+    match &options.matrix {
+        Some(accounts) => matrix::run(options, accounts),
+        None => run::run(options),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 
 /// Told by `--help`.
 pub const HELP: &str = "\
@@ -30,6 +30,8 @@ Options
   --bytes N           of each text                          [100]
   --seconds N         the longest time; of `idle`: how long, at most 600 [60]
   --pid N             the server's process, whose CPU time and memory are told
+  --matrix FILE       clients speak Matrix (room, idle), with the accounts of `benches/matrix_accounts.py`;
+                      all sync in its one room, the first one sends, the next when all have the last
 ";
 
 /// Clients of one run; their sockets and the server's are files of this machine.
@@ -96,6 +98,8 @@ pub struct Options {
     pub seconds: u64,
     /// The server's process.
     pub pid: Option<u32>,
+    /// Matrix is spoken, with the accounts in this file.
+    pub matrix: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -117,6 +121,7 @@ impl Default for Options {
             bytes: 100,
             seconds: 60,
             pid: None,
+            matrix: None,
         }
     }
 }
@@ -159,6 +164,7 @@ impl Options {
             "--messages" => self.messages = value.parse().ok()?,
             "--bytes" => self.bytes = count()?,
             "--seconds" => self.seconds = value.parse().ok()?,
+            "--matrix" => self.matrix = Some(value.into()),
             "--pid" => self.pid = Some(value.parse().ok()?),
             _ => return None,
         }
@@ -189,6 +195,9 @@ impl Options {
         }
         if self.window == 0 {
             return wrong("--window: at least 1");
+        }
+        if self.matrix.is_some() && (self.tls || !matches!(self.case, Case::Room | Case::Idle)) {
+            return wrong("--matrix: room or idle, without TLS");
         }
         match self.case {
             Case::Room if self.rooms == 0 || self.members() < 2 => wrong("a room needs two clients"),
@@ -236,6 +245,7 @@ mod tests {
             "room --bytes 10",
             "room --window",
             "room --colour red",
+            "pairs --matrix file",
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }

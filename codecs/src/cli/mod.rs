@@ -32,7 +32,7 @@ pub struct Invocation {
 pub enum Command {
     /// Be the server.
     Run,
-    /// Start a server in memory, talk to it, say whether it works.
+    /// Start a server in a folder of its own, talk to it, say whether this build works here.
     SelfTest,
     /// Print this text and exit with success.
     Print(String),

@@ -103,7 +103,7 @@ pub(super) const OPTIONS: &[OptionRow] = &[
         long: "self-test",
         short: None,
         value: None,
-        doc: "Start a server in memory, talk to it, say whether it works.",
+        doc: "Start a server in a folder of its own, talk to it, say whether this build works here.",
         global: false,
     },
     OptionRow { long: "admin", short: None, value: None, doc: "Make it an administrator.", global: false },

@@ -10,6 +10,8 @@ use crate::{
     post::{Post, PostOffice},
     runtime::{Running, Runtime},
     seats::Seats,
+    selftest,
+    service::{Manager, State},
     talk,
 };
 use lavina_codecs::{
@@ -22,7 +24,7 @@ use lavina_core::{
     Worker,
     blob::{BlobId, BlobOp},
     ids::{Epoch, Ticket, WorkerId},
-    log::Level,
+    log::{Level, Log},
     row::{Asked, Change},
 };
 use lavina_store::{
@@ -34,6 +36,7 @@ use lavina_store::{
 use std::{
     ffi::OsString,
     io::{Write, stderr, stdout},
+    net::SocketAddr,
     path::PathBuf,
     sync::{
         Arc, OnceLock,
@@ -99,14 +102,7 @@ fn carry_out<R: Runtime>(invocation: Invocation, workers: u8) -> Result<u8, Trou
             server.stop()?;
             code.ok_or_else(|| Trouble(Exit::Software, "the control socket does not answer".to_owned()))
         }
-        Command::SelfTest => {
-            let home = Home::scratch()?;
-            let server = Server::<R>::start(&Config::default(), &home, 1, false)?;
-            let code = talk::carry_out(&home.socket(), &cli::Admin::Status, None)?;
-            server.stop()?;
-            std::fs::remove_dir_all(home.path()).map_err(|e| Trouble::io(home.path().display(), &e))?;
-            code.ok_or_else(|| Trouble(Exit::Software, "the control socket does not answer".to_owned()))
-        }
+        Command::SelfTest => selftest::run::<R>(),
         Command::Run => {
             let config = configuration(&invocation)?;
             raise_file_limit();
@@ -117,7 +113,7 @@ fn carry_out<R: Runtime>(invocation: Invocation, workers: u8) -> Result<u8, Trou
             };
             let server = Server::<R>::start(&config, &home, workers, true)?;
             server.welcome(&config, &home)?;
-            server.serve(&invocation, &home)
+            server.serve(&invocation, &home, &Manager::of_environment())
         }
     }
 }
@@ -177,16 +173,19 @@ enum Call {
     Reload,
 }
 
-struct Server<R: Runtime> {
+/// A running server.
+pub(crate) struct Server<R: Runtime> {
     running: Running<Session, R::Socket>,
     store: Threads,
     calls: (Sender<Call>, Receiver<Call>),
     shards: u8,
+    /// Where it listens by TCP.
+    addresses: Vec<(Listener, SocketAddr)>,
 }
 
 impl<R: Runtime> Server<R> {
     /// Starts everything; `open`: with the configured listeners, else the control socket alone.
-    fn start(config: &Config, home: &Home, workers: u8, open: bool) -> Result<Server<R>, Trouble> {
+    pub(crate) fn start(config: &Config, home: &Home, workers: u8, open: bool) -> Result<Server<R>, Trouble> {
         let shards = config.shards.unwrap_or(config.limits.preset.shards());
         let workers = workers.clamp(1, shards);
         let settings = Arc::new(home.settings(config, shards)?);
@@ -214,6 +213,8 @@ impl<R: Runtime> Server<R> {
         let store = open_store(config, home, shards, workers, &post, &log)?;
         let _ = rows.store.set(store.handle());
         let doors = doors(config, home, open)?;
+        let addresses =
+            doors.iter().filter_map(|door| door.address().map(|at| (door.listener, at))).collect();
         let machines: Result<Vec<_>, Trouble> = (0..workers)
             .map(|n| {
                 Ok(Worker::<Session>::new(
@@ -227,7 +228,12 @@ impl<R: Runtime> Server<R> {
             .collect();
         let running =
             Running::start::<R, _>(machines?, doors, outside).map_err(|e| Trouble::io("starting", &e))?;
-        Ok(Server { running, store, calls, shards })
+        Ok(Server { running, store, calls, shards, addresses })
+    }
+
+    /// Where it listens by TCP, and for what.
+    pub(crate) fn addresses(&self) -> &[(Listener, SocketAddr)] {
+        &self.addresses
     }
 
     /// A few lines for who starts it: where it listens, how to come in.
@@ -244,7 +250,7 @@ impl<R: Runtime> Server<R> {
     }
 
     /// Serves until it is told to stop.
-    fn serve(self, invocation: &Invocation, home: &Home) -> Result<u8, Trouble> {
+    fn serve(self, invocation: &Invocation, home: &Home, manager: &Manager) -> Result<u8, Trouble> {
         let calls = self.calls.0.clone();
         let mut signals = signal_hook::iterator::Signals::new([
             signal_hook::consts::SIGTERM,
@@ -260,7 +266,9 @@ impl<R: Runtime> Server<R> {
                 }
             }
         });
+        self.tell(manager, State::Ready);
         while let Ok(Call::Reload) = self.calls.1.recv() {
+            self.tell(manager, State::Reloading);
             let settings = configuration(invocation).and_then(|config| home.settings(&config, self.shards));
             match settings {
                 Ok(settings) => {
@@ -275,13 +283,23 @@ impl<R: Runtime> Server<R> {
                         .say(Level::Error, "the configuration is wrong; the old one stays");
                 }
             }
+            self.tell(manager, State::Ready);
         }
+        self.tell(manager, State::Stopping);
         self.stop()?;
         Ok(Exit::Ok.code())
     }
 
+    /// Tells who started this process; that it cannot be told does not stop the server.
+    fn tell(&self, manager: &Manager, state: State) {
+        if let Err(e) = manager.tell(state) {
+            let log = Log::new(Level::Warn, "the service manager cannot be told").with("why", &e);
+            self.running.outside().log.write(&log);
+        }
+    }
+
     /// Clients are told, everything is stored.
-    fn stop(self) -> Result<(), Trouble> {
+    pub(crate) fn stop(self) -> Result<(), Trouble> {
         self.running.stop(STOP_TIME);
         self.store.stop().map_err(|fault| Trouble(Exit::Io, fault.to_string()))
     }

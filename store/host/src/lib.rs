@@ -18,6 +18,8 @@ pub mod post;
 pub mod pump;
 pub mod runtime;
 pub mod seats;
+mod selftest;
+mod service;
 pub mod slots;
 pub mod socket;
 mod talk;

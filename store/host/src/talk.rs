@@ -44,7 +44,8 @@ pub(crate) fn first_invitation(socket: &Path) -> Result<String, Trouble> {
     ))
 }
 
-fn ask(
+/// The same without printing: the text of the answer, and how it ended.
+pub(crate) fn ask(
     socket: &Path,
     admin: &Admin,
     password: Option<String>,

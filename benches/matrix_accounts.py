@@ -1,0 +1,43 @@
+#!/usr/bin/env python3
+"""Makes the accounts and the room that `load --matrix FILE` needs, on a server that lets anybody register.
+
+    matrix_accounts.py http://127.0.0.1:8008 NUMBER FILE [PREFIX]
+
+The file gets the room's id on its first line, then an access token on each. Everybody is in the room.
+"""
+
+import json
+import sys
+import urllib.error
+import urllib.parse
+import urllib.request
+
+
+def call(base, method, path, body, token=None):
+    request = urllib.request.Request(base + "/_matrix/client/v3" + path, json.dumps(body).encode(), method=method)
+    request.add_header("Content-Type", "application/json")
+    if token:
+        request.add_header("Authorization", "Bearer " + token)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as e:
+        sys.exit(f"{method} {path}: {e.code} {e.read().decode(errors='replace')}")
+
+
+def main():
+    base, number, path = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+    prefix = sys.argv[4] if len(sys.argv) > 4 else "load"
+    tokens = []
+    for n in range(number):
+        account = {"username": f"{prefix}{n}", "password": "load-password", "auth": {"type": "m.login.dummy"}}
+        tokens.append(call(base, "POST", "/register", account)["access_token"])
+    room = call(base, "POST", "/createRoom", {"preset": "public_chat"}, tokens[0])["room_id"]
+    for token in tokens[1:]:
+        call(base, "POST", f"/join/{urllib.parse.quote(room)}", {}, token)
+    with open(path, "w") as out:
+        print("\n".join([room, *tokens]), file=out)
+
+
+if __name__ == "__main__":
+    main()

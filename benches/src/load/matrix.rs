@@ -1,0 +1,333 @@
+//! Matrix clients: each waits in a long poll of `/sync` (client-server API, "Syncing"); the first one also sends.
+//!
+//! Accounts, their access tokens and the room are made before, by `benches/matrix_accounts.py`.
+
+use super::{
+    client::Wire,
+    histogram::Histogram,
+    options::{Case, Options},
+    probe::usage,
+    protocol::{Mark, Marks},
+    run::Outcome,
+};
+use memchr::memmem;
+use rustix::event::{Timespec, epoll};
+use std::{
+    fs,
+    os::fd::OwnedFd,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+/// Bytes read at once.
+const BUFFER: usize = 64 * 1024;
+/// Events taken at once.
+const EVENTS: usize = 512;
+/// Clients whose first answer is on its way at once.
+const COMING: usize = 20;
+/// Nothing came for so long: the server does not answer. Longer than a long poll.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a poll may wait at the server, in milliseconds.
+const POLL: u32 = 30_000;
+/// After the last one has come in, until the talk begins: polls reach the server.
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// The file of accounts: the room on the first line, then an access token on each.
+struct Accounts {
+    room: String,
+    tokens: Vec<String>,
+}
+
+fn accounts(path: &Path, clients: usize) -> Result<Accounts, String> {
+    let text = fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let mut lines = text.lines().map(str::to_owned);
+    let room = lines.next().ok_or("the file of accounts is empty")?;
+    let tokens: Vec<String> = lines.take(clients).collect();
+    if tokens.len() < clients {
+        return Err(format!("{} has {} tokens", path.display(), tokens.len()));
+    }
+    Ok(Accounts { room, tokens })
+}
+
+/// A connection that waits for one answer at a time.
+struct Client {
+    wire: Wire,
+    token: String,
+    held: Vec<u8>,
+    since: Option<String>,
+    /// The next mark expected.
+    next: u32,
+    writes: bool,
+}
+
+struct Run<'a> {
+    o: &'a Options,
+    room: String,
+    epoll: OwnedFd,
+    /// The last one sends, the others poll.
+    clients: Vec<Client>,
+    marks: Marks,
+    begun: Instant,
+    last: Instant,
+    /// Whose first answer has come.
+    here: usize,
+    said: u32,
+    /// How many have yet to hear what was said last.
+    left: usize,
+    /// The server has taken what was said last.
+    taken: bool,
+    out: Outcome,
+}
+
+/// Does it.
+///
+/// # Errors
+/// What could not be done, for people.
+pub fn run(o: &Options, path: &Path) -> Result<Outcome, String> {
+    let Accounts { room, tokens } = accounts(path, o.clients)?;
+    let mut run = Run {
+        o,
+        room: room.replace('!', "%21").replace(':', "%3A"),
+        epoll: epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| e.to_string())?,
+        clients: Vec::new(),
+        marks: Marks::new(std::process::id()),
+        begun: Instant::now(),
+        last: Instant::now(),
+        here: 0,
+        said: 0,
+        left: 0,
+        taken: true,
+        out: Outcome { latency: Histogram::default(), ..Outcome::default() },
+    };
+    let own = || usage(std::process::id()).unwrap_or_default();
+    let server = || o.pid.map(|pid| usage(pid).ok_or(format!("no process {pid}"))).transpose();
+    let first = (server()?, own());
+    run.come_in(&tokens)?;
+    run.wait(SETTLE)?;
+    run.out.entry = run.begun.elapsed();
+    let second = (server()?, own());
+    run.begun = Instant::now();
+    match o.case {
+        Case::Idle => run.wait(Duration::from_secs(o.seconds))?,
+        _ => run.talk(&tokens[0])?,
+    }
+    run.out.took = run.begun.elapsed();
+    let third = (server()?, own());
+    run.out.own = [first.1, second.1, third.1];
+    run.out.server = first.0.zip(second.0).zip(third.0).map(|((a, b), c)| [a, b, c]);
+    run.out.missing = run.left as u64;
+    Ok(run.out)
+}
+
+impl Run<'_> {
+    fn connect(&mut self, token: &str) -> Result<usize, String> {
+        let n = self.clients.len();
+        let wire = Wire::connect(self.o.to, None, &self.o.domain)
+            .map_err(|e| format!("client {n} cannot connect: {e}"))?;
+        let data = epoll::EventData::new_u64(n as u64);
+        epoll::add(&self.epoll, &wire.socket, data, epoll::EventFlags::IN).map_err(|e| e.to_string())?;
+        let token = token.to_owned();
+        self.clients.push(Client { wire, token, held: Vec::new(), since: None, next: 0, writes: false });
+        Ok(n)
+    }
+
+    fn come_in(&mut self, tokens: &[String]) -> Result<(), String> {
+        while self.here < self.o.clients {
+            while self.clients.len() < self.o.clients && self.clients.len() - self.here < COMING {
+                let n = self.connect(&tokens[self.clients.len()])?;
+                self.poll(n)?;
+            }
+            self.events(100)?;
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, time: Duration) -> Result<(), String> {
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            self.events(100)?;
+        }
+        Ok(())
+    }
+
+    fn talk(&mut self, token: &str) -> Result<(), String> {
+        let sender = self.connect(token)?;
+        let end = Duration::from_secs(self.o.seconds);
+        self.last = Instant::now();
+        while self.left > 0 || !self.taken || (self.said < self.o.messages && self.begun.elapsed() < end) {
+            if self.left == 0 && self.taken {
+                self.speak(sender)?;
+            }
+            self.events(100)?;
+        }
+        Ok(())
+    }
+
+    fn poll(&mut self, n: usize) -> Result<(), String> {
+        let client = &self.clients[n];
+        let query = match &client.since {
+            Some(since) => format!("since={since}&timeout={POLL}"),
+            None => "timeout=0".to_owned(),
+        };
+        let say = format!(
+            "GET /_matrix/client/v3/sync?{query} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n\r\n",
+            self.o.domain, client.token
+        );
+        self.say(n, say.as_bytes())
+    }
+
+    fn speak(&mut self, n: usize) -> Result<(), String> {
+        let at = self.begun.elapsed().as_micros() as u64;
+        let text = self.marks.text(Mark { sender: 0, number: self.said, at }, self.o.bytes);
+        let body = format!("{{\"msgtype\":\"m.text\",\"body\":\"{text}\"}}");
+        let say = format!(
+            "PUT /_matrix/client/v3/rooms/{}/send/m.room.message/{}-{} HTTP/1.1\r\nHost: {}\r\n\
+             Authorization: Bearer {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            self.room,
+            std::process::id(),
+            self.said,
+            self.o.domain,
+            self.clients[n].token,
+            body.len()
+        );
+        self.said += 1;
+        self.out.sent += 1;
+        (self.left, self.taken) = (self.o.clients, false);
+        self.say(n, say.as_bytes())
+    }
+
+    fn answered(&mut self, n: usize, body: &[u8]) -> Result<(), String> {
+        if n >= self.o.clients {
+            self.taken = true;
+            return Ok(());
+        }
+        let mut found = Vec::new();
+        self.marks.find(body, |mark| found.push(mark));
+        let client = &mut self.clients[n];
+        for mark in found {
+            if mark.number == client.next {
+                client.next += 1;
+                self.left = self.left.saturating_sub(1);
+            } else {
+                self.out.disordered += 1;
+            }
+            self.out.delivered += 1;
+            let now = self.begun.elapsed().as_micros() as u64;
+            self.out.latency.add(now.saturating_sub(mark.at));
+        }
+        let next = next_batch(body).ok_or("an answer to /sync has no next_batch")?;
+        if client.since.replace(next).is_none() {
+            self.here += 1;
+        }
+        self.poll(n)
+    }
+
+    // --- bytes ---
+
+    fn say(&mut self, n: usize, bytes: &[u8]) -> Result<(), String> {
+        let client = &mut self.clients[n];
+        client.wire.say(bytes).map_err(|e| format!("client {n}: {e}"))?;
+        let blocked = client.wire.is_blocked();
+        if std::mem::replace(&mut client.writes, blocked) != blocked {
+            let out = if blocked { epoll::EventFlags::OUT } else { epoll::EventFlags::empty() };
+            let data = epoll::EventData::new_u64(n as u64);
+            epoll::modify(&self.epoll, &client.wire.socket, data, epoll::EventFlags::IN | out)
+                .map_err(|e| e.to_string())?;
+        }
+        Ok(())
+    }
+
+    fn events(&mut self, millis: i64) -> Result<(), String> {
+        let mut events = Vec::with_capacity(EVENTS);
+        let timeout = Timespec { tv_sec: 0, tv_nsec: millis * 1_000_000 };
+        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&timeout)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(e.to_string()),
+        }
+        if self.last.elapsed() > PATIENCE {
+            return Err("nothing comes any more".to_owned());
+        }
+        let mut buffer = vec![0; BUFFER];
+        for event in &events {
+            // Copied out: the record is packed.
+            let (n, flags) = (event.data.u64() as usize, event.flags);
+            if flags.contains(epoll::EventFlags::OUT) {
+                self.say(n, &[])?;
+            }
+            if flags.intersects(epoll::EventFlags::IN | epoll::EventFlags::HUP | epoll::EventFlags::ERR) {
+                self.read(n, &mut buffer)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, n: usize, buffer: &mut [u8]) -> Result<(), String> {
+        let client = &mut self.clients[n];
+        let read = client.wire.read(buffer, &mut client.held);
+        read.map_err(|e| format!("client {n}, after {} answers: {e}", self.here))?;
+        self.last = Instant::now();
+        while let Some(answer) = answer(&self.clients[n].held)? {
+            let mut held = std::mem::take(&mut self.clients[n].held);
+            if answer.status != 200 {
+                return Err(format!("client {n} is refused: {}", String::from_utf8_lossy(&held)));
+            }
+            self.answered(n, &held[answer.body.clone()])?;
+            held.drain(..answer.body.end);
+            self.clients[n].held = held;
+        }
+        Ok(())
+    }
+}
+
+/// An answer that has come completely.
+#[derive(Debug, PartialEq, Eq)]
+struct Answer {
+    status: u16,
+    body: std::ops::Range<usize>,
+}
+
+/// The first answer in the bytes, if all of it is there; servers that say its length in front are understood.
+fn answer(bytes: &[u8]) -> Result<Option<Answer>, String> {
+    let Some(end) = memmem::find(bytes, b"\r\n\r\n") else { return Ok(None) };
+    let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
+    let mut lines = head.lines();
+    let status = lines.next().and_then(|l| l.split(' ').nth(1)).and_then(|s| s.parse().ok());
+    let length = lines.find_map(|l| l.strip_prefix("content-length:")).and_then(|n| n.trim().parse().ok());
+    let (Some(status), Some(length)) = (status, length) else {
+        return Err(format!("an answer without status or length: {head}"));
+    };
+    let length: usize = length;
+    let body = end + 4..end + 4 + length;
+    Ok((bytes.len() >= body.end).then_some(Answer { status, body }))
+}
+
+fn next_batch(body: &[u8]) -> Option<String> {
+    let key = b"\"next_batch\":";
+    let rest = &body[memmem::find(body, key)? + key.len()..];
+    let text = rest.trim_ascii_start().strip_prefix(b"\"")?;
+    let end = text.iter().position(|b| *b == b'"')?;
+    Some(String::from_utf8_lossy(&text[..end]).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_taken_when_they_are_complete() {
+        let bytes = b"HTTP/1.1 200 OK\r\nX: y\r\nContent-Length: 4\r\n\r\nbodyHTTP/1.1";
+        for cut in 0..bytes.len() {
+            let found = answer(&bytes[..cut]).expect("no error");
+            assert_eq!(found.is_some(), cut >= 48, "{cut}");
+        }
+        let found = answer(bytes).expect("no error").expect("complete");
+        assert_eq!((found.status, &bytes[found.body]), (200, &b"body"[..]));
+        assert!(answer(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
+    }
+
+    #[test]
+    fn the_next_token_is_found() {
+        assert_eq!(next_batch(b"{\"a\":1,\"next_batch\": \"s1_2\"}").as_deref(), Some("s1_2"));
+        assert_eq!(next_batch(b"{\"next_batch\":3}"), None);
+    }
+}
