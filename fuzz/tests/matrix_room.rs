@@ -211,6 +211,19 @@ fn histories_agree(s: &mut Server, carol: ConnId, bob: ConnId, alice: &Device, r
 }
 
 #[test]
+fn the_state_after_the_timeline_has_the_name_that_it_is_asked_for_by() {
+    let Scene { mut s, alice, room, .. } = scene();
+    for unstable in ["", "org.matrix.msc4222."] {
+        let path = format!("{CLIENT}/sync?{unstable}use_state_after=true");
+        let joined = alice.get(&mut s, &path).at(&["rooms", "join", &room]).unwrap().clone();
+        let state = joined.at(&[&format!("{unstable}state_after"), "events"]).and_then(Json::as_array);
+        let kinds: Vec<_> = state.unwrap().iter().filter_map(|e| e.str_of("type")).collect();
+        assert!(kinds.contains(&"m.room.create") && kinds.contains(&"m.room.member"), "{kinds:?}");
+        assert!(joined.get("state").is_none());
+    }
+}
+
+#[test]
 fn a_long_poll_waits_and_wakes() {
     let Scene { mut s, carol, alice, room, .. } = scene();
     let first = alice.get(&mut s, &format!("{CLIENT}/sync"));

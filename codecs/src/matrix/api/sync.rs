@@ -53,8 +53,8 @@ pub struct Wish {
     pub filter: Arc<Filter>,
     /// Whole rooms, even where nothing happened.
     pub full: bool,
-    /// The state as it is after the timeline, not before.
-    pub state_after: bool,
+    /// The state as it is after the timeline, not before; and the name under which it is asked for.
+    pub state_after: Option<&'static str>,
     until: Mono,
     show: Option<Show>,
 }
@@ -82,11 +82,17 @@ impl Wish {
                 return Err(Error::invalid_param("set_presence must be online, unavailable or offline"));
             }
         };
+        // Who asks under the name of before the specification is answered under it (MSC4222).
+        let state_after = if flag("use_state_after")? {
+            Some("state_after")
+        } else {
+            flag("org.matrix.msc4222.use_state_after")?.then_some("org.matrix.msc4222.state_after")
+        };
         Ok(Wish {
             since,
             filter: filter(ctx, request.param("filter")).await?,
             full: flag("full_state")?,
-            state_after: flag("use_state_after")? || flag("org.matrix.msc4222.use_state_after")?,
+            state_after,
             until: ctx.now().mono + timeout,
             show,
         })

@@ -103,7 +103,7 @@ async fn joined(
     }
     let state = state_json(ctx, &told.state, true);
     let state: Vec<Json> = state.into_iter().map(|e| wish.filter.fields(e)).collect();
-    out.insert(if wish.state_after { "state_after" } else { "state" }, object! { "events" => state });
+    out.insert(wish.state_after.unwrap_or("state"), object! { "events" => state });
     out.insert("timeline", timeline(wish, told));
     out.insert("ephemeral", object! { "events" => ephemeral });
     out.insert("account_data", object! { "events" => data });
@@ -142,7 +142,7 @@ async fn from_updates(ctx: &Ctx, wish: &Wish, id: RoomId, change: &Change) -> Re
     };
     // State that changed before the timeline begins, or is filtered out of it.
     let told = |s: &Shown| timeline.iter().any(|t| t.place == s.place);
-    let moved = all.iter().filter(|s| s.state_key.is_some() && (wish.state_after || !told(s)));
+    let moved = all.iter().filter(|s| s.state_key.is_some() && (wish.state_after.is_some() || !told(s)));
     let mut last: BTreeMap<(Str, Str), &Shown> = BTreeMap::new();
     for shown in moved {
         last.insert((shown.kind.clone(), shown.state_key.clone().unwrap_or_default()), shown);
@@ -156,7 +156,7 @@ async fn from_updates(ctx: &Ctx, wish: &Wish, id: RoomId, change: &Change) -> Re
     let mut state: Vec<RoomEvent> = last
         .values()
         .filter(|s| {
-            wish.state_after
+            wish.state_after.is_some()
                 || !lazy
                 || paging::lazily(&s.kind, s.state_key.as_deref().unwrap_or(""), &senders)
         })
@@ -241,7 +241,7 @@ async fn from_store(
     let found = page(ctx, want).await?;
     let begin = found.shown.first().map_or(upto, |s| s.place);
     let limited = found.more;
-    let place = if wish.state_after {
+    let place = if wish.state_after.is_some() {
         paging::end()
     } else if limited {
         begin
@@ -278,7 +278,7 @@ async fn left(ctx: &Ctx, wish: &Wish, id: RoomId, change: &Change) -> Result<Jso
         from_updates(ctx, &Wish { filter: plain_members(wish), ..copy(wish) }, id, &change).await?;
     told.limited |= change.gap.is_some();
     let state = state_json(ctx, &told.state, true);
-    let key = if wish.state_after { "state_after" } else { "state" };
+    let key = wish.state_after.unwrap_or("state");
     let timeline = timeline(wish, told);
     Ok(object! {
         key => object! { "events" => state },
