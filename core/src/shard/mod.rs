@@ -293,8 +293,9 @@ impl Shards {
                 }
             }
             Mail::Follow { epoch, from, again, origin, attach, command } => {
-                if epoch < desk.ledger.epoch && from.is_some() {
-                    // It is derived again by the shard it came from, but nobody knows then who waits.
+                if epoch < desk.ledger.epoch && (from.is_some() || origin.is_some()) {
+                    // What it follows from may not be stored. If it is, it is derived again by the shard it came
+                    // from, but nobody knows then who waits.
                     origin.into_iter().for_each(|o| self.refuse(desk, o, Refusal::StoreDown));
                 } else {
                     let to = command.to.clone();
