@@ -14,6 +14,8 @@ pub mod json;
 pub mod layer;
 #[cfg(feature = "matrix")]
 pub mod matrix;
+#[cfg(any(feature = "irc", feature = "xmpp"))]
+mod missed;
 pub mod proxy;
 pub mod sasl;
 pub mod session;

@@ -30,7 +30,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lavina_core::event::{Event, How, Live, What};
-use lavina_core::ids::{ReqId, RoomId};
+use lavina_core::ids::{Pos, ReqId, RoomId};
 use lavina_core::name::{RoomName, User, UserName};
 use lavina_core::policy::Membership;
 use lavina_core::presence::{Marks, Presence};
@@ -51,6 +51,7 @@ use super::numeric as n;
 use super::render::{self, SettingsOf, View};
 use super::{identity, native, settings};
 use crate::job::Done;
+use crate::missed::Overlap;
 use crate::session::{CLASS_BITS, Cx, IRC_CLASS, IRC_NATIVE};
 use crate::settings::{Listener, Settings};
 use answer::{Ask, TaskId, Tasks};
@@ -112,8 +113,8 @@ pub struct Irc {
     rooms: VecMap<RoomId, Channel>,
     names: VecMap<Str, RoomId>,
     registering: Option<Box<account::Registering>>,
-    /// Channels being attached to.
-    awaited: VecMap<RoomId, String>,
+    /// Channels being attached to, and up to where they are the past.
+    awaited: VecMap<RoomId, (String, Pos)>,
     gathers: Vec<people::Gather>,
     targets: Option<Box<history::Targets>>,
     /// Nicks watched, with `nick!user@host` of those that are here.
@@ -129,6 +130,8 @@ pub struct Irc {
     unread: BTreeMap<RoomId, ReadMark>,
     /// When this device was last here.
     seen_until: Option<UnixMillis>,
+    /// Which lines of dialogs were shown as they came and which as missed.
+    overlap: Overlap,
     tasks: Tasks,
     /// The task whose command or answer is being handled.
     task: Option<TaskId>,
@@ -181,6 +184,7 @@ impl Irc {
             early: Vec::new(),
             unread: BTreeMap::new(),
             seen_until: None,
+            overlap: Overlap::default(),
             tasks: Tasks::default(),
             task: None,
             away: None,
@@ -343,7 +347,7 @@ impl Irc {
                 self.settle(cx);
             }
             Seen::About { .. } => self.about_me(event, cx),
-            Seen::Feed { with, own, .. } => self.fed(event, &with, own, cx),
+            Seen::Feed { pos, with, own } => self.fed(event, pos, &with, own, cx),
             Seen::Room { .. } => self.show(event, "", cx),
         }
     }

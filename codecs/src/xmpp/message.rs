@@ -201,9 +201,9 @@ impl Xmpp {
     /// The account's feed has a new entry. `own`: this session made it.
     pub(super) fn fed(&mut self, event: &Arc<Event>, pos: Pos, with: &User, own: bool, cx: &mut Cx<'_>) {
         let (Some(me), Some(bound)) = (cx.user().cloned(), &mut self.bound) else { return };
-        bound.fed = Some(pos);
-        if bound.available.is_some() {
-            bound.live_from.get_or_insert(pos);
+        bound.fed = bound.fed.max(Some(pos));
+        if bound.available.is_some() && !bound.overlap.live(pos) {
+            return;
         }
         let Some(fragment) = shown(event, "chat") else { return };
         let (from_label, target) = labels(event);

@@ -70,16 +70,14 @@ impl Xmpp {
         };
         self.ask(Query::Feed { account: id, with: None, range }, cx, move |session, reply, cx| {
             let Ok(Value::Feed(page)) = reply else { return };
-            let live_from = session.bound.as_ref().and_then(|b| b.live_from);
             for (pos, event) in &page.entries {
-                let live = live_from.is_some_and(|from| *pos >= from);
                 let known = read.get(&event.room).is_some_and(|seen| event.pos <= seen.pos);
                 let own = event.by.is(id);
-                if !(live || known || own || seen_by_others) && waits_for_absent(event) {
+                let wanted = !(known || own || seen_by_others) && waits_for_absent(event);
+                let Some(bound) = &mut session.bound else { return };
+                bound.fed = bound.fed.max(Some(*pos));
+                if wanted && bound.overlap.late(*pos) {
                     session.show_late(event, cx);
-                }
-                if let Some(bound) = &mut session.bound {
-                    bound.fed = bound.fed.max(Some(*pos));
                 }
             }
             if let Some(bound) = &mut session.bound {

@@ -5,6 +5,7 @@
 //! (XEP-0198) covers only what is done.
 
 use crate::job::{Done, Job};
+use crate::missed::Overlap;
 use crate::session::{CLASS_BITS, Cx, XMPP_CLASS};
 use crate::settings::{Listener, Settings};
 use crate::xmpp::address;
@@ -77,8 +78,8 @@ pub struct Bound {
     pub blocked: Vec<Str>,
     /// The last position of the feed seen by this session.
     pub fed: Option<Pos>,
-    /// Feed entries shown live before the missed ones were fetched begin here.
-    pub live_from: Option<Pos>,
+    /// What of the feed was shown as it came and what as missed.
+    pub(crate) overlap: Overlap,
     /// Accounts that got presence directed at them, to be told when it ends.
     pub directed: BTreeMap<UserName, AccountId>,
     /// Where it sits in rooms.
@@ -423,7 +424,7 @@ impl Xmpp {
             siblings: VecMap::new(),
             blocked,
             fed: None,
-            live_from: None,
+            overlap: Overlap::default(),
             directed: BTreeMap::new(),
             rooms: Rooms::default(),
             nick,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lavina_core::command::{Act, Audience, Command, EntityId};
 use lavina_core::event::{Event, Kind, What};
-use lavina_core::ids::{MsgId, RoomId};
+use lavina_core::ids::{MsgId, Pos, RoomId};
 use lavina_core::name::{NameKey, User, UserName};
 use lavina_core::query::{Bound, Only, Query, Range, Stretch};
 use lavina_core::refusal::Refusal;
@@ -328,14 +328,15 @@ impl Irc {
         cx.command(Command::by(&user, EntityId::Account(user.id), act), false);
     }
 
-    /// Lines of a channel since this device was here.
-    pub(super) fn missed(&mut self, room: RoomId, channel: &str, cx: &mut Cx<'_>) {
+    /// Lines of a channel since this device was here, up to where the attach goes on.
+    pub(super) fn missed(&mut self, room: RoomId, channel: &str, upto: Pos, cx: &mut Cx<'_>) {
         let limit = cx.settings().irc.replay;
         let (Some(since), Some(user)) = (self.seen_until, &self.user) else { return };
         if self.asks_itself() || self.bot || limit == 0 {
             return;
         }
-        let range = Range { after: Bound::Time(since), only: Only::Messages, ..Range::latest(limit) };
+        let (after, before) = (Bound::Time(since), Bound::Pos(upto.next()));
+        let range = Range { after, before, only: Only::Messages, ..Range::latest(limit) };
         let req = cx.query(Query::History { room, reader: user.id, range });
         self.ask(req, Ask::Missed { channel: channel.to_owned() });
     }
@@ -359,10 +360,6 @@ impl Irc {
         cx: &mut Cx<'_>,
     ) {
         for event in events {
-            let mine = self.user.as_ref().is_some_and(|user| event.by.is(user.id));
-            if channel.is_none() && mine {
-                continue;
-            }
             let clock = stamp::write(event.at.0);
             let stamp = match (self.caps.has(Cap::ServerTime), clock.get(11..16)) {
                 (false, Some(clock)) => format!("[{clock}] "),

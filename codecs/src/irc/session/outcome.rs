@@ -1,5 +1,6 @@
 //! What came of requests: values and refusals, by what was asked.
 
+use lavina_core::event::Event;
 use lavina_core::ids::RoomId;
 use lavina_core::name::UserName;
 use lavina_core::policy::Membership;
@@ -87,7 +88,11 @@ impl Irc {
                 self.show_missed(read.entries.iter(), Some(&channel), cx);
             }
             (Ask::MissedDialogs, Value::Feed(read)) => {
-                self.show_missed(read.entries.iter().map(|(_, event)| event), None, cx);
+                let me = self.user.as_ref().map(|user| user.id);
+                let others = |event: &Event| !me.is_some_and(|me| event.by.is(me));
+                let entries = read.entries.iter().filter(|(_, event)| others(event));
+                let new: Vec<_> = entries.filter(|(pos, _)| self.overlap.late(*pos)).collect();
+                self.show_missed(new.into_iter().map(|(_, event)| event), None, cx);
             }
             (Ask::Device, Value::Account(account)) => {
                 self.learn_seen(&account.attrs, cx);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lavina_core::command::{Act, Command, EntityId, ReactMode, Target};
 use lavina_core::event::{Actor, Event, Kind, Message, What};
-use lavina_core::ids::{MsgId, ReqId, RoomId};
+use lavina_core::ids::{MsgId, Pos, ReqId, RoomId};
 use lavina_core::name::{User, UserName};
 use lavina_core::projection::SignalWhat;
 use lavina_core::query::{Query, RoomView, Whois};
@@ -348,8 +348,15 @@ impl Irc {
     }
 
     /// A new entry of a dialog.
-    pub(super) fn fed(&mut self, event: &Arc<Event>, with: &User, own: Option<ReqId>, cx: &mut Cx<'_>) {
-        if matches!(event.what, What::Opened | What::Member(_)) {
+    pub(super) fn fed(
+        &mut self,
+        event: &Arc<Event>,
+        pos: Pos,
+        with: &User,
+        own: Option<ReqId>,
+        cx: &mut Cx<'_>,
+    ) {
+        if !self.overlap.live(pos) || matches!(event.what, What::Opened | What::Member(_)) {
             return;
         }
         let mine = self.user.as_ref().is_some_and(|user| event.by.is(user.id));
@@ -551,7 +558,7 @@ mod tests {
 
     #[test]
     fn tags_that_mean_something() {
-        let id = MsgId { room: RoomId(7), pos: lavina_core::ids::Pos(9) };
+        let id = MsgId { room: RoomId(7), pos: Pos(9) };
         let tags = format!("+draft/react=x\\sy;+draft/reply={}", id.text());
         assert_eq!(reaction(&tags), Some((id, Str::new("x y"), ReactMode::Add)));
         assert_eq!(reaction("+draft/react=x;+draft/reply=123"), None);

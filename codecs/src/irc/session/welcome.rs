@@ -129,7 +129,7 @@ impl Irc {
         for belonging in joined.into_iter().take(CHANNELS_SHOWN) {
             let Some(name) = &belonging.head.name else { continue };
             if self.channel_name(belonging.room).is_none() {
-                self.awaited.insert(belonging.room, identity::channel(name));
+                self.awaited.insert(belonging.room, (identity::channel(name), belonging.upto));
                 cx.attach(belonging.room, Some(belonging.upto));
             }
         }
@@ -151,7 +151,7 @@ impl Irc {
 
     /// An attach is done: the channel is shown, then what came meanwhile.
     pub(super) fn attached(&mut self, room: RoomId, replay: Result<Arc<Replay>, Refusal>, cx: &mut Cx<'_>) {
-        let Some(channel) = self.awaited.remove(&room) else { return };
+        let Some((channel, upto)) = self.awaited.remove(&room) else { return };
         let Ok(replay) = replay else { return };
         self.enter(room, &channel);
         self.write_join(&channel, "", cx);
@@ -162,7 +162,7 @@ impl Irc {
                 self.ask(req, Ask::Arrived { channel: channel.clone(), names: true });
             }
         }
-        self.missed(room, &channel, cx);
+        self.missed(room, &channel, upto, cx);
         for event in &replay.events {
             self.show(event, "", cx);
         }
@@ -174,7 +174,7 @@ impl Irc {
         let channel = identity::channel(name);
         match change.after.membership {
             Membership::Joined if !cx.is_attached(event.room) && !self.awaited.contains_key(&event.room) => {
-                self.awaited.insert(event.room, channel);
+                self.awaited.insert(event.room, (channel, event.pos));
                 cx.attach(event.room, Some(event.pos));
             }
             Membership::Invited if change.how == How::Invite => {
