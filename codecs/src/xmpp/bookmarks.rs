@@ -10,7 +10,8 @@ use crate::xmpp::pep::{self, Attrs, Change};
 use crate::xmpp::session::Xmpp;
 use crate::xmpp::xml::{Element, Node, Scope};
 use lavina_core::command::{Act, Command, EntityId};
-use lavina_core::name::RoomName;
+use lavina_core::ids::RoomId;
+use lavina_core::name::NameKey;
 use lavina_core::policy::Membership;
 use lavina_core::query::{Query, Value};
 
@@ -100,20 +101,25 @@ impl Xmpp {
         for room in rooms {
             let domain = &cx.core_settings().domain;
             if let Some(Place::Room(name, _)) = Jid::new(&room).ok().map(|jid| place(&jid, domain)) {
-                self.leave_unless_kept(name, room, cx);
+                self.ask(Query::Resolve(NameKey::Room(name)), cx, move |session, reply, cx| {
+                    if let Ok(Value::Id(id)) = reply {
+                        session.leave_unless_kept(RoomId(id), room, cx);
+                    }
+                });
             }
         }
     }
 
-    /// Leaves a room where no session of the account sits, unless a bookmark keeps it there.
-    pub(super) fn leave_unless_kept(&mut self, name: RoomName, jid: String, cx: &mut Cx<'_>) {
+    /// Leaves a room where no session of the account sits, unless a bookmark keeps it there. By its id: the question
+    /// goes the way that the session's own going went, and cannot overtake it.
+    pub(super) fn leave_unless_kept(&mut self, room: RoomId, jid: String, cx: &mut Cx<'_>) {
         let Some(me) = cx.user().cloned() else { return };
         self.ask(Query::Account(me.id), cx, move |session, reply, cx| {
             match reply {
                 Ok(Value::Account(account)) if !keeps(&account.attrs, &jid) => {}
                 _ => return,
             }
-            session.ask(Query::RoomNamed(name), cx, move |session, reply, cx| {
+            session.ask(Query::Room(room), cx, move |session, reply, cx| {
                 let Ok(Value::Room(view)) = reply else { return };
                 let member = view.members.get(&me.id);
                 let joined = member.is_some_and(|m| m.standing.membership == Membership::Joined);

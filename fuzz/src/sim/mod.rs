@@ -72,6 +72,8 @@ mod tests {
         }
         // A word said while the session was being attached was shown twice.
         total.add(&rooms::run(112, 1));
+        // Two rooms had one name: what followed from a claim that was not stored was carried out.
+        total.add(&rooms::run(115, 4));
         if std::env::var_os("LAVINA_SEED").is_none() {
             assert!(total.stored > 100 && total.heard > 200, "{total:?}");
         }
@@ -79,7 +81,8 @@ mod tests {
 
     #[test]
     fn the_number_of_workers_changes_no_room() {
-        for seed in seeds(4) {
+        // 137: the question whether somebody sat in a room overtook the word that he had gone.
+        for seed in seeds(4).into_iter().chain([137]) {
             let one = rooms::patient(seed, 1);
             assert!(one.stored > 0 || seed > 0, "nothing was said");
             for workers in [2, 4] {

@@ -146,7 +146,7 @@ impl Xmpp {
         });
         cx.detach(room);
         let jid = Show::new(&seat.name, cx.settings()).jid;
-        self.leave_unless_kept(seat.name, jid, cx);
+        self.leave_unless_kept(room, jid, cx);
     }
 
     /// The session is no longer available: it sits in no room any more.
