@@ -2,36 +2,41 @@
 //! read are among those, and after a failure of the store one that was read may come once more. Each is shown once.
 
 use lavina_core::ids::Pos;
+use std::collections::VecDeque;
+
+/// Entries shown as they came that are remembered; a page of missed ones has no more. Of those before, one may be shown
+/// twice.
+const SHOWN_MAX: usize = 1_024;
 
 /// What of an account's feed a session was shown, at its beginning.
 #[derive(Debug, Default)]
 pub(crate) struct Overlap {
-    /// Entries shown as they came begin here.
-    live_from: Option<Pos>,
-    /// Entries shown as missed; as many as one page has.
-    late: Vec<Pos>,
+    /// Entries shown as they came, until the missed ones are read; then those shown as missed.
+    shown: VecDeque<Pos>,
+    /// The missed ones are read.
+    read: bool,
 }
 
 impl Overlap {
-    /// An entry comes; true: it is to be shown.
+    /// An entry comes and would be shown; true: it is to be.
     pub fn live(&mut self, pos: Pos) -> bool {
-        self.live_from.get_or_insert(pos);
-        match self.late.binary_search(&pos) {
-            Ok(at) => {
-                self.late.remove(at);
-                false
-            }
-            Err(_) => true,
+        if self.read {
+            let known = self.shown.iter().position(|shown| *shown == pos);
+            return known.and_then(|at| self.shown.remove(at)).is_none();
         }
+        if self.shown.len() == SHOWN_MAX {
+            self.shown.pop_front();
+        }
+        self.shown.push_back(pos);
+        true
     }
 
-    /// A missed entry was read, in order of positions; true: it is to be shown.
-    pub fn late(&mut self, pos: Pos) -> bool {
-        let shown = self.live_from.is_some_and(|from| pos >= from);
-        if !shown {
-            self.late.push(pos);
-        }
-        !shown
+    /// These missed entries were read; which of them are to be shown.
+    pub fn missed(&mut self, mut read: Vec<Pos>) -> Vec<Pos> {
+        read.retain(|pos| !self.shown.contains(pos));
+        self.shown = if self.read { VecDeque::new() } else { read.iter().copied().collect() };
+        self.read = true;
+        read
     }
 }
 
@@ -42,11 +47,12 @@ mod tests {
     #[test]
     fn each_is_shown_once() {
         let mut overlap = Overlap::default();
-        assert!(overlap.late(Pos(3)) && overlap.late(Pos(4)));
+        assert!(overlap.live(Pos(2)) && overlap.live(Pos(5)));
+        assert_eq!(overlap.missed([1, 2, 3, 4, 5].map(Pos).to_vec()), [1, 3, 4].map(Pos));
         // In doubt when it was read, and certain now.
-        assert!(!overlap.live(Pos(4)) && overlap.live(Pos(5)));
+        assert!(!overlap.live(Pos(4)) && overlap.live(Pos(6)) && overlap.live(Pos(7)));
         let mut overlap = Overlap::default();
-        assert!(overlap.live(Pos(4)) && overlap.live(Pos(5)));
-        assert!(overlap.late(Pos(3)) && !overlap.late(Pos(4)) && !overlap.late(Pos(5)));
+        (1..=1_100).for_each(|n| assert!(overlap.live(Pos(n))));
+        assert_eq!(overlap.shown.len(), SHOWN_MAX);
     }
 }

@@ -202,9 +202,6 @@ impl Xmpp {
     pub(super) fn fed(&mut self, event: &Arc<Event>, pos: Pos, with: &User, own: bool, cx: &mut Cx<'_>) {
         let (Some(me), Some(bound)) = (cx.user().cloned(), &mut self.bound) else { return };
         bound.fed = bound.fed.max(Some(pos));
-        if bound.available.is_some() && !bound.overlap.live(pos) {
-            return;
-        }
         let Some(fragment) = shown(event, "chat") else { return };
         let (from_label, target) = labels(event);
         let domain = &cx.core_settings().domain;
@@ -218,6 +215,12 @@ impl Xmpp {
         }
         let mine = target.is_none_or(|t| t == cx.label());
         if own && !mine {
+            return;
+        }
+        let Some(bound) = &mut self.bound else { return };
+        let addressed = target.is_some_and(|t| t == cx.label());
+        let shows = addressed || bound.available.is_some() || (bound.carbons && may_copy(&fragment));
+        if shows && !bound.overlap.live(pos) {
             return;
         }
         let sender = event.by.user().unwrap_or(with);

@@ -3,15 +3,18 @@
 //! Nothing is kept twice: the account's feed is the archive, and a named value says up to where its sessions had seen it
 //! when the last of them left. What was read on another protocol meanwhile is left out.
 
+use crate::missed::Overlap;
 use crate::session::Cx;
 use crate::xmpp::content::shown;
 use crate::xmpp::message::{Arriving, address_of, labels, waits_for_absent};
 use crate::xmpp::session::Xmpp;
 use lavina_core::chat::account::Account;
 use lavina_core::command::{Act, Audience};
+use lavina_core::event::Event;
 use lavina_core::ids::Pos;
 use lavina_core::query::{Bound, Only, Query, Range, Value};
 use lavina_core::text::{Octets, Str};
+use std::sync::Arc;
 
 /// The name of the value.
 const KEY: &str = "xmpp.left";
@@ -41,7 +44,9 @@ impl Left {
 impl Xmpp {
     /// Remembers how far the feed was seen, if no other session of the account is there to see more.
     pub(super) fn remember_leaving(&mut self, cx: &mut Cx<'_>) {
-        let Some(bound) = &self.bound else { return };
+        let Some(bound) = &mut self.bound else { return };
+        // What it misses from here on is read when it comes back.
+        bound.overlap = Overlap::default();
         if bound.siblings.values().any(|priority| *priority >= 0) {
             return;
         }
@@ -70,23 +75,22 @@ impl Xmpp {
         };
         self.ask(Query::Feed { account: id, with: None, range }, cx, move |session, reply, cx| {
             let Ok(Value::Feed(page)) = reply else { return };
-            for (pos, event) in &page.entries {
+            let wanted = page.entries.iter().filter(|(_, event)| {
                 let known = read.get(&event.room).is_some_and(|seen| event.pos <= seen.pos);
-                let own = event.by.is(id);
-                let wanted = !(known || own || seen_by_others) && waits_for_absent(event);
-                let Some(bound) = &mut session.bound else { return };
-                bound.fed = bound.fed.max(Some(*pos));
-                if wanted && bound.overlap.late(*pos) {
-                    session.show_late(event, cx);
-                }
-            }
-            if let Some(bound) = &mut session.bound {
-                bound.fed = bound.fed.max(Some(after));
+                !(known || event.by.is(id) || seen_by_others) && waits_for_absent(event)
+            });
+            let wanted: Vec<&(Pos, Arc<Event>)> = wanted.collect();
+            let Some(bound) = &mut session.bound else { return };
+            let last = page.entries.last().map_or(after, |(pos, _)| *pos);
+            bound.fed = bound.fed.max(Some(last.max(after)));
+            let new = bound.overlap.missed(wanted.iter().map(|(pos, _)| *pos).collect());
+            for (_, event) in wanted.iter().filter(|(pos, _)| new.contains(pos)) {
+                session.show_late(event, cx);
             }
         });
     }
 
-    fn show_late(&mut self, event: &lavina_core::event::Event, cx: &mut Cx<'_>) {
+    fn show_late(&mut self, event: &Event, cx: &mut Cx<'_>) {
         let (Some(fragment), Some(sender)) = (shown(event, "chat"), event.by.user()) else { return };
         let (from_label, target) = labels(event);
         let from = address_of(sender, from_label, &cx.core_settings().domain);

@@ -91,8 +91,9 @@ impl Irc {
                 let me = self.user.as_ref().map(|user| user.id);
                 let others = |event: &Event| !me.is_some_and(|me| event.by.is(me));
                 let entries = read.entries.iter().filter(|(_, event)| others(event));
-                let new: Vec<_> = entries.filter(|(pos, _)| self.overlap.late(*pos)).collect();
-                self.show_missed(new.into_iter().map(|(_, event)| event), None, cx);
+                let new = self.overlap.missed(entries.map(|(pos, _)| *pos).collect());
+                let new = read.entries.iter().filter(|(pos, _)| new.contains(pos));
+                self.show_missed(new.map(|(_, event)| event), None, cx);
             }
             (Ask::Device, Value::Account(account)) => {
                 self.learn_seen(&account.attrs, cx);
