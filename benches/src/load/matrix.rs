@@ -271,8 +271,8 @@ impl Run<'_> {
             if answer.status != 200 {
                 return Err(format!("client {n} is refused: {}", String::from_utf8_lossy(&held)));
             }
-            self.answered(n, &held[answer.body.clone()])?;
-            held.drain(..answer.body.end);
+            self.answered(n, &answer.body)?;
+            held.drain(..answer.bytes);
             self.clients[n].held = held;
         }
         Ok(())
@@ -283,22 +283,43 @@ impl Run<'_> {
 #[derive(Debug, PartialEq, Eq)]
 struct Answer {
     status: u16,
-    body: std::ops::Range<usize>,
+    body: Vec<u8>,
+    /// Its bytes, with everything around.
+    bytes: usize,
 }
 
-/// The first answer in the bytes, if all of it is there; servers that say its length in front are understood.
+/// The first answer in the bytes, if all of it is there.
 fn answer(bytes: &[u8]) -> Result<Option<Answer>, String> {
     let Some(end) = memmem::find(bytes, b"\r\n\r\n") else { return Ok(None) };
-    let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
+    let (head, rest) = (String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase(), &bytes[end + 4..]);
     let mut lines = head.lines();
     let status = lines.next().and_then(|l| l.split(' ').nth(1)).and_then(|s| s.parse().ok());
-    let length = lines.find_map(|l| l.strip_prefix("content-length:")).and_then(|n| n.trim().parse().ok());
-    let (Some(status), Some(length)) = (status, length) else {
-        return Err(format!("an answer without status or length: {head}"));
+    let status = status.ok_or_else(|| format!("an answer without status: {head}"))?;
+    let found = if lines.clone().any(|l| l == "transfer-encoding: chunked") {
+        chunks(rest)
+    } else {
+        let length =
+            lines.find_map(|l| l.strip_prefix("content-length:")).and_then(|n| n.trim().parse().ok());
+        let length: usize = length.ok_or_else(|| format!("an answer without length: {head}"))?;
+        rest.get(..length).map(|body| (body.to_vec(), length))
     };
-    let length: usize = length;
-    let body = end + 4..end + 4 + length;
-    Ok((bytes.len() >= body.end).then_some(Answer { status, body }))
+    Ok(found.map(|(body, used)| Answer { status, body, bytes: end + 4 + used }))
+}
+
+/// A body in chunks (RFC 9112 §7.1) without trailers, and its bytes; nothing while it is not complete.
+fn chunks(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
+    let (mut body, mut at) = (Vec::new(), 0);
+    loop {
+        // What follows a chunk may be cut off.
+        let line = memmem::find(bytes.get(at..)?, b"\r\n")?;
+        let size = usize::from_str_radix(std::str::from_utf8(&bytes[at..at + line]).ok()?, 16).ok()?;
+        let from = at + line + 2;
+        body.extend_from_slice(bytes.get(from..from + size)?);
+        at = from + size + 2;
+        if size == 0 {
+            return (bytes.len() >= at).then_some((body, at));
+        }
+    }
 }
 
 fn next_batch(body: &[u8]) -> Option<String> {
@@ -315,13 +336,17 @@ mod tests {
 
     #[test]
     fn answers_are_taken_when_they_are_complete() {
-        let bytes = b"HTTP/1.1 200 OK\r\nX: y\r\nContent-Length: 4\r\n\r\nbodyHTTP/1.1";
-        for cut in 0..bytes.len() {
-            let found = answer(&bytes[..cut]).expect("no error");
-            assert_eq!(found.is_some(), cut >= 48, "{cut}");
+        let plain = b"HTTP/1.1 200 OK\r\nX: y\r\nContent-Length: 4\r\n\r\nbody".as_slice();
+        let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nbod\r\n1\r\ny\r\n0\r\n\r\n"
+            .as_slice();
+        for bytes in [plain, chunked] {
+            for cut in 0..bytes.len() {
+                assert_eq!(answer(&bytes[..cut]), Ok(None), "{cut}");
+            }
+            let more = [bytes, b"HTTP/1.1"].concat();
+            let found = answer(&more).expect("no error").expect("complete");
+            assert_eq!((found.status, found.body.as_slice(), found.bytes), (200, &b"body"[..], bytes.len()));
         }
-        let found = answer(bytes).expect("no error").expect("complete");
-        assert_eq!((found.status, &bytes[found.body]), (200, &b"body"[..]));
         assert!(answer(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
     }
 
