@@ -63,6 +63,12 @@ impl Settings {
                 facts: Some(lavina_core::settings::FactsOf(crate::matrix::facts::facts)),
                 #[cfg(not(feature = "matrix"))]
                 facts: None,
+                #[cfg(feature = "matrix")]
+                seals: Some(lavina_core::settings::SealsOf {
+                    seal: crate::matrix::chain::seal,
+                    left: crate::matrix::chain::left,
+                }),
+                #[cfg(not(feature = "matrix"))]
                 seals: None,
                 #[cfg(feature = "matrix")]
                 level: Some(lavina_core::settings::LevelOf(crate::matrix::facts::level)),

@@ -203,6 +203,10 @@ pub struct FactRow {
     #[n(4)]
     #[cbor(default)]
     pub seal: Option<Seal>,
+    /// If it is not, where others are: the last of the same kind and key that is.
+    #[n(5)]
+    #[cbor(default)]
+    pub under: Option<Box<FactRow>>,
 }
 
 impl FactRow {
@@ -211,7 +215,15 @@ impl FactRow {
         let fact = event.facts.get(usize::from(nth))?.clone();
         let by = fact.by.clone().unwrap_or_else(|| event.by.clone());
         let at = FactRef { pos: event.pos, nth };
-        Some(FactRow { fact, at, time: event.at, by, seal: event.seal(nth) })
+        Some(FactRow { fact, at, time: event.at, by, seal: event.seal(nth), under: None })
+    }
+
+    /// The last of the kind and key that is sealed, if any is.
+    pub fn sealed(&self) -> Option<&FactRow> {
+        match self.seal {
+            Some(_) => Some(self),
+            None => self.under.as_deref(),
+        }
     }
 }
 

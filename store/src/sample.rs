@@ -341,6 +341,7 @@ impl World {
                     time: UnixMillis(bits >> 20),
                     by: Actor::Server,
                     seal: (bits & 32 == 32).then(|| seal(room(n), bits >> 20 & 0xff, 0)),
+                    under: None,
                 };
                 batch.push(Change::Fact(room(n), row));
             }

@@ -8,6 +8,7 @@ use super::device::sync::Sync;
 use super::device::{Device, DeviceRow};
 use super::error::Error;
 use super::request::{Cancelled, Request, Response};
+use super::rooms::Names;
 use super::route::Route;
 use super::task::{self, Answer, Got, Tasks, Who};
 use super::token::{Kind, Token};
@@ -48,6 +49,7 @@ const REST: u64 = 30_000;
 /// A session that serves requests.
 pub struct Agent {
     pub(super) tasks: Tasks,
+    pub(super) names: Names,
     account: AccountId,
     label: Label,
     stage: Stage,
@@ -94,6 +96,7 @@ impl Agent {
         let known = *label == FRONT || device_of(label).is_some();
         known.then(|| Agent {
             tasks: Tasks::default(),
+            names: Names::default(),
             account,
             label: label.clone(),
             stage: Stage::Fresh,

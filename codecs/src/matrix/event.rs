@@ -2,11 +2,12 @@
 
 use crate::json::{DEPTH, Json, Map};
 use crate::matrix::content::{Shown, Write, write};
-use crate::matrix::ids::{EventRef, server_id, user_id};
+use crate::matrix::ids::{EventRef, IdKey, server_id, user_id};
 use crate::object;
 use lavina_core::event::{Actor, Event, Fact, FactRef};
 use lavina_core::ids::RoomId;
 use lavina_core::row::FactRow;
+use lavina_core::seal::Seal;
 use lavina_core::text::Str;
 use lavina_core::time::UnixMillis;
 
@@ -15,6 +16,8 @@ use lavina_core::time::UnixMillis;
 pub struct RoomEvent {
     /// Which.
     pub id: EventRef,
+    /// Its seal, if it has one: then that is its id.
+    pub seal: Option<Seal>,
     /// Its type.
     pub kind: Str,
     /// For state: the key.
@@ -37,7 +40,7 @@ pub struct Unsigned<'a> {
     /// The content of the state event that it replaced.
     pub prev_content: Option<&'a Json>,
     /// The state event that it replaced.
-    pub replaces_state: Option<EventRef>,
+    pub replaces_state: Option<String>,
     /// The redaction of it, in the same format.
     pub redacted_because: Option<&'a Json>,
     /// What relates to it, aggregated by kind of relation.
@@ -65,14 +68,22 @@ pub fn events(event: &Event, undone: Option<EventRef>, with: &Write<'_>) -> Vec<
     numbered
         .filter_map(|(nth, fact)| {
             let at = FactRef { pos: event.pos, nth };
-            fact_event(event.room, at, fact, fact.by.as_ref().unwrap_or(&event.by), event.at, with.domain)
+            let by = fact.by.as_ref().unwrap_or(&event.by);
+            let shown = fact_event(event.room, at, fact, by, event.at, with.domain)?;
+            Some(RoomEvent { seal: event.seal(nth), ..shown })
         })
         .collect()
 }
 
 /// The state event that a fact is, as it holds now.
 pub fn state_event(room: RoomId, row: &FactRow, domain: &str) -> Option<RoomEvent> {
-    fact_event(room, row.at, &row.fact, &row.by, row.time, domain)
+    let shown = fact_event(room, row.at, &row.fact, &row.by, row.time, domain)?;
+    Some(RoomEvent { seal: row.seal, ..shown })
+}
+
+/// The id of the state event that a fact took the place of.
+pub fn replaced(room: RoomId, fact: &Fact, ids: &IdKey) -> Option<String> {
+    Some(ids.name(fact_ref(room, fact.before?, &fact.kind), fact.replaces.as_ref()))
 }
 
 /// Which event a fact is.
@@ -93,6 +104,7 @@ fn fact_event(
 ) -> Option<RoomEvent> {
     Some(RoomEvent {
         id: fact_ref(room, at, &fact.kind),
+        seal: None,
         kind: fact.kind.clone(),
         state_key: Some(fact.key.clone()),
         content: Json::parse_within(&fact.content, DEPTH + 1).ok()?,
@@ -106,6 +118,7 @@ pub fn message_event(event: &Event, undone: Option<EventRef>, with: &Write<'_>) 
     let Shown { kind, content } = write(event, undone, with)?;
     Some(RoomEvent {
         id: EventRef::new(event.room, event.pos),
+        seal: event.seal(0),
         kind,
         state_key: None,
         content,
@@ -115,11 +128,11 @@ pub fn message_event(event: &Event, undone: Option<EventRef>, with: &Write<'_>) 
 }
 
 impl RoomEvent {
-    /// The event for clients. `in_room`: without `room_id`, where the answer says it elsewhere, as `/sync` does.
-    pub fn to_client(&self, unsigned: &Unsigned<'_>, in_room: bool, with: &Write<'_>) -> Json {
+    /// The event for clients. `room`: the room's id; none where the answer says it elsewhere, as `/sync` does.
+    pub fn to_client(&self, unsigned: &Unsigned<'_>, room: Option<&str>, with: &Write<'_>) -> Json {
         let mut out = Map::new();
         out.insert("content", self.content.clone());
-        out.insert("event_id", with.ids.event_id(self.id));
+        out.insert("event_id", with.ids.name(self.id, self.seal.as_ref()));
         out.insert("origin_server_ts", self.at.0);
         if self.kind == "m.room.redaction"
             && let Some(target) = self.content.str_of("redacts")
@@ -127,22 +140,22 @@ impl RoomEvent {
             // For clients of rooms before version 11 (room version 11, "Moving the redacts property").
             out.insert("redacts", target);
         }
-        if !in_room {
-            out.insert("room_id", with.ids.room_id(self.id.room));
+        if let Some(room) = room {
+            out.insert("room_id", room);
         }
         out.insert("sender", self.sender.as_str());
         if let Some(key) = &self.state_key {
             out.insert("state_key", key.clone());
         }
         out.insert("type", self.kind.clone());
-        let unsigned = self.unsigned(unsigned, with);
+        let unsigned = self.unsigned(unsigned);
         if !unsigned.is_empty() {
             out.insert("unsigned", unsigned);
         }
         Json::Object(out)
     }
 
-    fn unsigned(&self, unsigned: &Unsigned<'_>, with: &Write<'_>) -> Map {
+    fn unsigned(&self, unsigned: &Unsigned<'_>) -> Map {
         let mut out = Map::new();
         if let Some(now) = unsigned.now {
             out.insert("age", now.0.saturating_sub(self.at.0));
@@ -159,8 +172,8 @@ impl RoomEvent {
         if let Some(because) = unsigned.redacted_because {
             out.insert("redacted_because", because.clone());
         }
-        if let Some(before) = unsigned.replaces_state {
-            out.insert("replaces_state", with.ids.event_id(before));
+        if let Some(before) = &unsigned.replaces_state {
+            out.insert("replaces_state", before.as_str());
         }
         if let Some((key, state)) = unsigned.room_state {
             out.insert(key, state.to_vec());
@@ -186,7 +199,6 @@ impl RoomEvent {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::matrix::ids::IdKey;
     use lavina_core::event::{Message, What};
     use lavina_core::ids::{AccountId, Pos, RoomId, ShardId};
     use lavina_core::name::{User, UserName};
@@ -215,7 +227,8 @@ mod tests {
     #[test]
     fn an_event_for_clients() {
         let ids = IdKey::new(&[0; 32]);
-        let with = Write { ids: &ids, domain: "x.org", known: &|_| true, notify_room: false };
+        let with =
+            Write { ids: &ids, seal: &|_| None, domain: "x.org", known: &|_| true, notify_room: false };
         let event = said(alice(), Message { body: Rich::plain("hi"), ..Message::default() });
         let event = message_event(&event, None, &with).unwrap();
         let unsigned =
@@ -229,15 +242,16 @@ mod tests {
             "type" => "m.room.message",
             "unsigned" => object! { "age" => 500, "transaction_id" => "t1" },
         };
-        assert_eq!(event.to_client(&unsigned, false, &with), expected);
-        let short = event.to_client(&Unsigned::default(), true, &with);
+        assert_eq!(event.to_client(&unsigned, Some(&ids.room_id(RoomId(5))), &with), expected);
+        let short = event.to_client(&Unsigned::default(), None, &with);
         assert_eq!((short.get("room_id"), short.get("unsigned")), (None, None));
     }
 
     #[test]
     fn a_redaction_and_what_it_leaves() {
         let ids = IdKey::new(&[0; 32]);
-        let with = Write { ids: &ids, domain: "x.org", known: &|_| true, notify_room: false };
+        let with =
+            Write { ids: &ids, seal: &|_| None, domain: "x.org", known: &|_| true, notify_room: false };
         let gone = said(Actor::Server, Message { gone: true, ..Message::default() });
         let what = What::Redacted {
             target: gone.pos,
@@ -248,13 +262,13 @@ mod tests {
         };
         let redaction = Event { pos: Pos(10), what, ..gone.clone() };
         let because =
-            message_event(&redaction, None, &with).unwrap().to_client(&Unsigned::default(), true, &with);
+            message_event(&redaction, None, &with).unwrap().to_client(&Unsigned::default(), None, &with);
         let target = ids.event_id(EventRef::new(RoomId(5), Pos(9)));
         assert_eq!(because.str_of("redacts"), Some(target.as_str()));
         assert_eq!(because.str_at("content.redacts"), Some(target.as_str()));
         assert_eq!(because.str_of("sender"), Some("@_server:x.org"));
         let unsigned = Unsigned { redacted_because: Some(&because), ..Unsigned::default() };
-        let left = message_event(&gone, None, &with).unwrap().to_client(&unsigned, true, &with);
+        let left = message_event(&gone, None, &with).unwrap().to_client(&unsigned, None, &with);
         assert_eq!(left.get("content"), Some(&Json::object()));
         assert_eq!(left.at(&["unsigned", "redacted_because"]), Some(&because));
     }
@@ -262,7 +276,8 @@ mod tests {
     #[test]
     fn facts_are_state_events() {
         let ids = IdKey::new(&[0; 32]);
-        let with = Write { ids: &ids, domain: "x.org", known: &|_| true, notify_room: false };
+        let with =
+            Write { ids: &ids, seal: &|_| None, domain: "x.org", known: &|_| true, notify_room: false };
         let fact = |kind: &str, by, before| Fact {
             kind: Str::new(kind),
             key: Str::new(""),
@@ -286,7 +301,14 @@ mod tests {
         assert_eq!(found[1].content, object! { "a" => 1 });
         let at = FactRef { pos: Pos(9), nth: 1 };
         let by = Actor::Server;
-        let row = FactRow { fact: opened.facts[1].clone(), at, time: UnixMillis(1000), by, seal: None };
+        let row = FactRow {
+            fact: opened.facts[1].clone(),
+            at,
+            time: UnixMillis(1000),
+            by,
+            seal: None,
+            under: None,
+        };
         assert_eq!(state_event(RoomId(5), &row, "x.org").as_ref(), Some(&found[1]));
         let message = said(alice(), Message { body: Rich::plain("hi"), ..Message::default() });
         assert_eq!(events(&message, None, &with).len(), 1);
@@ -296,6 +318,7 @@ mod tests {
     fn stripped_state_has_four_keys() {
         let event = RoomEvent {
             id: EventRef::create(RoomId(5)),
+            seal: None,
             kind: Str::new("m.room.name"),
             state_key: Some(Str::new("")),
             content: object! { "name" => "x" },

@@ -7,7 +7,11 @@
 //! The first entry of a room that is born open states its making, the second the maker's join, and
 //! [`What::Opened`] all the rest in the order of createRoom. A room that is opened later states everything then: by the
 //! server's own user, which comes for that and leaves; people's own joins are theirs.
+//!
+//! Each is stated by somebody who may do so by the rules of Matrix, which differ from those of other protocols: see
+//! [`Facts::state`].
 
+use super::chain::{self, Authority, Plan};
 use super::ids::user_id;
 use super::levels::{self, POWER_LEVELS};
 use super::meaning;
@@ -31,6 +35,13 @@ const DIVIDER: char = '\u{1f}';
 
 /// The most facts of one entry; what is not stated by then the next entry states.
 pub const FACTS_MAX: usize = u8::MAX as usize;
+
+/// Members who are asked whether they may state what another may not, at most.
+const HANDS: usize = 16;
+
+/// Types of state that are made here.
+const MEMBER: &str = "m.room.member";
+const JOIN_RULES: &str = "m.room.join_rules";
 
 /// The key of the room's value that is this state event.
 pub fn attr_key(kind: &str, state_key: &str) -> Str {
@@ -108,7 +119,8 @@ pub fn level(room: &Room, key: &str) -> Option<Power> {
 /// The state events that an entry sets. `room`: as it is before the entry, see
 /// [`FactsOf`](lavina_core::settings::FactsOf).
 pub fn facts(room: &Room, event: &Event, settings: &Settings) -> Vec<Fact> {
-    let mut out = Facts { room, event, domain: &settings.domain, facts: Vec::new() };
+    let mut out =
+        Facts { room, event, settings, domain: &settings.domain, facts: Vec::new(), authority: None };
     match &event.what {
         What::Created(_) => out.created(),
         What::Member(change) => out.member(change),
@@ -133,15 +145,97 @@ fn current(room: &Room, kind: &str, key: &str) -> Option<Json> {
 struct Facts<'a> {
     room: &'a Room,
     event: &'a Event,
+    settings: &'a Settings,
     domain: &'a str,
     facts: Vec<Fact>,
+    /// Who may state what; none before it is asked.
+    authority: Option<Authority<'a>>,
 }
 
-impl Facts<'_> {
+impl<'a> Facts<'a> {
+    /// States a fact. `by`: who, if it is not who made the entry.
+    ///
+    /// Who may not by the rules of Matrix, as whoever got a right by another protocol's, does it by the hand of somebody
+    /// who may: of another member, or of the server's own user, which comes for it and leaves where it made the room. Who
+    /// comes in without an invitation that the rules ask for is given one. What nobody may state is stated all the same,
+    /// but is no link of the chain.
     fn push(&mut self, kind: &str, key: &str, content: &Json, by: Option<Actor>) {
-        let by = by.filter(|by| *by != self.event.by);
+        let by = by.unwrap_or_else(|| self.event.by.clone());
+        if !self.is_sealed() {
+            return self.put(kind, key, content, by);
+        }
+        if let Some(by) = self.hand(kind, key, content, &by) {
+            return self.put(kind, key, content, by);
+        }
+        let membership = content.str_of("membership").unwrap_or_default();
+        if kind == MEMBER && membership == "join" {
+            let invite = member::plain(Membership::Invited, None);
+            if let Some(host) = self.hand(MEMBER, key, &invite, &Actor::Server) {
+                self.put(MEMBER, key, &invite, host);
+            }
+            return self.put(kind, key, content, by);
+        }
+        let server = super::ids::server_id(self.domain);
+        let (comes, goes) = (member::plain(Membership::Joined, None), member::plain(Membership::Left, None));
+        let makes = self.room.facts.get(&(Str::new("m.room.create"), Str::default()));
+        let makes = makes.is_some_and(|row| row.by == Actor::Server) && key != server;
+        if makes && self.allows(MEMBER, &server, &comes, &Actor::Server) {
+            self.put(MEMBER, &server, &comes, Actor::Server);
+            if self.allows(kind, key, content, &Actor::Server) {
+                self.put(kind, key, content, Actor::Server);
+            }
+            self.put(MEMBER, &server, &goes, Actor::Server);
+        } else {
+            self.put(kind, key, content, by);
+        }
+    }
+
+    fn put(&mut self, kind: &str, key: &str, content: &Json, by: Actor) {
+        if self.facts.len() >= FACTS_MAX {
+            return;
+        }
+        if self.is_sealed() && self.allows(kind, key, content, &by) {
+            let sender = super::event::sender(&by, self.domain);
+            let plan = Plan { kind, state_key: Some(key), sender: &sender, content };
+            self.authority.as_mut().into_iter().for_each(|a| a.put(plan, None));
+        }
+        let by = Some(by).filter(|by| *by != self.event.by);
         let (kind, key, content) = (Str::new(kind), Str::new(key), Octets::from(content.to_bytes()));
         self.facts.push(Fact { kind, key, content, by, before: None, replaces: None });
+    }
+
+    /// Whether the room is a chain of events, or begins to be one.
+    fn is_sealed(&self) -> bool {
+        let begins = || !self.room.facts.contains_key(&(Str::new("m.room.create"), Str::default()));
+        self.settings.seals.is_some()
+            && !self.room.id.is_transient()
+            && (self.room.link().is_some() || begins())
+    }
+
+    fn allows(&mut self, kind: &str, key: &str, content: &Json, by: &Actor) -> bool {
+        if self.authority.is_none() {
+            let version = self.room.head.as_ref().and_then(chain::version);
+            self.authority = version.map(|version| Authority::new(self.room, version, self.domain));
+        }
+        let sender = super::event::sender(by, self.domain);
+        let plan = Plan { kind, state_key: Some(key), sender: &sender, content };
+        self.authority.as_mut().is_some_and(|a| a.allows(plan))
+    }
+
+    /// Who may state it: who wants to, the server, or the mightiest who is there.
+    fn hand(&mut self, kind: &str, key: &str, content: &Json, by: &Actor) -> Option<Actor> {
+        if self.allows(kind, key, content, by) {
+            return Some(by.clone());
+        }
+        if kind == MEMBER && matches!(content.str_of("membership"), Some("join" | "knock")) {
+            return None;
+        }
+        let room = self.room;
+        let there = room.members.values().filter(|m| m.standing.membership == Membership::Joined);
+        let mut hands: Vec<&Member> = there.collect();
+        hands.sort_by_key(|m| (std::cmp::Reverse(m.standing.power), m.since, m.user.id));
+        let hands = hands.into_iter().take(HANDS).map(|m| Actor::User(m.user.clone()));
+        [Actor::Server].into_iter().chain(hands).find(|by| self.allows(kind, key, content, by))
     }
 
     /// Stated before, or by this entry already.
@@ -201,8 +295,8 @@ impl Facts<'_> {
             let content = member::of_change(change);
             let by = member::by_himself(change.how).then(|| Actor::User(change.user.clone()));
             let id = user_id(&change.user, self.domain);
-            if !renamed || current(self.room, "m.room.member", &id).as_ref() != Some(&content) {
-                self.push("m.room.member", &id, &content, by);
+            if !renamed || current(self.room, MEMBER, &id).as_ref() != Some(&content) {
+                self.push(MEMBER, &id, &content, by);
             }
         }
         if change.before.power != change.after.power && self.stated(POWER_LEVELS, "") {
@@ -217,17 +311,19 @@ impl Facts<'_> {
         let content = levels::write(base, policy, self.room, change, self.domain);
         let may = self.event.by.user().is_some_and(|u| self.room.standing(u.id).power >= needed);
         if current(self.room, POWER_LEVELS, "").as_ref() != Some(&content) {
-            self.push(POWER_LEVELS, "", &content, (!may).then_some(Actor::Server));
+            // Where nothing is sealed, the server does it.
+            self.push(POWER_LEVELS, "", &content, (!may && !self.is_sealed()).then_some(Actor::Server));
         }
     }
 
     fn destroyed(&mut self, reason: Option<&Str>) {
         let gone = |m: &Membership| !matches!(m, Membership::Left | Membership::Banned);
-        let members = self.room.members.values().filter(|m| gone(&m.standing.membership));
-        let ids: Vec<String> = members.take(FACTS_MAX).map(|m| user_id(&m.user, self.domain)).collect();
-        for id in ids {
+        let room = self.room;
+        let members = room.members.values().filter(|m| gone(&m.standing.membership));
+        for member in members.take(FACTS_MAX) {
             let content = member::plain(Membership::Left, reason);
-            self.push("m.room.member", &id, &content, Some(Actor::Server));
+            let by = Actor::User(member.user.clone());
+            self.push(MEMBER, &user_id(&member.user, self.domain), &content, Some(by));
         }
     }
 
@@ -272,25 +368,28 @@ impl Facts<'_> {
         let server = super::ids::server_id(self.domain);
         if late {
             self.push("m.room.create", "", &opening.create(&server), None);
-            self.push("m.room.member", &server, &member::plain(Membership::Joined, None), None);
+            self.push(MEMBER, &server, &member::plain(Membership::Joined, None), None);
         }
         self.restate_levels(&opening);
         let policy = self.policy_now();
+        self.restate_joined();
         let head = self.room.head.as_ref();
         let native = self.native("m.room.canonical_alias", "");
         if let Some(alias) = native.or_else(|| head.and_then(|h| meaning::canonical_alias(h, self.domain))) {
             self.first("m.room.canonical_alias", "", &alias, None);
         }
         let listed = |kind: &str| opening.order.iter().any(|key| *key == attr_key(kind, ""));
-        let join_rules = meaning::join_rules(&policy, self.native("m.room.join_rules", ""));
+        let join_rules = meaning::join_rules(&policy, self.native(JOIN_RULES, ""));
         let of_presets = [
-            ("m.room.join_rules", Some(join_rules)),
+            (JOIN_RULES, Some(join_rules)),
             ("m.room.history_visibility", Some(meaning::history_visibility(&policy))),
             ("m.room.guest_access", self.native("m.room.guest_access", "")),
         ];
         for (kind, content) in &of_presets {
-            if let Some(content) = content.as_ref().filter(|_| !listed(kind)) {
-                self.first(kind, "", content, None);
+            match content.as_ref().filter(|_| !listed(kind)) {
+                Some(content) if *kind == JOIN_RULES => self.rules(content),
+                Some(content) => self.first(kind, "", content, None),
+                None => {}
             }
         }
         self.restate_values(&opening, &of_presets);
@@ -349,31 +448,59 @@ impl Facts<'_> {
         }
     }
 
-    fn restate_members(&mut self) {
-        let mut rows: Vec<&Member> =
-            self.room.members.values().filter(|m| m.standing.membership != Membership::Left).collect();
-        // Who is there first; then what others did to those who are not.
-        rows.sort_by_key(|m| m.standing.membership != Membership::Joined);
+    /// Who is there came in by the rules: the door is open for so long, whatever it is after.
+    fn restate_joined(&mut self) {
+        let rows = self.rows(|m| m == Membership::Joined);
+        let rows: Vec<&Member> =
+            rows.into_iter().filter(|m| !self.stated(MEMBER, &user_id(&m.user, self.domain))).collect();
+        if rows.is_empty() {
+            return;
+        }
+        self.first(JOIN_RULES, "", &object! { "join_rule" => "public" }, None);
         for row in rows {
-            if self.facts.len() >= FACTS_MAX {
-                return;
-            }
+            let by = Some(Actor::User(row.user.clone()));
+            self.first(MEMBER, &user_id(&row.user, self.domain), &member::of_row(row), by);
+        }
+    }
+
+    /// The join rules as they are, once everybody is there who is.
+    fn rules(&mut self, content: &Json) {
+        let mut said = self.facts.iter().rev().filter(|f| f.kind == JOIN_RULES && f.key.is_empty());
+        let said = said.next().map(|f| Json::parse_within(&f.content, DEPTH + 1).ok());
+        let now = said.unwrap_or_else(|| current(self.room, JOIN_RULES, ""));
+        let late = now.is_none() || self.facts.iter().any(|f| f.kind == MEMBER) || self.came_first();
+        if late && now.as_ref() != Some(content) {
+            self.push(JOIN_RULES, "", content, None);
+        }
+    }
+
+    /// Whether the server's own user is there to state the room.
+    fn came_first(&self) -> bool {
+        let server = super::ids::server_id(self.domain);
+        current(self.room, MEMBER, &server).is_some_and(|c| c.str_of("membership") == Some("join"))
+    }
+
+    /// What others did to those who are not there, and who knocks.
+    fn restate_members(&mut self) {
+        for row in self.rows(|m| !matches!(m, Membership::Joined | Membership::Left)) {
             let by = match row.standing.membership {
-                Membership::Joined | Membership::Knocking => Some(Actor::User(row.user.clone())),
+                Membership::Knocking => Some(Actor::User(row.user.clone())),
                 _ => row.by.as_deref().cloned().map(Actor::User),
             };
             let id = user_id(&row.user, self.domain);
-            self.first("m.room.member", &id, &member::of_row(row), by);
+            self.first(MEMBER, &id, &member::of_row(row), by);
         }
+    }
+
+    fn rows(&self, wanted: impl Fn(Membership) -> bool) -> Vec<&'a Member> {
+        self.room.members.values().filter(|m| wanted(m.standing.membership)).collect()
     }
 
     /// The server's own user came for the restating alone.
     fn server_leaves(&mut self, server: &str) {
-        let joined = |content: Option<Json>| content.is_some_and(|c| c.str_of("membership") == Some("join"));
-        let here = self.facts.iter().any(|f| f.kind == "m.room.member" && f.key == server)
-            || joined(current(self.room, "m.room.member", server));
+        let here = self.facts.iter().any(|f| f.kind == MEMBER && f.key == server) || self.came_first();
         if here && self.facts.len() < FACTS_MAX {
-            self.push("m.room.member", server, &member::plain(Membership::Left, None), None);
+            self.push(MEMBER, server, &member::plain(Membership::Left, None), None);
         }
     }
 }

@@ -1,19 +1,24 @@
 //! Identifiers (specification: appendices, "Identifier Grammar"): users, rooms, events, aliases.
 //!
-//! Room and event ids carry what they mean, and a code that only this server can make, so nothing has to be stored to
-//! know them again and nobody can make one up:
+//! Events of open rooms are named by their hashes, and so are rooms from version 12 on: see [`crate::matrix::chain`]. Other
+//! room and event ids (of rooms of versions 10 and 11, of what was before a room was opened, of what is no event for
+//! other servers) carry what they mean, and a code that only this server can make, so nothing has to be stored to know
+//! them again and nobody can make one up:
 //!
 //! | id | after the sigil: 43 characters of URL-safe unpadded base64, of these 32 bytes |
 //! |---|---|
 //! | room `!` | room (8), code (24) |
 //! | event `$` | room (8), position (8), number within the entry (1), code (15) |
 //!
-//! The create event is the exception: its id is the room's with another sigil, as room versions from 12 on have it.
+//! A room of version 10 or 11 has our domain behind it, after a colon. Where nothing is sealed, the create event's id is
+//! the room's with another sigil, as room versions from 12 on have it.
 
+use super::chain;
 use data_encoding::BASE64URL_NOPAD;
 use hmac::{Hmac, KeyInit, Mac};
 use lavina_core::ids::{AccountId, Pos, RoomId};
 use lavina_core::name::{RoomName, User, UserName};
+use lavina_core::seal::Seal;
 use sha2::Sha256;
 use std::fmt::Write;
 use subtle::ConstantTimeEq;
@@ -70,7 +75,22 @@ impl IdKey {
         spell('!', &self.room_bytes(room))
     }
 
-    /// The id of an event.
+    /// The id of a room of a version whose room ids name a server (10 and 11).
+    pub fn room_id_at(&self, room: RoomId, domain: &str) -> String {
+        format!("{}:{domain}", self.room_id(room))
+    }
+
+    /// The id of a room: `known` if it is known by one for ever.
+    pub fn room_name(&self, room: RoomId, known: Option<&str>) -> String {
+        known.map_or_else(|| self.room_id(room), str::to_owned)
+    }
+
+    /// The id of an event: its seal if it has one.
+    pub fn name(&self, event: EventRef, seal: Option<&Seal>) -> String {
+        seal.map_or_else(|| self.event_id(event), chain::event_id)
+    }
+
+    /// The id of an event that is not sealed.
     pub fn event_id(&self, event: EventRef) -> String {
         match event.is_create() {
             true => spell('$', &self.room_bytes(event.room)),
@@ -78,7 +98,15 @@ impl IdKey {
         }
     }
 
-    /// The room that an id names; none if we never made that id.
+    /// The room that an id of that kind names; none if we never made that id. `domain`: ours.
+    pub fn room_at(&self, id: &str, domain: &str) -> Option<RoomId> {
+        match id.split_once(':') {
+            Some((local, server)) => self.room(local).filter(|_| server == domain),
+            None => self.room(id),
+        }
+    }
+
+    /// The room that an id names which has no server in it; none if we never made that id.
     pub fn room(&self, id: &str) -> Option<RoomId> {
         let bytes = decode('!', id)?;
         let room = RoomId(number(&bytes[..8]));

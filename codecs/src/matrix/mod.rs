@@ -10,7 +10,7 @@
 //! # Where things are
 //!
 //! Pure functions over values: [`ids`], [`content`], [`event`], [`facts`], [`filter`], [`levels`], [`meaning`],
-//! [`member`], [`push`], [`relations`], [`search`], [`html`], [`uri`], [`pdu`]. What handlers of room endpoints share:
+//! [`member`], [`push`], [`relations`], [`search`], [`html`], [`uri`], [`pdu`], [`chain`]. What handlers of room endpoints share:
 //! [`rooms`]. State of a device: [`device`], with [`device::sync`] for what it has been told. Endpoints: [`api`], one
 //! file a part, each with its own rows of the table.
 //!
@@ -27,11 +27,13 @@
 //! | key backup | the account's shelf, `backup/VERSION/ROOM/SESSION`; versions in `m.backup/VERSION` |
 //! | to-device messages | the account's letters, under the device's label |
 //! | state of a room without a neutral meaning | the room's values |
+//! | the events of an open room as other servers get them | its entries' seals ([`chain`]) |
 //! | uploads | the account's uploads ([`lavina_core::media`]); `mxc://` ids are their names |
 //! | display name and picture | the account's `m.profile/displayname`, `m.profile/avatar_url`; custom fields likewise |
 
 pub mod agent;
 pub mod api;
+pub mod chain;
 pub mod content;
 pub mod device;
 pub mod door;

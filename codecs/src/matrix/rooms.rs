@@ -1,8 +1,9 @@
 //! What handlers of room endpoints have in common: which room is meant, what may be seen of it, its state as it is or
 //! was.
 
+use super::chain;
 use super::error::Error;
-use super::event::{RoomEvent, Unsigned, fact_ref, state_event};
+use super::event::{RoomEvent, Unsigned, fact_ref, replaced, state_event};
 use super::facts::Opening;
 use super::ids::{self, Elsewhere, EventRef, IdKey, Who};
 use super::levels;
@@ -18,6 +19,7 @@ use lavina_core::policy::{Membership, Power};
 use lavina_core::query::{Bound, Only, Query, Range, RoomView, Value};
 use lavina_core::refusal::Refusal;
 use lavina_core::row::FactRow;
+use lavina_core::seal::{Piece, Seal};
 use lavina_core::text::Str;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,6 +29,9 @@ pub const DEFAULT_VERSION: &str = "12";
 
 /// Most steps back through what a state event replaced, to find what held at a moment; beyond them it is left out.
 const STEPS_BACK: usize = 1_000;
+
+/// Rooms whose ids an agent remembers; above, all are forgotten.
+const NAMES: usize = 4_096;
 
 /// A room's state: what holds, by type and state key.
 pub type State = BTreeMap<(Str, Str), Arc<FactRow>>;
@@ -40,11 +45,102 @@ pub fn id_key(ctx: &Ctx) -> IdKey {
 ///
 /// # Errors
 /// 400 where it is no room id, 404 where it is none of ours.
-pub fn room_of(ctx: &Ctx, id: &str) -> Result<RoomId, Error> {
+pub async fn room_of(ctx: &Ctx, id: &str) -> Result<RoomId, Error> {
     if !id.starts_with('!') || id.len() < 2 || id.len() > ids::ID_MAX {
         return Err(Error::invalid_param(format!("{id} is no room id")));
     }
-    id_key(ctx).room(id).ok_or_else(|| Error::not_found("there is no such room here"))
+    room_ref(ctx, id).await?.ok_or_else(|| Error::not_found("there is no such room here"))
+}
+
+/// The room that an id names, if it is one of ours: by the name of its create event, or by an id that says it itself.
+///
+/// # Errors
+/// Only where the server cannot tell.
+pub async fn room_ref(ctx: &Ctx, id: &str) -> Result<Option<RoomId>, Error> {
+    if let Some(room) = id_key(ctx).room_at(id, ctx.domain()) {
+        return Ok(Some(room));
+    }
+    let Some(seal) = chain::seal_of(id).filter(|_| id.starts_with('!')) else { return Ok(None) };
+    let known = ctx.with(move |agent, _| agent.names.rooms.get(&seal).copied()).await;
+    if known.is_some() {
+        return Ok(known);
+    }
+    let Some(piece) = piece(ctx, seal).await? else { return Ok(None) };
+    // Any event's id could be written so.
+    let name = room_id(ctx, piece.room).await?;
+    Ok(Some(piece.room).filter(|_| name == id))
+}
+
+/// The id of a room.
+///
+/// # Errors
+/// Only where the server cannot tell.
+pub async fn room_id(ctx: &Ctx, room: RoomId) -> Result<String, Error> {
+    let known = ctx.with(move |agent, _| agent.names.ids.get(&room).cloned()).await;
+    if let Some(known) = known {
+        return Ok(known.to_string());
+    }
+    let known = match ctx.query(Query::Room(room)).await {
+        Ok(Value::Room(view)) => view.head.known.clone(),
+        Ok(_) | Err(Refusal::NoSuchRoom) => None,
+        Err(why) => return Err(why.into()),
+    };
+    if let Some(known) = known.clone() {
+        ctx.with(move |agent, _| agent.names.learn(room, known)).await;
+    }
+    Ok(id_key(ctx).room_name(room, known.as_deref()))
+}
+
+/// The id of a room that is known.
+pub fn name_of_view(ctx: &Ctx, view: &RoomView) -> String {
+    id_key(ctx).room_name(view.id, view.head.known.as_deref())
+}
+
+/// Ids of rooms that an agent has come across, so that it need not ask again.
+#[derive(Debug, Default)]
+pub struct Names {
+    rooms: BTreeMap<Seal, RoomId>,
+    ids: BTreeMap<RoomId, Str>,
+}
+
+impl Names {
+    fn learn(&mut self, room: RoomId, id: Str) {
+        if self.ids.len() >= NAMES {
+            *self = Names::default();
+        }
+        self.rooms.extend(chain::seal_of(&id).map(|seal| (seal, room)));
+        self.ids.insert(room, id);
+    }
+}
+
+async fn piece(ctx: &Ctx, seal: Seal) -> Result<Option<Piece>, Error> {
+    match ctx.query(Query::Sealed(seal)).await {
+        Ok(Value::Piece(piece)) => Ok(Some(piece)),
+        Ok(_) | Err(Refusal::NoSuchItem) => Ok(None),
+        Err(why) => Err(why.into()),
+    }
+}
+
+/// The event that an id names, if it is one of ours.
+///
+/// # Errors
+/// Only where the server cannot tell.
+pub async fn event_ref(ctx: &Ctx, id: &str) -> Result<Option<EventRef>, Error> {
+    if let Some(event) = id_key(ctx).event(id) {
+        return Ok(Some(event));
+    }
+    let Some(seal) = chain::seal_of(id).filter(|_| id.starts_with('$')) else { return Ok(None) };
+    let piece = piece(ctx, seal).await?;
+    Ok(piece.map(|p| EventRef { room: p.room, pos: p.pos, sub: p.nth }))
+}
+
+/// The id of an entry that is no state, as it would be known by it.
+///
+/// # Errors
+/// Only where the server cannot tell.
+pub async fn entry_id(ctx: &Ctx, room: RoomId, pos: Pos) -> Result<String, Error> {
+    let seal = entry(ctx, room, pos).await?.and_then(|e| e.seal(0));
+    Ok(id_key(ctx).name(EventRef::new(room, pos), seal.as_ref()))
 }
 
 /// The name that an alias stands for.
@@ -84,7 +180,7 @@ pub async fn room_or_alias(ctx: &Ctx, said: &str) -> Result<RoomId, Error> {
         let found = resolve(ctx, &name).await?;
         return found.ok_or_else(|| Error::not_found("no room has that alias"));
     }
-    room_of(ctx, said)
+    room_of(ctx, said).await
 }
 
 /// The room as it is.
@@ -166,7 +262,7 @@ pub async fn joined_view(ctx: &Ctx, id: &str) -> Result<Arc<RoomView>, Error> {
 /// # Errors
 /// 403 where there is none.
 pub async fn known_view(ctx: &Ctx, id: &str) -> Result<Arc<RoomView>, Error> {
-    let room = room_of(ctx, id).map_err(|why| match why.status {
+    let room = room_of(ctx, id).await.map_err(|why| match why.status {
         404 => Error::forbidden("you are not in the room"),
         _ => why,
     })?;
@@ -288,14 +384,21 @@ pub async fn entry(ctx: &Ctx, room: RoomId, pos: Pos) -> Result<Option<Arc<Event
 }
 
 /// State events in the format for clients.
-pub fn state_events<'a>(ctx: &Ctx, room: RoomId, rows: impl Iterator<Item = &'a Arc<FactRow>>) -> Vec<Json> {
+pub fn state_events<'a>(
+    ctx: &Ctx,
+    view: &RoomView,
+    rows: impl Iterator<Item = &'a Arc<FactRow>>,
+) -> Vec<Json> {
     let ids = id_key(ctx);
-    let with = Write { ids: &ids, domain: ctx.domain(), known: &|_| true, notify_room: false };
+    let (room, name) = (view.id, name_of_view(ctx, view));
+    let with =
+        Write { ids: &ids, seal: &|_| None, domain: ctx.domain(), known: &|_| true, notify_room: false };
     let unsigned = Unsigned { now: Some(ctx.now().wall), ..Unsigned::default() };
     rows.filter_map(|row| {
         let event: RoomEvent = state_event(room, row, ctx.domain())?;
-        let replaces = row.fact.before.map(|at| fact_ref(room, at, &row.fact.kind));
-        Some(event.to_client(&Unsigned { replaces_state: replaces, ..unsigned.clone() }, false, &with))
+        let replaces = replaced(room, &row.fact, &ids);
+        let unsigned = Unsigned { replaces_state: replaces, ..unsigned.clone() };
+        Some(event.to_client(&unsigned, Some(&name), &with))
     })
     .collect()
 }
@@ -303,7 +406,24 @@ pub fn state_events<'a>(ctx: &Ctx, room: RoomId, rows: impl Iterator<Item = &'a 
 /// The id of the event that an entry is, or the last of its facts.
 pub fn event_id(ctx: &Ctx, event: &Event) -> String {
     let sub = u8::try_from(event.facts.len().saturating_sub(1)).unwrap_or(u8::MAX);
-    id_key(ctx).event_id(EventRef { room: event.room, pos: event.pos, sub })
+    piece_id(ctx, event, sub)
+}
+
+/// The id of the state event of that type and key that an entry sets.
+pub fn state_id(ctx: &Ctx, event: &Event, kind: &str, key: &str) -> String {
+    let nth = event.facts.iter().rposition(|f| f.kind == kind && f.key == key);
+    nth.and_then(|nth| u8::try_from(nth).ok())
+        .map_or_else(|| event_id(ctx, event), |sub| piece_id(ctx, event, sub))
+}
+
+fn piece_id(ctx: &Ctx, event: &Event, sub: u8) -> String {
+    let of = EventRef { room: event.room, pos: event.pos, sub };
+    id_key(ctx).name(of, event.seal(sub).as_ref())
+}
+
+/// The id of a state event as it holds.
+pub fn row_id(ctx: &Ctx, room: RoomId, row: &FactRow) -> String {
+    id_key(ctx).name(fact_ref(room, row.at, &row.fact.kind), row.seal.as_ref())
 }
 
 /// The account of ours that an id names.

@@ -473,7 +473,10 @@ impl Room {
             let place = (fact.kind.clone(), fact.key.clone());
             let before = self.facts.get(&place);
             (fact.before, fact.replaces) = (before.map(|row| row.at), before.and_then(|row| row.seal));
-            let Some(row) = FactRow::of(event, nth as u8) else { continue };
+            let sealed = event.seal(nth as u8).is_some();
+            let under = before.and_then(|row| row.sealed()).filter(|_| !sealed).cloned();
+            let Some(mut row) = FactRow::of(event, nth as u8) else { continue };
+            row.under = under.map(Box::new);
             draft.change(Change::Fact(self.id, row.clone()));
             Arc::make_mut(&mut self.facts).insert(place, Arc::new(row));
         }

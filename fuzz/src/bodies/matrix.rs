@@ -79,7 +79,7 @@ pub fn event(data: &[u8]) {
         Intent::Say(message) | Intent::Edit { message, .. } => message,
         _ => return,
     };
-    let with = Write { ids: &key, domain: "x.org", known: &|_| true, notify_room: true };
+    let with = Write { ids: &key, seal: &|_| None, domain: "x.org", known: &|_| true, notify_room: true };
     let foreign = Message { native: None, ..*message };
     let what = What::Said(Box::new(foreign));
     let (by, at) = (Actor::Server, UnixMillis(1));

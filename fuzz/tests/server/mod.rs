@@ -2,12 +2,15 @@
 #![allow(dead_code, reason = "each test uses what it needs")]
 
 use lavina_codecs::config::Config;
+use lavina_codecs::matrix::ids::IdKey;
 use lavina_codecs::session::Session;
 use lavina_codecs::settings::{Listener, Protocol, Security, Settings};
 use lavina_core::Worker;
 use lavina_core::drive::{Drive, Due, Input, Output};
-use lavina_core::ids::{ConnId, Epoch, Ticket, WorkerId};
-use lavina_core::row::Asked;
+use lavina_core::event::Event;
+use lavina_core::ids::{ConnId, Epoch, MsgId, Pos, Ticket, WorkerId};
+use lavina_core::query::{Only, Range};
+use lavina_core::row::{Asked, Page, Read, RoomHead};
 use lavina_core::time::{Mono, Now, UnixMillis};
 use lavina_store::{
     Memory, Reader, Store,
@@ -61,6 +64,31 @@ impl Server {
         };
         s.drain();
         s
+    }
+
+    /// The entry that a sealed event of Matrix is.
+    pub fn entry(&mut self, event: &str) -> MsgId {
+        let seal = lavina_codecs::matrix::chain::seal_of(event).unwrap();
+        match self.store.page(&Read::Sealed(seal)) {
+            Page::Sealed(Some(piece)) => MsgId { room: piece.room, pos: piece.pos },
+            other => panic!("{event}: {other:?}"),
+        }
+    }
+
+    /// The log of a room that Matrix calls so, with its head.
+    pub fn log(&mut self, room: &str) -> (RoomHead, Vec<Arc<Event>>) {
+        let local = room.split(':').next().unwrap();
+        let reversible = IdKey::new(&[7; 32]).room(local);
+        let room = match reversible {
+            Some(room) => room,
+            None => self.entry(&room.replace('!', "$")).room,
+        };
+        let range = Range { only: Only::All, newest: false, ..Range::latest(10_000) };
+        let read = Read::History { room, floor: Pos::ZERO, last: Pos::MAX, range };
+        match (self.store.page(&Read::Room(room, 1)), self.store.page(&read)) {
+            (Page::Room(Some(rows)), Page::Events(found)) => (rows.head, found.entries),
+            other => panic!("{other:?}"),
+        }
     }
 
     pub fn drain(&mut self) {

@@ -63,7 +63,7 @@ async fn create_room(ctx: Ctx, request: Request) -> Answer {
             room
         }
     };
-    Ok(Response::ok(&object! { "room_id" => rooms::id_key(&ctx).room_id(room) }))
+    Ok(Response::ok(&object! { "room_id" => rooms::room_id(&ctx, room).await? }))
 }
 
 /// The people whom a request invites.

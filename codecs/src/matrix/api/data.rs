@@ -5,7 +5,7 @@ use super::login::account;
 use crate::json::Json;
 use crate::matrix::error::Error;
 use crate::matrix::filter::Filter;
-use crate::matrix::ids::{self, IdKey};
+use crate::matrix::ids;
 use crate::matrix::request::{Request, Response};
 use crate::matrix::route::{Route, route};
 use crate::matrix::task::{Answer, Ctx};
@@ -76,7 +76,7 @@ async fn get(ctx: Ctx, request: Request) -> Answer {
 
 async fn get_of_room(ctx: Ctx, request: Request) -> Answer {
     own(&ctx, request.arg(0))?;
-    room(&ctx, request.arg(1))?;
+    room(&ctx, request.arg(1)).await?;
     read(&ctx, &key(request.arg(2), Some(request.arg(1)))).await
 }
 
@@ -98,7 +98,7 @@ async fn put(ctx: Ctx, request: Request) -> Answer {
 
 async fn put_of_room(ctx: Ctx, request: Request) -> Answer {
     own(&ctx, request.arg(0))?;
-    room(&ctx, request.arg(1))?;
+    room(&ctx, request.arg(1)).await?;
     writable(request.arg(2))?;
     set(&ctx, key(request.arg(2), Some(request.arg(1))), &request.json()?).await
 }
@@ -145,7 +145,7 @@ async fn tags(ctx: Ctx, request: Request) -> Answer {
 
 async fn tag(ctx: Ctx, request: Request) -> Answer {
     own(&ctx, request.arg(0))?;
-    room(&ctx, request.arg(1))?;
+    room(&ctx, request.arg(1)).await?;
     let body = request.json()?;
     let order = body.get("order");
     let fits = |n: f64| (0.0..=1.0).contains(&n);
@@ -165,7 +165,7 @@ async fn tag(ctx: Ctx, request: Request) -> Answer {
 
 async fn untag(ctx: Ctx, request: Request) -> Answer {
     own(&ctx, request.arg(0))?;
-    room(&ctx, request.arg(1))?;
+    room(&ctx, request.arg(1)).await?;
     let mut tags = read_tags(&ctx, request.arg(1)).await?;
     tags.take(request.arg(2));
     set(&ctx, key(TAGS, Some(request.arg(1))), &object! { "tags" => tags }).await
@@ -210,9 +210,9 @@ fn own(ctx: &Ctx, user: &str) -> Result<(), Error> {
 }
 
 /// The room of an id.
-fn room(ctx: &Ctx, id: &str) -> Result<RoomId, Error> {
-    let key = IdKey::new(&ctx.settings().core.secret);
-    key.room(id).ok_or_else(|| Error::invalid_param("that is no room id"))
+async fn room(ctx: &Ctx, id: &str) -> Result<RoomId, Error> {
+    let room = crate::matrix::rooms::room_ref(ctx, id).await?;
+    room.ok_or_else(|| Error::invalid_param("that is no room id"))
 }
 
 #[cfg(test)]

@@ -51,9 +51,9 @@ async fn get_alias(ctx: Ctx, request: Request) -> Answer {
     let name = rooms::name_of(&ctx, request.arg(0))?;
     let unknown = || Error::not_found("no room has that alias");
     let room = rooms::resolve(&ctx, &name).await?.ok_or_else(unknown)?;
-    // A name may be taken for a room that was never made.
-    rooms::view(&ctx, room).await.map_err(|_| unknown())?;
-    let id = rooms::id_key(&ctx).room_id(room);
+    // A name may be taken for a room that was never made. What is shown has its id for ever.
+    let view = rooms::open_view(&ctx, room).await.map_err(|_| unknown())?;
+    let id = rooms::name_of_view(&ctx, &view);
     Ok(Response::ok(&object! { "room_id" => id, "servers" => [ctx.domain()] }))
 }
 
@@ -151,7 +151,7 @@ pub(super) fn names(view: &RoomView) -> Vec<RoomName> {
 // --- the list ---
 
 async fn get_visibility(ctx: Ctx, request: Request) -> Answer {
-    let room = rooms::room_of(&ctx, request.arg(0))?;
+    let room = rooms::room_of(&ctx, request.arg(0)).await?;
     let view = rooms::view(&ctx, room).await?;
     let word = if view.policy().secret { "private" } else { "public" };
     Ok(Response::ok(&object! { "visibility" => word }))
@@ -164,7 +164,7 @@ async fn put_visibility(ctx: Ctx, request: Request) -> Answer {
         Some("private") => true,
         Some(_) => return Err(Error::invalid_param("visibility must be public or private")),
     };
-    let room = rooms::room_of(&ctx, request.arg(0))?;
+    let room = rooms::room_of(&ctx, request.arg(0)).await?;
     let view = rooms::open_view(&ctx, room).await?;
     let user = ctx.user()?;
     let may = rooms::membership(&view, user) == Membership::Joined
@@ -262,7 +262,7 @@ async fn list(ctx: &Ctx, wanted: Wanted) -> Answer {
     all.sort_by_key(|listed| (std::cmp::Reverse(listed.members), listed.room));
     let mut chunk = Vec::new();
     for listed in all.iter().skip(from).take(limit) {
-        if let Ok(view) = rooms::view(ctx, listed.room).await {
+        if let Ok(view) = rooms::open_view(ctx, listed.room).await {
             chunk.push(entry(ctx, &view));
         }
     }
@@ -307,7 +307,7 @@ pub(super) fn entry(ctx: &Ctx, view: &RoomView) -> Json {
     let content = |kind: &str| rooms::content(&view.facts, kind, "");
     let policy = view.policy();
     let mut out = object! {
-        "room_id" => rooms::id_key(ctx).room_id(view.id),
+        "room_id" => rooms::name_of_view(ctx, view),
         "num_joined_members" => view.joined(),
         "world_readable" => policy.history == Visibility::World,
         "guest_can_join" => content("m.room.guest_access")

@@ -6,8 +6,9 @@ use super::sync::people::presence_word;
 use crate::json::Json;
 use crate::matrix::device::sync::{Receipt, begin};
 use crate::matrix::error::Error;
-use crate::matrix::ids::{IdKey, Who, who};
+use crate::matrix::ids::{Who, who};
 use crate::matrix::request::{Request, Response};
+use crate::matrix::rooms;
 use crate::matrix::route::{Route, route};
 use crate::matrix::task::{Answer, Ctx};
 use crate::object;
@@ -104,10 +105,9 @@ async fn member(ctx: &Ctx, id: &str) -> Result<(RoomId, Arc<RoomView>), Error> {
 async fn mark(ctx: &Ctx, id: RoomId, kind: Read, event_id: &str, thread: Option<Str>) -> Result<(), Error> {
     let me = ctx.user()?.clone();
     let to = EntityId::Account(me.id);
-    let ids = IdKey::new(&ctx.settings().core.secret);
-    let event = ids.event(event_id).filter(|e| e.room == id && !e.is_create());
+    let event = rooms::event_ref(ctx, event_id).await?.filter(|e| e.room == id && !e.is_create());
     if kind == Read::Fully {
-        let key = Str::new(format!("{}m.fully_read/{}", begin::DATA, ids.room_id(id)));
+        let key = Str::new(format!("{}m.fully_read/{}", begin::DATA, rooms::room_id(ctx, id).await?));
         let value = Octets::from(object! { "event_id" => event_id }.to_bytes());
         let act = Act::SetAttrs { values: vec![(key, value)], tell: Audience::Own, native: None };
         return ctx.act(to, act).await.map(drop).map_err(Error::from);
@@ -119,10 +119,16 @@ async fn mark(ctx: &Ctx, id: RoomId, kind: Read, event_id: &str, thread: Option<
         let mark = Act::MarkRead { room: id, pos: event.pos, at: Default::default() };
         ctx.act(to, mark).await?;
     }
-    let receipt = Receipt { by: me, event: Str::new(event_id), at, thread, private: kind == Read::Private };
+    let root = match thread.as_deref().filter(|t| *t != "main") {
+        Some(root) => rooms::event_ref(ctx, root).await?,
+        None => None,
+    };
+    let private = kind == Read::Private;
+    let (place, shown) = (Some((event.pos, event.sub)), Str::new(event_id));
+    let receipt = Receipt { by: me, event: shown, place, at, thread, private };
     ctx.with(move |agent, cx| {
         if let Some(sync) = agent.sync() {
-            sync.read_in(id, event, receipt, &ids, cx);
+            sync.read_in(id, event, receipt, root, cx);
         }
     })
     .await;

@@ -44,9 +44,11 @@ pub const HIDDEN: &str = "m.hidden/";
 // --- one's own ---
 
 async fn joined_rooms(ctx: Ctx, _: Request) -> Answer {
-    let ids = rooms::id_key(&ctx);
-    let rooms: Vec<String> = joined(&ctx).await?.into_iter().map(|room| ids.room_id(room)).collect();
-    Ok(Response::ok(&object! { "joined_rooms" => rooms }))
+    let mut out = Vec::new();
+    for room in joined(&ctx).await? {
+        out.push(rooms::room_id(&ctx, room).await?);
+    }
+    Ok(Response::ok(&object! { "joined_rooms" => out }))
 }
 
 /// The rooms that whoever asks is in.
@@ -62,14 +64,14 @@ async fn join_any(ctx: Ctx, request: Request) -> Answer {
     let body = request.json()?;
     let room = rooms::room_or_alias(&ctx, request.arg(0)).await?;
     join(&ctx, room, &body, None).await?;
-    Ok(Response::ok(&object! { "room_id" => rooms::id_key(&ctx).room_id(room) }))
+    Ok(Response::ok(&object! { "room_id" => rooms::room_id(&ctx, room).await? }))
 }
 
 async fn join_room(ctx: Ctx, request: Request) -> Answer {
     let body = request.json()?;
-    let room = rooms::room_of(&ctx, request.arg(0))?;
+    let room = rooms::room_of(&ctx, request.arg(0)).await?;
     join(&ctx, room, &body, None).await?;
-    Ok(Response::ok(&object! { "room_id" => rooms::id_key(&ctx).room_id(room) }))
+    Ok(Response::ok(&object! { "room_id" => rooms::room_id(&ctx, room).await? }))
 }
 
 /// Comes in, and gives the id of the event; none where he is in it already. `shown`: how he shows himself in it, if it
@@ -146,9 +148,10 @@ async fn admission(ctx: &Ctx, view: &RoomView, user: &User) -> Result<Option<Str
 pub async fn in_one_of(ctx: &Ctx, rules: &Json) -> Result<bool, Error> {
     let allow = rules.get("allow").and_then(Json::as_array).unwrap_or_default();
     let member_of = |a: &&Json| a.str_of("type") == Some("m.room_membership");
-    let ids = rooms::id_key(ctx);
-    let listed: Vec<RoomId> =
-        allow.iter().filter(member_of).filter_map(|a| ids.room(a.str_of("room_id")?)).collect();
+    let mut listed: Vec<RoomId> = Vec::new();
+    for id in allow.iter().filter(member_of).filter_map(|a| a.str_of("room_id")) {
+        listed.extend(rooms::room_ref(ctx, id).await?);
+    }
     if listed.is_empty() {
         return Ok(false);
     }
@@ -180,12 +183,12 @@ async fn knock(ctx: Ctx, request: Request) -> Answer {
         return Err(Error::forbidden(why));
     }
     ctx.act(EntityId::Room(room), Act::Knock { reason: reason(&body)? }).await?;
-    Ok(Response::ok(&object! { "room_id" => rooms::id_key(&ctx).room_id(room) }))
+    Ok(Response::ok(&object! { "room_id" => rooms::room_id(&ctx, room).await? }))
 }
 
 async fn leave(ctx: Ctx, request: Request) -> Answer {
     let body = request.json()?;
-    let room = rooms::room_of(&ctx, request.arg(0))?;
+    let room = rooms::room_of(&ctx, request.arg(0)).await?;
     leave_room(&ctx, room, reason(&body)?).await?;
     Ok(Response::done())
 }
@@ -224,7 +227,7 @@ async fn set_hidden(ctx: &Ctx, room: RoomId, value: Octets) -> Result<(), Error>
 }
 
 async fn forget(ctx: Ctx, request: Request) -> Answer {
-    let room = rooms::room_of(&ctx, request.arg(0))?;
+    let room = rooms::room_of(&ctx, request.arg(0)).await?;
     let view = rooms::view(&ctx, room).await?;
     let user = ctx.user()?;
     if view.parties.is_some() {
@@ -355,8 +358,7 @@ pub async fn set_by_state(ctx: &Ctx, room: RoomId, key: &str, content: &Json) ->
             let view = rooms::view(ctx, room).await?;
             let row = view.facts.get(&(Str::new("m.room.member"), Str::new(key)));
             let row = row.ok_or_else(|| Error::forbidden("the membership did not change"))?;
-            let event = crate::matrix::event::fact_ref(room, row.at, "m.room.member");
-            Ok(rooms::id_key(ctx).event_id(event))
+            Ok(rooms::row_id(ctx, room, row))
         }
     }
 }
@@ -434,7 +436,7 @@ async fn members(ctx: Ctx, request: Request) -> Answer {
         let word = word.as_ref().and_then(|c| c.str_of("membership"));
         word.is_some_and(|word| only.is_none_or(|only| only == word) && never != Some(word))
     });
-    let events = rooms::state_events(&ctx, view.id, rows.map(|(_, row)| row));
+    let events = rooms::state_events(&ctx, &view, rows.map(|(_, row)| row));
     Ok(Response::ok(&object! { "chunk" => events }))
 }
 

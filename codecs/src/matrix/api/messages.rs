@@ -7,8 +7,9 @@ use crate::matrix::device::stamp::{Place, Start};
 use crate::matrix::device::sync::begin::open_all;
 use crate::matrix::error::Error;
 use crate::matrix::filter::{LIMIT_MAX, RoomEventFilter};
-use crate::matrix::ids::{EventRef, IdKey};
+use crate::matrix::ids::EventRef;
 use crate::matrix::request::{Request, Response};
+use crate::matrix::rooms;
 use crate::matrix::route::{Route, route};
 use crate::matrix::task::{Answer, Ctx};
 use crate::object;
@@ -36,7 +37,7 @@ pub const LIMIT: usize = 10;
 /// 403 where there is none, or it is not for this user.
 pub async fn room(ctx: &Ctx, id: &str) -> Result<(RoomId, Arc<RoomView>), Error> {
     let not_in = || Error::forbidden("you are not in this room");
-    let room = IdKey::new(&ctx.settings().core.secret).room(id).ok_or_else(not_in)?;
+    let room = rooms::room_ref(ctx, id).await?.ok_or_else(not_in)?;
     let view = view_of(ctx, room).await.map_err(|_| not_in())?;
     if view.head.open.is_some() {
         return Ok((room, view));
@@ -135,7 +136,7 @@ pub fn senders(ctx: &Ctx, view: &RoomView, shown: &[Shown]) -> Vec<Json> {
     let kind = Str::new("m.room.member");
     let rows = senders.into_iter().filter_map(|who| view.facts.get(&(kind.clone(), who)));
     let events = rows.filter_map(|row| crate::matrix::event::state_event(view.id, row, ctx.domain()));
-    state_json(ctx, &events.collect::<Vec<_>>(), false)
+    state_json(ctx, &events.collect::<Vec<_>>(), Some(&rooms::name_of_view(ctx, view)))
 }
 
 /// The event with that id in the room, as this client may see it.
@@ -149,8 +150,7 @@ pub async fn event_in(
     id: &str,
 ) -> Result<(EventRef, Shown), Error> {
     let none = || Error::not_found("there is no such event in this room");
-    let event = IdKey::new(&ctx.settings().core.secret).event(id).filter(|e| e.room == room);
-    let event = event.ok_or_else(none)?;
+    let event = rooms::event_ref(ctx, id).await?.filter(|e| e.room == room).ok_or_else(none)?;
     let (pos, sub) = match event.is_create() {
         false => (event.pos, event.sub),
         true => {
@@ -210,7 +210,7 @@ async fn context(ctx: Ctx, request: Request) -> Answer {
         "end" => if after.shown.is_empty() { behind.text() } else { after.next.text() },
         "events_before" => list(before.shown),
         "events_after" => list(after.shown),
-        "state" => state_json(&ctx, &state, false),
+        "state" => state_json(&ctx, &state, Some(&rooms::name_of_view(&ctx, &view))),
     }))
 }
 

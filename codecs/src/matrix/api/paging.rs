@@ -8,6 +8,7 @@ use crate::matrix::error::Error;
 use crate::matrix::event::{RoomEvent, Unsigned, state_event};
 use crate::matrix::filter::RoomEventFilter;
 use crate::matrix::ids::IdKey;
+use crate::matrix::rooms;
 use crate::matrix::task::Ctx;
 use lavina_core::event::FactRef;
 use lavina_core::ids::{Pos, RoomId};
@@ -59,7 +60,7 @@ pub struct Want<'a> {
 /// The user may not read there, or the server cannot tell.
 pub async fn page(ctx: &Ctx, want: Want<'_>) -> Result<Page, Error> {
     let mut out = Page { shown: Vec::new(), next: want.from, more: true };
-    let room_id = IdKey::new(&ctx.settings().core.secret).room_id(want.room);
+    let room_id = rooms::room_id(ctx, want.room).await?;
     for _ in 0..READS {
         let missing = want.limit.saturating_sub(out.shown.len());
         if missing == 0 || !out.more {
@@ -168,12 +169,13 @@ pub async fn state_at(
     Ok(out)
 }
 
-/// State events for a client.
-pub fn state_json(ctx: &Ctx, state: &[RoomEvent], in_room: bool) -> Vec<Json> {
+/// State events for a client. `room`: the room's id, unless the answer says it elsewhere.
+pub fn state_json(ctx: &Ctx, state: &[RoomEvent], room: Option<&str>) -> Vec<Json> {
     let ids = IdKey::new(&ctx.settings().core.secret);
-    let with = Write { ids: &ids, domain: ctx.domain(), known: &|_| false, notify_room: false };
+    let with =
+        Write { ids: &ids, seal: &|_| None, domain: ctx.domain(), known: &|_| false, notify_room: false };
     let unsigned = Unsigned { now: Some(ctx.now().wall), ..Unsigned::default() };
-    state.iter().map(|e| e.to_client(&unsigned, in_room, &with)).collect()
+    state.iter().map(|e| e.to_client(&unsigned, room, &with)).collect()
 }
 
 /// Whether a state event is wanted where only those members are that said something.

@@ -102,7 +102,7 @@ async fn report_event(ctx: Ctx, request: Request) -> Answer {
     let unknown = || Error::not_found("there is no such event, or you may not see it");
     let view = rooms::known_view(&ctx, request.arg(0)).await.map_err(|_| unknown())?;
     let user = ctx.user()?;
-    let event = rooms::id_key(&ctx).event(request.arg(1)).filter(|e| e.room == view.id);
+    let event = rooms::event_ref(&ctx, request.arg(1)).await?.filter(|e| e.room == view.id);
     let event = event.ok_or_else(unknown)?;
     let readable = view.readable(user.id).filter(|r| event.is_create() || r.has(event.pos));
     readable.ok_or_else(unknown)?;
@@ -114,7 +114,7 @@ async fn report_event(ctx: Ctx, request: Request) -> Answer {
 
 async fn report_room(ctx: Ctx, request: Request) -> Answer {
     check_reason(&request)?;
-    let room = rooms::room_of(&ctx, request.arg(0))?;
+    let room = rooms::room_of(&ctx, request.arg(0)).await?;
     rooms::view(&ctx, room).await?;
     log(&ctx, "a room is reported", "room", request.arg(0)).await
 }

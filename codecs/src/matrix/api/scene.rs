@@ -5,9 +5,10 @@ use crate::json::{DEPTH, Json};
 use crate::matrix::content::{RELATES_TO, Write, mentions, unpack};
 use crate::matrix::device::stamp::Place;
 use crate::matrix::error::Error;
-use crate::matrix::event::{RoomEvent, Unsigned, events, fact_ref, message_event};
+use crate::matrix::event::{RoomEvent, Unsigned, events, message_event, replaced};
 use crate::matrix::ids::{EventRef, IdKey};
 use crate::matrix::relations::{Relations, Thread};
+use crate::matrix::rooms;
 use crate::matrix::task::Ctx;
 use crate::session::MATRIX_NATIVE;
 use lavina_core::event::{Event, FactRef, Message, Native, What};
@@ -15,6 +16,7 @@ use lavina_core::ids::{AccountId, Pos, RoomId};
 use lavina_core::name::{User, UserName};
 use lavina_core::policy::{Membership, power};
 use lavina_core::query::{Bound, Only, Query, Range, RoomView, Stretch, Value};
+use lavina_core::seal::Seal;
 use lavina_core::text::Str;
 use lavina_core::time::UnixMillis;
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,6 +61,8 @@ pub struct Scene {
     pub me: User,
     /// Which room.
     pub room: RoomId,
+    /// The room's id.
+    pub room_id: Str,
     now: UnixMillis,
     related: Vec<Arc<Event>>,
     before: BTreeMap<FactRef, Json>,
@@ -90,7 +94,12 @@ impl Scene {
         view: Option<Arc<RoomView>>,
     ) -> Result<Scene, Error> {
         let me = ctx.user()?.clone();
+        let room_id = match &view {
+            Some(view) => rooms::name_of_view(ctx, view),
+            None => rooms::room_id(ctx, room).await?,
+        };
         let mut scene = Scene {
+            room_id: Str::new(room_id),
             ids: IdKey::new(&ctx.settings().core.secret),
             domain: Str::new(ctx.domain()),
             room,
@@ -183,13 +192,13 @@ impl Scene {
             return Vec::new();
         }
         let known = |name: &UserName| self.knows(name);
-        let with = self.write(&known, entry);
+        let seal = |e: EventRef| self.seal_of(entry, e);
+        let with = self.write(&known, &seal, entry);
         let undone = self.undone(entry);
         let all = events(entry, undone, &with);
         all.into_iter()
-            .enumerate()
-            .map(|(nth, event)| {
-                let nth = self.nth(entry, nth, &event);
+            .map(|event| {
+                let nth = Scene::nth(entry, &event);
                 let place = Place { pos: entry.pos, sub: nth };
                 let (kind, state_key) = (event.kind.clone(), event.state_key.clone());
                 let json = self.with_all(entry, event, nth, &with);
@@ -198,19 +207,30 @@ impl Scene {
             .collect()
     }
 
-    /// Which of the entry's facts an event is: those that cannot be read are no events.
-    fn nth(&self, entry: &Event, at: usize, event: &RoomEvent) -> u8 {
-        let same = |(_, fact): &(usize, &lavina_core::event::Fact)| {
-            fact.kind == event.kind && Some(&fact.key) == event.state_key.as_ref()
-        };
-        let found = entry.facts.iter().enumerate().find(same).map_or(at, |(n, _)| n);
-        u8::try_from(found).unwrap_or(u8::MAX)
+    /// Which of the entry's facts an event is.
+    fn nth(entry: &Event, event: &RoomEvent) -> u8 {
+        let create = || entry.facts.iter().position(|f| f.kind == event.kind).unwrap_or(0);
+        if event.id.is_create() { u8::try_from(create()).unwrap_or(u8::MAX) } else { event.id.sub }
     }
 
-    fn write<'a>(&'a self, known: &'a dyn Fn(&UserName) -> bool, entry: &Event) -> Write<'a> {
+    /// The seal of an event that the entry is about, as far as that is looked at here.
+    fn seal_of(&self, entry: &Event, event: EventRef) -> Option<Seal> {
+        let at = |e: &&Arc<Event>| e.pos == event.pos && e.room == event.room;
+        match entry.pos == event.pos {
+            true => entry.seal(event.sub),
+            false => self.related.iter().find(at)?.seal(event.sub),
+        }
+    }
+
+    fn write<'a>(
+        &'a self,
+        known: &'a dyn Fn(&UserName) -> bool,
+        seal: &'a dyn Fn(EventRef) -> Option<Seal>,
+        entry: &Event,
+    ) -> Write<'a> {
         let member = entry.by.user().and_then(|u| self.view.as_ref()?.members.get(&u.id));
         let notify_room = member.is_some_and(|m| m.standing.power >= power::MODERATOR);
-        Write { ids: &self.ids, domain: &self.domain, known, notify_room }
+        Write { ids: &self.ids, seal, domain: &self.domain, known, notify_room }
     }
 
     fn knows(&self, name: &UserName) -> bool {
@@ -237,19 +257,20 @@ impl Scene {
             now: Some(self.now),
             transaction: self.transactions.get(&entry.pos).map(Str::as_str),
             prev_content: before.and_then(|at| self.before.get(&at)),
-            replaces_state: fact.zip(before).map(|(f, at)| fact_ref(self.room, at, &f.kind)),
+            replaces_state: fact.and_then(|f| replaced(self.room, f, &self.ids)),
             redacted_because: because.as_ref(),
             relations: relations.as_ref(),
             membership,
             room_state: None,
         };
-        event.to_client(&unsigned, false, with)
+        event.to_client(&unsigned, Some(&self.room_id), with)
     }
 
     /// The event alone.
     fn plain(&self, entry: &Arc<Event>, with: &Write<'_>) -> Json {
         let Some(event) = message_event(entry, self.undone(entry), with) else { return Json::object() };
-        event.to_client(&Unsigned { now: Some(self.now), ..Unsigned::default() }, false, with)
+        let unsigned = Unsigned { now: Some(self.now), ..Unsigned::default() };
+        event.to_client(&unsigned, Some(&self.room_id), with)
     }
 
     /// The reaction event that this one takes back.
@@ -303,7 +324,8 @@ impl Scene {
             participated: mine(entry) || replies.iter().any(|e| mine(e)),
         });
         let refers = about().filter(|e| relation_of(e).as_deref() == Some("m.reference"));
-        let references = refers.map(|e| self.ids.event_id(EventRef::new(self.room, e.pos))).collect();
+        let references =
+            refers.map(|e| self.ids.name(EventRef::new(self.room, e.pos), e.seal(0).as_ref())).collect();
         Relations { replaced: edit.as_ref(), thread, references }.to_json()
     }
 

@@ -8,8 +8,8 @@ use crate::matrix::device::stamp::Place;
 use crate::matrix::device::sync::begin;
 use crate::matrix::error::Error;
 use crate::matrix::filter::RoomEventFilter;
-use crate::matrix::ids::IdKey;
 use crate::matrix::request::{Request, Response};
+use crate::matrix::rooms;
 use crate::matrix::route::{Route, route};
 use crate::matrix::search::{Around, Context, Found, Search};
 use crate::matrix::task::{Answer, Ctx};
@@ -70,14 +70,13 @@ async fn search(ctx: Ctx, request: Request) -> Answer {
     };
     let limit = search.filter.events.limit.map_or(LIMIT, |n| n as usize).clamp(1, LIMIT_MAX);
     begin::begin(&ctx).await?;
-    let rooms = ctx.with(|agent, _| -> Vec<RoomId> {
+    let found = ctx.with(|agent, _| -> Vec<RoomId> {
         let rooms = agent.sync().map(|s| &s.rooms);
         rooms.into_iter().flatten().filter(|(_, r)| r.is_joined()).map(|(id, _)| *id).collect()
     });
-    let ids = IdKey::new(&ctx.settings().core.secret);
     let mut hits = Vec::new();
-    for room in rooms.await {
-        if search.filter.rooms.admit(&ids.room_id(room)) {
+    for room in found.await {
+        if search.filter.rooms.admit(&rooms::room_id(&ctx, room).await?) {
             hits.extend(in_room(&ctx, &search, room, before, limit).await?);
         }
     }
@@ -92,7 +91,7 @@ async fn search(ctx: Ctx, request: Request) -> Answer {
     }
     let mut around = Around { count, state: None, next_batch };
     if search.include_state {
-        around.state = Some(states(&ctx, &hits, &ids).await?);
+        around.state = Some(states(&ctx, &hits).await?);
     }
     let mut found = Vec::new();
     for hit in hits {
@@ -148,14 +147,15 @@ fn may_fit(search: &Search, entry: &Event) -> bool {
     }
 }
 
-async fn states(ctx: &Ctx, hits: &[Hit], ids: &IdKey) -> Result<Map, Error> {
+async fn states(ctx: &Ctx, hits: &[Hit]) -> Result<Map, Error> {
     let mut out = Map::new();
     for hit in hits {
-        let id = ids.room_id(hit.room);
+        let id = rooms::room_id(ctx, hit.room).await?;
         if !out.contains(&id) {
             let view = view_of(ctx, hit.room).await?;
             let state = state_at(ctx, &view, end(), |_, _| true).await?;
-            out.insert(id, state_json(ctx, &state, false));
+            let state = state_json(ctx, &state, Some(&id));
+            out.insert(id, state);
         }
     }
     Ok(out)

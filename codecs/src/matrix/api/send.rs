@@ -8,6 +8,7 @@ use crate::matrix::error::Error;
 use crate::matrix::ids::{EventRef, IdKey, user_id};
 use crate::matrix::levels;
 use crate::matrix::request::{Request, Response};
+use crate::matrix::rooms;
 use crate::matrix::route::{Route, route};
 use crate::matrix::task::{Answer, Ctx};
 use crate::object;
@@ -18,6 +19,7 @@ use lavina_core::name::User;
 use lavina_core::query::{Reply, RoomView, Value};
 use lavina_core::refusal::Refusal;
 use lavina_core::text::Str;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The endpoints of this part.
@@ -37,12 +39,23 @@ struct Sending {
     transaction: Str,
     once: Option<OnceKey>,
     parties: Option<Box<(User, User)>>,
+    /// Events that the request names.
+    named: BTreeMap<Str, EventRef>,
 }
+
+/// Where a content names events that it is about.
+const NAMED: [&[&str]; 3] =
+    [&["redacts"], &[RELATES_TO, "event_id"], &[RELATES_TO, "m.in_reply_to", "event_id"]];
 
 async fn send(ctx: Ctx, request: Request) -> Answer {
     let content = request.json()?;
     let kind = request.arg(1).to_owned();
-    let sending = Sending::new(&ctx, request.arg(0), "send", request.arg(2)).await?;
+    let mut sending = Sending::new(&ctx, request.arg(0), "send", request.arg(2)).await?;
+    for path in NAMED {
+        if let Some(id) = content.at(path).and_then(Json::as_str) {
+            sending.name(&ctx, id).await?;
+        }
+    }
     let view = sending.check(&ctx, &kind).await?;
     let sending = sending.with_parties(&ctx, view).await?;
     let (native_max, text_max) = {
@@ -50,11 +63,10 @@ async fn send(ctx: Ctx, request: Request) -> Answer {
         (limits.native, limits.text)
     };
     let intent = {
-        let ids = &sending.ids;
         let look = Look {
             room: sending.room,
             by: sending.me.name.as_str(),
-            event: &|id| ids.event(id),
+            event: &|id| sending.named.get(&Str::new(id)).copied(),
             names: &LocalNames(ctx.domain()),
             media: &|_| None,
             text_max,
@@ -75,7 +87,8 @@ async fn redact(ctx: Ctx, request: Request) -> Answer {
     let body = request.json()?;
     let sending = Sending::new(&ctx, request.arg(0), "redact", request.arg(2)).await?;
     let none = || Error::not_found("there is no such event in this room");
-    let target = sending.ids.event(request.arg(1)).filter(|e| e.room == sending.room).ok_or_else(none)?;
+    let target = rooms::event_ref(&ctx, request.arg(1)).await?;
+    let target = target.filter(|e| e.room == sending.room).ok_or_else(none)?;
     let reason = match body.get("reason") {
         None => None,
         Some(reason) => Some(reason.as_str().ok_or_else(|| Error::bad_json("reason must be a string"))?),
@@ -95,7 +108,8 @@ impl Sending {
             return Err(Error::invalid_param("a transaction id has 1 to 255 bytes"));
         }
         let ids = IdKey::new(&ctx.settings().core.secret);
-        let room = ids.room(room).ok_or_else(|| Error::forbidden("you are not in this room"))?;
+        let room = rooms::room_ref(ctx, room).await?;
+        let room = room.ok_or_else(|| Error::forbidden("you are not in this room"))?;
         let who = ctx.who()?;
         let label = agent::label(&who.device);
         let name = format!("{label}\n{what}\n{transaction}");
@@ -108,7 +122,16 @@ impl Sending {
             }
             Some(key)
         });
-        Ok(Sending { once: once.await, me: who.user.clone(), ids, room, transaction, parties: None })
+        let (once, me) = (once.await, who.user.clone());
+        Ok(Sending { once, me, ids, room, transaction, parties: None, named: BTreeMap::new() })
+    }
+
+    /// The request names this event.
+    async fn name(&mut self, ctx: &Ctx, id: &str) -> Result<(), Error> {
+        if let Some(event) = rooms::event_ref(ctx, id).await? {
+            self.named.insert(Str::new(id), event);
+        }
+        Ok(())
     }
 
     fn to(&self) -> EntityId {
@@ -166,7 +189,9 @@ impl Sending {
         let other = relation.and_then(|r| r.str_of("rel_type")).is_some_and(|kind| kind != "m.thread");
         if other && message.reply.is_none() {
             // Nothing else of it is neutral; so it is found by what it is about.
-            let about = relation.and_then(|r| r.str_of("event_id")).and_then(|id| self.ids.event(id));
+            let about = relation
+                .and_then(|r| r.str_of("event_id"))
+                .and_then(|id| self.named.get(&Str::new(id)).copied());
             let about = about.filter(|e| e.room == self.room && !e.is_create());
             message.reply = about.map(|e| MsgId { room: e.room, pos: e.pos });
         }
@@ -177,7 +202,7 @@ impl Sending {
         let message = self.stamped(ctx, message)?;
         let subject = Str::new(user_id(&self.me, ctx.domain()));
         let act = Act::Say { message, subject, parties: self.parties.clone() };
-        self.answer(ctx.act_once(self.to(), act, self.once).await)
+        self.answer(ctx, ctx.act_once(self.to(), act, self.once).await).await
     }
 
     /// A thread begins with an event that is in none.
@@ -199,7 +224,7 @@ impl Sending {
     async fn edit(&self, ctx: &Ctx, target: EventRef, message: Message) -> Answer {
         let message = self.stamped(ctx, message)?;
         let act = Act::Edit { target: Target::Pos(target.pos), message };
-        self.answer(ctx.act_once(self.to(), act, self.once).await)
+        self.answer(ctx, ctx.act_once(self.to(), act, self.once).await).await
     }
 
     async fn react(&self, ctx: &Ctx, target: EventRef, key: Str, native: Native) -> Answer {
@@ -220,7 +245,7 @@ impl Sending {
                     Message { kind: Kind::Payload, native: Some(native), reply, ..Message::default() };
                 self.say_this(ctx, message).await
             }
-            reply => self.answer(reply),
+            reply => self.answer(ctx, reply).await,
         }
     }
 
@@ -244,7 +269,7 @@ impl Sending {
         };
         match ctx.act_once(self.to(), act, self.once).await {
             Ok(Value::Done) => self.gone_already(ctx, &entry).await,
-            reply => self.answer(reply),
+            reply => self.answer(ctx, reply).await,
         }
     }
 
@@ -261,17 +286,25 @@ impl Sending {
             _ => false,
         };
         let pos = related.iter().find(did).map(|e| e.pos);
-        pos.map_or_else(|| Ok(Response::done()), |pos| Ok(self.told(pos)))
+        match pos {
+            Some(pos) => self.told_at(ctx, pos).await,
+            None => Ok(Response::done()),
+        }
     }
 
-    fn told(&self, pos: Pos) -> Response {
-        Response::ok(&object! { "event_id" => self.ids.event_id(EventRef::new(self.room, pos)) })
+    fn told(&self, event: &Event) -> Response {
+        let id = self.ids.name(EventRef::new(self.room, event.pos), event.seal(0).as_ref());
+        Response::ok(&object! { "event_id" => id })
     }
 
-    fn answer(&self, reply: Reply) -> Answer {
+    async fn told_at(&self, ctx: &Ctx, pos: Pos) -> Answer {
+        Ok(Response::ok(&object! { "event_id" => rooms::entry_id(ctx, self.room, pos).await? }))
+    }
+
+    async fn answer(&self, ctx: &Ctx, reply: Reply) -> Answer {
         match reply {
-            Ok(Value::Event(event)) => Ok(self.told(event.pos)),
-            Ok(Value::Already(id)) => Ok(self.told(id.pos)),
+            Ok(Value::Event(event)) => Ok(self.told(&event)),
+            Ok(Value::Already(id)) => self.told_at(ctx, id.pos).await,
             Ok(_) => Err(Error::unavailable("the server cannot tell; try again")),
             // Who is not in a room is not told whether it is there.
             Err(Refusal::NoSuchRoom | Refusal::NotMember) => {

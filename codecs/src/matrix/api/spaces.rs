@@ -83,7 +83,7 @@ struct Walk {
 impl Walk {
     async fn go(&mut self, ctx: &Ctx, root: Arc<RoomView>, wanted: usize) -> Result<(), Error> {
         self.seen.insert(root.id);
-        let mut next: Vec<(RoomId, u64)> = self.take(ctx, &root, 0);
+        let mut next: Vec<(RoomId, u64)> = self.take(ctx, &root, 0).await?;
         while let Some((room, depth)) = next.pop() {
             if self.found.len() >= wanted || self.seen.len() > ROOMS_MAX {
                 break;
@@ -97,24 +97,24 @@ impl Walk {
                 Err(why) => return Err(why),
             };
             if accessible(ctx, &view).await? {
-                next.extend(self.take(ctx, &view, depth));
+                next.extend(self.take(ctx, &view, depth).await?);
             }
         }
         Ok(())
     }
 
     /// Takes a room into the answer and gives its children, the last first.
-    fn take(&mut self, ctx: &Ctx, view: &RoomView, depth: u64) -> Vec<(RoomId, u64)> {
-        let children = children(ctx, view, self.only_suggested);
+    async fn take(&mut self, ctx: &Ctx, view: &RoomView, depth: u64) -> Result<Vec<(RoomId, u64)>, Error> {
+        let children = children(ctx, view, self.only_suggested).await?;
         let mut entry = described(ctx, view);
         let rows = children.iter().map(|(_, row)| *row);
-        let stripped: Vec<Json> = rooms::state_events(ctx, view.id, rows).iter().map(stripped).collect();
+        let stripped: Vec<Json> = rooms::state_events(ctx, view, rows).iter().map(stripped).collect();
         entry.set("children_state", stripped);
         self.found.push(entry);
         if self.depth.is_some_and(|most| depth >= most) {
-            return Vec::new();
+            return Ok(Vec::new());
         }
-        children.into_iter().rev().map(|(room, _)| (room, depth + 1)).collect()
+        Ok(children.into_iter().rev().map(|(room, _)| (room, depth + 1)).collect())
     }
 }
 
@@ -130,8 +130,11 @@ fn stripped(event: &Json) -> Json {
 }
 
 /// The children of a space in their order.
-fn children<'a>(ctx: &Ctx, view: &'a RoomView, only_suggested: bool) -> Vec<(RoomId, &'a Arc<FactRow>)> {
-    let ids = rooms::id_key(ctx);
+async fn children<'a>(
+    ctx: &Ctx,
+    view: &'a RoomView,
+    only_suggested: bool,
+) -> Result<Vec<(RoomId, &'a Arc<FactRow>)>, Error> {
     let kind = Str::new("m.space.child");
     let is_space = rooms::version(view).is_some_and(|o| o.content.str_of("type") == Some("m.space"));
     let from = view.facts.range((kind.clone(), Str::default())..);
@@ -141,14 +144,21 @@ fn children<'a>(ctx: &Ctx, view: &'a RoomView, only_suggested: bool) -> Vec<(Roo
             let content = Json::parse(&row.fact.content).ok()?;
             let via = content.get("via").and_then(Json::as_array).is_some_and(|via| !via.is_empty());
             let suggested = content.get("suggested").and_then(Json::as_bool) == Some(true);
-            let room = ids.room(key).filter(|_| via && (suggested || !only_suggested))?;
+            Some(()).filter(|()| via && (suggested || !only_suggested))?;
             let order = content.str_of("order").filter(|order| is_order(order)).map(str::to_owned);
             // Those with an order come first.
-            Some(((order.is_none(), order, row.time, key.clone()), room, row))
+            Some(((order.is_none(), order, row.time, key.clone()), row))
         })
         .collect();
     out.sort_by(|a, b| a.0.cmp(&b.0));
-    out.into_iter().take(CHILDREN_MAX).map(|(_, room, row)| (room, row)).collect()
+    let mut known = Vec::new();
+    for ((.., key), row) in out {
+        if known.len() >= CHILDREN_MAX {
+            break;
+        }
+        known.extend(rooms::room_ref(ctx, &key).await?.map(|room| (room, row)));
+    }
+    Ok(known)
 }
 
 fn is_order(order: &str) -> bool {

@@ -5,7 +5,6 @@ use crate::json::Json;
 use crate::matrix::api::members;
 use crate::matrix::content::TYPE_MAX;
 use crate::matrix::error::Error;
-use crate::matrix::event::fact_ref;
 use crate::matrix::facts::{attr_key, creators};
 use crate::matrix::ids::{ID_MAX, room_name, user_id};
 use crate::matrix::levels::{self, POWER_LEVELS};
@@ -44,7 +43,7 @@ const TRIES: usize = 4;
 
 async fn whole(ctx: Ctx, request: Request) -> Answer {
     let Seen { view, state, .. } = rooms::seen(&ctx, request.arg(0)).await?;
-    Ok(Response::ok(&Json::from(rooms::state_events(&ctx, view.id, state.values()))))
+    Ok(Response::ok(&Json::from(rooms::state_events(&ctx, &view, state.values()))))
 }
 
 async fn one(ctx: Ctx, request: Request) -> Answer {
@@ -54,7 +53,7 @@ async fn one(ctx: Ctx, request: Request) -> Answer {
     let wrong = || Error::not_found("the room has no such state");
     match request.param("format") {
         Some("event") => {
-            let event = rooms::state_events(&ctx, view.id, std::iter::once(row)).pop();
+            let event = rooms::state_events(&ctx, &view, std::iter::once(row)).pop();
             Ok(Response::ok(&event.ok_or_else(wrong)?))
         }
         None | Some("content") => {
@@ -112,7 +111,7 @@ pub async fn set(ctx: &Ctx, room: RoomId, kind: &str, key: &str, content: Json) 
         let change = change_of(ctx, &view, kind, key, &content).await?;
         let value = Octets::from(content.to_bytes());
         match ctx.act(EntityId::Room(room), change.act(attr_key(kind, key), value)).await {
-            Ok(Value::Event(event)) => return Ok(rooms::event_id(ctx, &event)),
+            Ok(Value::Event(event)) => return Ok(rooms::state_id(ctx, &event, kind, key)),
             // It is so already.
             Ok(_) => return current_id(ctx, room, kind, key).await,
             Err(Refusal::Stale) => {}
@@ -126,7 +125,7 @@ async fn current_id(ctx: &Ctx, room: RoomId, kind: &str, key: &str) -> Result<St
     let view = rooms::view(ctx, room).await?;
     let row = view.facts.get(&(Str::new(kind), Str::new(key)));
     let row = row.ok_or_else(|| Error::not_found("the room has no such state"))?;
-    Ok(rooms::id_key(ctx).event_id(fact_ref(room, row.at, kind)))
+    Ok(rooms::row_id(ctx, room, row))
 }
 
 /// The rules for all types (room version 10, "Authorization rules", 6 to 8).

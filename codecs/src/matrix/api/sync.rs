@@ -15,8 +15,9 @@ use crate::matrix::device::stamp::Stamp;
 use crate::matrix::device::sync::begin;
 use crate::matrix::error::Error;
 use crate::matrix::filter::Filter;
-use crate::matrix::ids::{IdKey, user_id};
+use crate::matrix::ids::user_id;
 use crate::matrix::request::{Request, Response};
+use crate::matrix::rooms;
 use crate::matrix::route::{Route, route};
 use crate::matrix::task::{Answer, Ctx};
 use crate::object;
@@ -230,11 +231,10 @@ async fn answer(ctx: &Ctx, wish: &Wish) -> Result<(Json, u64, bool), Error> {
 
 /// `rooms`.
 async fn sections(ctx: &Ctx, wish: &Wish, changes: &mut Changes) -> Result<Map, Error> {
-    let ids = IdKey::new(&ctx.settings().core.secret);
     let mut found: [(&'static str, Map); 4] =
         ["join", "invite", "knock", "leave"].map(|name| (name, Map::new()));
     for (id, change) in std::mem::take(&mut changes.rooms) {
-        let room_id = ids.room_id(id);
+        let room_id = rooms::room_id(ctx, id).await?;
         if !wish.filter.rooms.admit(&room_id) {
             continue;
         }

@@ -50,7 +50,7 @@ async fn upgrade(ctx: Ctx, request: Request) -> Answer {
     }
     let plan = successor(&ctx, &view, version, &body)?;
     let room = create::make(&ctx, plan).await?;
-    let new_id = rooms::id_key(&ctx).room_id(room);
+    let new_id = rooms::room_id(&ctx, room).await?;
     let tombstone = object! { "body" => "This room has been replaced", "replacement_room" => &new_id };
     state::set(&ctx, view.id, "m.room.tombstone", "", tombstone).await?;
     let people = leave_old(&ctx, &view).await?;
@@ -74,7 +74,7 @@ fn successor(ctx: &Ctx, view: &RoomView, version: &str, body: &Json) -> Result<P
     if let Some(federate) = old.as_ref().and_then(|o| o.content.get("m.federate")) {
         content.set("m.federate", federate.clone());
     }
-    content.set("predecessor", object! { "room_id" => rooms::id_key(ctx).room_id(view.id) });
+    content.set("predecessor", object! { "room_id" => rooms::name_of_view(ctx, view) });
     let mut opening = Opening { version: Str::new(version), content, order: Vec::new() };
     if opening.has_creators()
         && let Some(more) = body.get("additional_creators")

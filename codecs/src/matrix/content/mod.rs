@@ -13,7 +13,7 @@ mod write;
 
 pub use mention::{MENTIONS_MAX, mentions};
 pub use read::{Intent, LocalNames, Look, read};
-pub use write::{Shown, Write, write};
+pub use write::{Shown, Write, plain, write};
 
 use crate::json::{Json, NotCanonical};
 use crate::object;
@@ -105,11 +105,13 @@ pub fn is_encrypted(native: &Native) -> bool {
 
 /// Type and content of a native form; none if it is another protocol's.
 pub fn unpack(native: &Native) -> Option<(Str, Json)> {
-    if native.protocol != MATRIX_NATIVE {
-        return None;
-    }
+    unpack_bytes(&native.bytes).filter(|_| native.protocol == MATRIX_NATIVE)
+}
+
+/// Type and content of the bytes of a native form.
+pub fn unpack_bytes(bytes: &[u8]) -> Option<(Str, Json)> {
     // One deeper than what a client could send.
-    let mut whole = Json::parse_within(&native.bytes, crate::json::DEPTH + 1).ok()?;
+    let mut whole = Json::parse_within(bytes, crate::json::DEPTH + 1).ok()?;
     let kind = Str::new(whole.str_of("type")?);
     let content = whole.take("content")?;
     Some((kind, content))

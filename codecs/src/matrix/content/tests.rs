@@ -231,7 +231,7 @@ fn event(what: What) -> Event {
 }
 
 fn shown_with(what: What, undone: Option<EventRef>) -> Option<(String, String)> {
-    let with = Write { ids: &key(), domain: "x.org", known: &|_| true, notify_room: false };
+    let with = Write { ids: &key(), seal: &|_| None, domain: "x.org", known: &|_| true, notify_room: false };
     let shown = write(&event(what), undone, &with)?;
     Some((shown.kind.to_string(), String::from_utf8(shown.content.to_bytes()).unwrap()))
 }

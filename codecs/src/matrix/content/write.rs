@@ -2,18 +2,22 @@
 
 use super::{HTML, MESSAGE, NEW_CONTENT, RELATES_TO, mentions, unpack};
 use crate::json::Json;
+use crate::matrix::chain;
 use crate::matrix::html;
 use crate::matrix::ids::{EventRef, IdKey};
 use crate::object;
 use lavina_core::event::{Event, Kind, Message, Native, What};
 use lavina_core::ids::{MsgId, Pos, RoomId};
 use lavina_core::name::UserName;
+use lavina_core::seal::Seal;
 use lavina_core::text::{Rich, Str, Style};
 
 /// What writing a content needs to know.
 pub struct Write<'a> {
     /// Makes ids.
     pub ids: &'a IdKey,
+    /// The seals of events, where they are known and sealed.
+    pub seal: &'a dyn Fn(EventRef) -> Option<Seal>,
     /// The server's domain.
     pub domain: &'a str,
     /// Whether somebody has that name: only such people are mentioned.
@@ -37,7 +41,7 @@ impl Shown {
     }
 
     /// What is left of a message that was withdrawn: its type.
-    fn hollow(message: &Message) -> Shown {
+    pub fn hollow(message: &Message) -> Shown {
         Shown::new(message.sort.as_deref().unwrap_or(MESSAGE), Json::object())
     }
 }
@@ -45,8 +49,12 @@ impl Shown {
 /// What an entry that is no state is shown as; none if Matrix does not show it (the payload of another protocol, or a
 /// change of state).
 ///
-/// A reaction taken back is the redaction of the event that had added it: `undone` is that, where it is known.
+/// A reaction taken back is the redaction of the event that had added it: `undone` is that, where it is known. What a
+/// sealed entry says was settled when it was sealed.
 pub fn write(event: &Event, undone: Option<EventRef>, with: &Write<'_>) -> Option<Shown> {
+    if let Some(said) = chain::said(event) {
+        return Some(said);
+    }
     match &event.what {
         What::Said(message) | What::Edited { message, .. } if message.gone => Some(Shown::hollow(message)),
         What::Said(message) => own(&message.native).or_else(|| with.said(event.room, message)),
@@ -69,7 +77,12 @@ fn own(native: &Option<Native>) -> Option<Shown> {
 
 impl Write<'_> {
     fn id(&self, room: RoomId, pos: Pos) -> String {
-        self.ids.event_id(EventRef::new(room, pos))
+        self.id_of(EventRef::new(room, pos))
+    }
+
+    /// The id of an event.
+    pub fn id_of(&self, event: EventRef) -> String {
+        self.ids.name(event, (self.seal)(event).as_ref())
     }
 
     fn said(&self, room: RoomId, message: &Message) -> Option<Shown> {
@@ -118,7 +131,7 @@ impl Write<'_> {
     }
 
     fn redaction(&self, target: EventRef, reason: Option<&str>) -> Shown {
-        let mut content = object! { "redacts" => self.ids.event_id(target) };
+        let mut content = object! { "redacts" => self.id_of(target) };
         if let Some(reason) = reason {
             content.set("reason", reason);
         }
@@ -127,14 +140,7 @@ impl Write<'_> {
 
     /// The content of a text from elsewhere; none if there is no text.
     fn text(&self, message: &Message) -> Option<Json> {
-        if message.kind == Kind::Payload || message.body.text.is_empty() {
-            return None;
-        }
-        let msgtype = match message.kind {
-            Kind::Emote => "m.emote",
-            Kind::Notice => "m.notice",
-            Kind::Normal | Kind::Payload => "m.text",
-        };
+        let msgtype = msgtype(message)?;
         let mut content = object! {
             "msgtype" => msgtype,
             "body" => body(&message.body),
@@ -146,6 +152,29 @@ impl Write<'_> {
         }
         Some(content)
     }
+}
+
+/// How a text from elsewhere is meant; none if there is no text.
+fn msgtype(message: &Message) -> Option<&'static str> {
+    if message.body.text.is_empty() {
+        return None;
+    }
+    match message.kind {
+        Kind::Emote => Some("m.emote"),
+        Kind::Notice => Some("m.notice"),
+        Kind::Normal => Some("m.text"),
+        Kind::Payload => None,
+    }
+}
+
+/// A text from elsewhere that calls nobody, answers nothing and has no marks. This never changes: hashes depend on it.
+pub fn plain(message: &Message) -> Option<Shown> {
+    let content = object! {
+        "msgtype" => msgtype(message)?,
+        "body" => message.body.text.as_str(),
+        "m.mentions" => Json::object(),
+    };
+    Some(Shown::new(MESSAGE, content))
 }
 
 /// The plain text for clients and notifications that show no HTML: quoted lines are marked, what is hidden is left out

@@ -14,7 +14,7 @@ use super::stamp::Stamp;
 use crate::json::Json;
 use crate::matrix::api::keys::{CHANGED, CHANGED_SIGNAL};
 use crate::matrix::filter::Filter;
-use crate::matrix::ids::{EventRef, IdKey};
+use crate::matrix::ids::EventRef;
 use crate::matrix::push::Ruleset;
 use crate::session::{Cx, MATRIX_NATIVE};
 use lavina_core::event::{Event, Live, LiveWhat, Native, What};
@@ -493,14 +493,20 @@ impl Sync {
         }
     }
 
-    /// The device's user has read up to an event: others are told, if they may be.
-    pub fn read_in(&mut self, room: RoomId, event: EventRef, receipt: Receipt, ids: &IdKey, cx: &mut Cx<'_>) {
+    /// The device's user has read up to an event: others are told, if they may be. `root`: of which thread.
+    pub fn read_in(
+        &mut self,
+        room: RoomId,
+        event: EventRef,
+        receipt: Receipt,
+        root: Option<EventRef>,
+        cx: &mut Cx<'_>,
+    ) {
         let Some(r) = self.rooms.get_mut(&room) else { return };
-        let old = r.receipts.get(&receipt.key()).and_then(|old| ids.event(&old.event));
-        if old.is_some_and(|old| (old.pos, old.sub) >= (event.pos, event.sub)) {
+        let old = r.receipts.get(&receipt.key()).and_then(|old| old.place);
+        if old.is_some_and(|old| old >= (event.pos, event.sub)) {
             return;
         }
-        let root = receipt.thread.as_ref().and_then(|t| ids.event(t));
         let less = root.is_some_and(|root| r.read_thread(root.pos, event.pos));
         let with = r.with.clone();
         let native = Native { protocol: MATRIX_NATIVE, bytes: Octets::from(receipt.write().to_bytes()) };
@@ -527,6 +533,11 @@ impl Sync {
         for id in who {
             known.entry(id).or_insert(seq);
         }
+    }
+
+    /// The room of that id, among those that are looked at.
+    pub fn room_named(&self, id: &str) -> Option<RoomId> {
+        self.rooms.iter().find(|(_, r)| r.name.as_deref() == Some(id)).map(|(id, _)| *id)
     }
 
     /// A filter that a request named before.

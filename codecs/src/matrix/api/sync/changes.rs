@@ -206,7 +206,11 @@ impl Changes {
             Update::Value(key, value) => match parts(&key) {
                 Some((kind, Some(room))) => {
                     let kind = Str::new(kind);
-                    if let Some(change) = ids.room(room).and_then(|room| self.room(sync, room)) {
+                    if let Some(change) = sync
+                        .room_named(room)
+                        .or_else(|| ids.room(room))
+                        .and_then(|room| self.room(sync, room))
+                    {
                         change.data.retain(|(k, _)| *k != kind);
                         change.data.push((kind, value));
                     }

@@ -7,7 +7,8 @@ use crate::matrix::api::data::parts;
 use crate::matrix::api::scene::view_of;
 use crate::matrix::device::sync::begin;
 use crate::matrix::error::Error;
-use crate::matrix::ids::{IdKey, user_id};
+use crate::matrix::ids::user_id;
+use crate::matrix::rooms;
 use crate::matrix::task::Ctx;
 use crate::object;
 use lavina_core::chat::account::Account;
@@ -100,24 +101,29 @@ pub async fn account_data(ctx: &Ctx, wish: &Wish, changes: &Changes) -> Result<V
 }
 
 /// The user's dialogs.
-async fn dialogs(ctx: &Ctx) -> Vec<(RoomId, User)> {
-    let found = ctx.with(|agent, _| {
+async fn dialogs(ctx: &Ctx) -> Vec<(String, User)> {
+    let found = ctx.with(|agent, _| -> Vec<(RoomId, User)> {
         let rooms = agent.sync().map(|s| &s.rooms);
         let rooms = rooms.into_iter().flatten();
         rooms.filter_map(|(id, r)| Some((*id, r.with.clone().filter(|_| r.is_joined())?))).collect()
     });
-    found.await
+    let mut out = Vec::new();
+    for (room, with) in found.await {
+        if let Ok(id) = rooms::room_id(ctx, room).await {
+            out.push((id, with));
+        }
+    }
+    out
 }
 
 /// `m.direct` with the user's dialogs, whatever the client wrote.
-fn with_dialogs(stored: Json, dialogs: &[(RoomId, User)], ctx: &Ctx) -> Json {
-    let ids = IdKey::new(&ctx.settings().core.secret);
+fn with_dialogs(stored: Json, dialogs: &[(String, User)], ctx: &Ctx) -> Json {
     let mut out = if stored.as_object().is_some() { stored } else { Json::object() };
     for (room, with) in dialogs {
-        let (who, room) = (user_id(with, ctx.domain()), ids.room_id(*room));
+        let who = user_id(with, ctx.domain());
         let mut rooms = out.get(&who).and_then(Json::as_array).unwrap_or_default().to_vec();
-        if !rooms.iter().any(|r| r.as_str() == Some(&room)) {
-            rooms.push(Json::from(room));
+        if !rooms.iter().any(|r| r.as_str() == Some(room)) {
+            rooms.push(Json::from(room.as_str()));
         }
         out.set(who, rooms);
     }

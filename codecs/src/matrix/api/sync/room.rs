@@ -10,7 +10,8 @@ use crate::matrix::device::sync::Receipt;
 use crate::matrix::device::sync::begin::open_all;
 use crate::matrix::error::Error;
 use crate::matrix::event::{RoomEvent, state_event};
-use crate::matrix::ids::{IdKey, user_id};
+use crate::matrix::ids::user_id;
+use crate::matrix::rooms;
 use crate::matrix::task::Ctx;
 use crate::object;
 use lavina_core::event::Event;
@@ -95,13 +96,13 @@ async fn joined(
     if let Some(view) = told.view.as_ref().filter(|_| whole || people_moved) {
         out.insert("summary", summary(view, changes, ctx));
     }
-    let ephemeral = ephemeral(ctx, wish, id, change);
+    let ephemeral = ephemeral(ctx, wish, id, change).await?;
     let data = data(wish, id, change, ctx, whole).await?;
     let nothing = told.timeline.is_empty() && told.state.is_empty() && !told.limited;
     if nothing && ephemeral.is_empty() && data.is_empty() && !whole && !change.unread {
         return Ok(None);
     }
-    let state = state_json(ctx, &told.state, true);
+    let state = state_json(ctx, &told.state, None);
     let state: Vec<Json> = state.into_iter().map(|e| wish.filter.fields(e)).collect();
     out.insert(wish.state_after.unwrap_or("state"), object! { "events" => state });
     out.insert("timeline", timeline(wish, told));
@@ -128,7 +129,7 @@ async fn from_updates(ctx: &Ctx, wish: &Wish, id: RoomId, change: &Change) -> Re
     let mut scene = Scene::new(ctx, id, events, Related::These(events.clone()), None).await?;
     scene.joined = Some(Pos::ZERO);
     let all: Vec<Shown> = events.iter().flat_map(|e| scene.show(e)).collect();
-    let room_id = scene.ids.room_id(id);
+    let room_id = scene.room_id.clone();
     let fits = |s: &&Shown| wish.filter.timeline.admits(&room_id, &s.json);
     let wanted: Vec<Shown> = all.iter().filter(fits).cloned().collect();
     let cut = wanted.len().saturating_sub(limit(wish));
@@ -256,8 +257,8 @@ async fn from_store(
         let fresh = |e: &RoomEvent| e.id.pos > gap || (e.kind == "m.room.member" && lazy);
         state.retain(fresh);
     }
-    let room_id = IdKey::new(&ctx.settings().core.secret).room_id(id);
-    let jsons = state_json(ctx, &state, false);
+    let room_id = rooms::name_of_view(ctx, &view);
+    let jsons = state_json(ctx, &state, Some(&room_id));
     let mut fits = jsons.iter().map(|json| wish.filter.state.admits(&room_id, json));
     state.retain(|_| fits.next().unwrap_or(false));
     if lazy {
@@ -277,7 +278,7 @@ async fn left(ctx: &Ctx, wish: &Wish, id: RoomId, change: &Change) -> Result<Jso
     let mut told =
         from_updates(ctx, &Wish { filter: plain_members(wish), ..copy(wish) }, id, &change).await?;
     told.limited |= change.gap.is_some();
-    let state = state_json(ctx, &told.state, true);
+    let state = state_json(ctx, &told.state, None);
     let key = wish.state_after.unwrap_or("state");
     let timeline = timeline(wish, told);
     Ok(object! {
@@ -317,7 +318,7 @@ async fn stripped(ctx: &Ctx, id: RoomId) -> Result<Vec<Json>, Error> {
         rows.filter_map(|row| Some(state_event(id, row, ctx.domain())?.stripped())).collect();
     // One's own membership as a whole event, as clients of before this was settled expect.
     let own = of(&own).and_then(|row| state_event(id, row, ctx.domain()));
-    out.extend(state_json(ctx, &own.into_iter().collect::<Vec<_>>(), true));
+    out.extend(state_json(ctx, &own.into_iter().collect::<Vec<_>>(), None));
     Ok(out)
 }
 
@@ -348,7 +349,7 @@ fn summary(view: &RoomView, changes: &Changes, ctx: &Ctx) -> Json {
 }
 
 /// Typing and receipts.
-fn ephemeral(ctx: &Ctx, wish: &Wish, id: RoomId, change: &Change) -> Vec<Json> {
+async fn ephemeral(ctx: &Ctx, wish: &Wish, id: RoomId, change: &Change) -> Result<Vec<Json>, Error> {
     let now = ctx.now().mono;
     let mut out = Vec::new();
     if change.typing {
@@ -359,9 +360,9 @@ fn ephemeral(ctx: &Ctx, wish: &Wish, id: RoomId, change: &Change) -> Vec<Json> {
     if !change.receipts.is_empty() {
         out.push(receipts(&change.receipts, ctx.domain()));
     }
-    let room_id = IdKey::new(&ctx.settings().core.secret).room_id(id);
+    let room_id = rooms::room_id(ctx, id).await?;
     out.retain(|e| wish.filter.ephemeral.admits(&room_id, e));
-    out
+    Ok(out)
 }
 
 fn receipts(all: &[Receipt], domain: &str) -> Json {
@@ -384,7 +385,7 @@ fn receipts(all: &[Receipt], domain: &str) -> Json {
 
 /// The account's data about the room.
 async fn data(wish: &Wish, id: RoomId, change: &Change, ctx: &Ctx, whole: bool) -> Result<Vec<Json>, Error> {
-    let room_id = IdKey::new(&ctx.settings().core.secret).room_id(id);
+    let room_id = rooms::room_id(ctx, id).await?;
     let values = match whole {
         true => super::people::data_of_room(ctx, &room_id).await?,
         false => change.data.clone(),

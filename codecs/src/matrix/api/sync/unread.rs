@@ -5,15 +5,16 @@ use crate::json::{Json, Map};
 use crate::matrix::api::scene::{Related, Scene, Shown, history, message};
 use crate::matrix::device::sync::Unread;
 use crate::matrix::error::Error;
-use crate::matrix::ids::{EventRef, IdKey, user_id};
+use crate::matrix::ids::user_id;
 use crate::matrix::push::{Reader, Subject};
+use crate::matrix::rooms;
 use crate::matrix::task::Ctx;
 use crate::object;
 use lavina_core::event::What;
 use lavina_core::ids::{Pos, RoomId};
 use lavina_core::policy::power;
 use lavina_core::query::{Bound, Only, Range, RoomView};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Entries looked at where nothing was counted before; older ones do not count.
@@ -22,8 +23,8 @@ const LOOK_BACK: u32 = 200;
 /// The counts of a room.
 pub struct Counts {
     unread: Unread,
-    ids: IdKey,
-    room: RoomId,
+    /// The ids of threads' roots.
+    roots: BTreeMap<Pos, String>,
 }
 
 impl Counts {
@@ -35,12 +36,8 @@ impl Counts {
         if !threads {
             return vec![("unread_notifications", object(self.unread.counts(|_| true)))];
         }
-        let roots: BTreeSet<Pos> = self.unread.items.iter().filter_map(|(_, _, t)| *t).collect();
-        let of = |root: Pos| {
-            let id = self.ids.event_id(EventRef::new(self.room, root));
-            (id, object(self.unread.counts(|t| t == Some(root))))
-        };
-        let by_thread: Map = roots.into_iter().map(of).collect();
+        let of = |(root, id): (&Pos, &String)| (id.clone(), object(self.unread.counts(|t| t == Some(*root))));
+        let by_thread: Map = self.roots.iter().map(of).collect();
         vec![
             ("unread_notifications", object(self.unread.counts(|t| t.is_none()))),
             ("unread_thread_notifications", Json::Object(by_thread)),
@@ -60,14 +57,13 @@ pub async fn count(
     shown: &[Shown],
     view: Option<&Arc<RoomView>>,
 ) -> Result<Counts, Error> {
-    let ids = IdKey::new(&ctx.settings().core.secret);
     let mut unread = change.room.unread.clone().unwrap_or_default();
     let me = ctx.user()?.clone();
     let old = change.room.unread.is_some();
     let mut events: Vec<Shown> = Vec::new();
     if old && !change.whole && change.gap.is_none() {
         if change.room.last <= unread.counted {
-            return Ok(Counts { unread, ids, room: id });
+            return counts(ctx, id, unread).await;
         }
         let all = change.events.iter().filter(|e| e.pos > unread.counted);
         let missing = all.clone().any(|e| !shown.iter().any(|s| s.place.pos == e.pos));
@@ -104,7 +100,16 @@ pub async fn count(
         }
     })
     .await;
-    Ok(Counts { unread, ids, room: id })
+    counts(ctx, id, unread).await
+}
+
+async fn counts(ctx: &Ctx, room: RoomId, unread: Unread) -> Result<Counts, Error> {
+    let mut roots = BTreeMap::new();
+    let of: BTreeSet<Pos> = unread.items.iter().filter_map(|(_, _, t)| *t).collect();
+    for root in of {
+        roots.insert(root, rooms::entry_id(ctx, room, root).await?);
+    }
+    Ok(Counts { unread, roots })
 }
 
 fn judge(

@@ -35,6 +35,8 @@ pub struct Room {
     pub looked_at: bool,
     /// The other party, if it is a dialog.
     pub with: Option<User>,
+    /// The room's id, once it was looked at.
+    pub name: Option<Str>,
     /// How many are joined; none before that was looked up.
     pub joined: Option<u64>,
     /// The user's display name in the room.
@@ -67,6 +69,8 @@ pub struct Receipt {
     pub by: User,
     /// Up to which event.
     pub event: Str,
+    /// Where that is in the room's log, if that is known.
+    pub place: Option<(Pos, u8)>,
     /// When.
     pub at: UnixMillis,
     /// `main`, or the root of a thread; none: in the room as a whole.
@@ -88,6 +92,9 @@ impl Receipt {
         if let Some(thread) = &self.thread {
             out.set("thread", thread);
         }
+        if let Some((pos, sub)) = self.place {
+            out.set("place", [pos.0, sub.into()]);
+        }
         out
     }
 
@@ -96,7 +103,14 @@ impl Receipt {
         let at = json.get("ts").and_then(Json::as_int).and_then(|n| u64::try_from(n).ok())?;
         let thread = json.str_of("thread").map(Str::new);
         let event = Str::new(json.str_of("event")?);
-        Some(Receipt { by: by.clone(), event, at: UnixMillis(at), thread, private: false })
+        let place = match json.get("place").and_then(Json::as_array) {
+            Some([pos, sub]) => {
+                let number = |n: &Json| n.as_int().and_then(|n| u64::try_from(n).ok());
+                number(pos).zip(number(sub)).map(|(pos, sub)| (Pos(pos), u8::try_from(sub).unwrap_or(0)))
+            }
+            _ => None,
+        };
+        Some(Receipt { by: by.clone(), event, place, at: UnixMillis(at), thread, private: false })
     }
 }
 
@@ -133,6 +147,7 @@ impl Room {
             last: Pos::ZERO,
             looked_at: false,
             with: None,
+            name: None,
             joined: None,
             display: None,
             levels: None,
@@ -155,6 +170,7 @@ impl Room {
 
     /// What the room is like at the moment.
     pub fn take_in(&mut self, view: &RoomView, me: &User, domain: &str) {
+        self.name.clone_from(&view.head.known);
         let makers = view.members.values().filter(|m| m.standing.power == power::CREATOR);
         self.creators = makers.map(|m| Str::new(user_id(&m.user, domain))).collect();
         self.looked_at = true;
@@ -272,6 +288,7 @@ mod tests {
         let receipt = Receipt {
             by: user(1),
             event: Str::new("$e"),
+            place: Some((Pos(9), 1)),
             at: UnixMillis(7),
             thread: Some(Str::new("main")),
             private: false,
