@@ -277,3 +277,56 @@ fn a_dialog_is_a_room_of_both() {
     let told: Vec<String> = timeline(&news, &room).into_iter().map(|m| m.1).collect();
     assert_eq!(told, ["hello bob", "hello alice"]);
 }
+
+/// A device with cross-signing keys, which differ by `mark`.
+fn signer(s: &mut Server, user: &str, mark: &str) -> Device {
+    let device = Device::login(s, user);
+    let id = format!("@{user}:localhost");
+    let key = |usage: &str| {
+        let name = format!("{mark}{usage}");
+        let mut keys = Json::object();
+        keys.set(format!("ed25519:{name}"), name);
+        object! { "user_id" => &id, "usage" => [usage], "keys" => keys }
+    };
+    let body = object! {
+        "master_key" => key("master"),
+        "self_signing_key" => key("self_signing"),
+        "user_signing_key" => key("user_signing"),
+    };
+    device.call(s, "POST", &format!("{CLIENT}/keys/device_signing/upload"), Some(&body));
+    device
+}
+
+#[test]
+fn who_signs_anothers_key_hears_of_it_on_all_devices_and_nobody_else_does() {
+    let Scene { mut s, room, .. } = scene();
+    let alice = signer(&mut s, "alice", "A");
+    let other = Device::login(&mut s, "alice");
+    let bob = signer(&mut s, "bob", "B");
+    let join = format!("{CLIENT}/rooms/{room}/join");
+    bob.call(&mut s, "POST", &join, None);
+    let path = format!("{CLIENT}/sync");
+    let since = [&alice, &other, &bob].map(|d| d.get(&mut s, &path).str_of("next_batch").unwrap().to_owned());
+
+    let query = object! { "device_keys" => object! { "@bob:localhost" => Json::Array(Vec::new()) } };
+    let found = alice.call(&mut s, "POST", &format!("{CLIENT}/keys/query"), Some(&query));
+    let mut master = found.at(&["master_keys", "@bob:localhost"]).unwrap().clone();
+    let signature = object! { "ed25519:Auser_signing" => "signature" };
+    master.set("signatures", object! { "@alice:localhost" => signature });
+    let body = object! { "@bob:localhost" => object! { "Bmaster" => master } };
+    let done = alice.call(&mut s, "POST", &format!("{CLIENT}/keys/signatures/upload"), Some(&body));
+    assert_eq!(done.get("failures"), Some(&Json::object()));
+
+    let changed = |s: &mut Server, device: &Device, since: &str| {
+        let news = device.get(s, &format!("{CLIENT}/sync?since={since}"));
+        let changed =
+            news.at(&["device_lists", "changed"]).and_then(Json::as_array).unwrap_or_default().to_vec();
+        changed.iter().filter_map(Json::as_str).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(changed(&mut s, &alice, &since[0]), ["@bob:localhost"]);
+    assert_eq!(changed(&mut s, &other, &since[1]), ["@bob:localhost"]);
+    assert_eq!(changed(&mut s, &bob, &since[2]), [""; 0]);
+    let found = other.call(&mut s, "POST", &format!("{CLIENT}/keys/query"), Some(&query));
+    let signed = found.at(&["master_keys", "@bob:localhost", "signatures", "@alice:localhost"]);
+    assert!(signed.is_some(), "{found:?}");
+}

@@ -29,7 +29,7 @@ pub const USER_SIGNING: &str = "m.cross/user_signing";
 
 /// What the names of values begin with that hold one's signatures of others' keys: user and key follow. Only whoever
 /// signed sees them.
-const SIGNED: &str = "m.sign/";
+pub const SIGNED: &str = "m.sign/";
 
 /// Signatures kept of others' keys; above: the new one fails.
 const SIGNED_MAX: usize = 2_000;
@@ -131,9 +131,13 @@ async fn sign(ctx: Ctx, request: Request) -> Answer {
         }
     }
     if !values.is_empty() {
+        let own_changed = values.iter().any(|(key, _)| !key.starts_with(SIGNED));
         let act = Act::SetAttrs { values, tell: Audience::Own, native: None };
         ctx.act(EntityId::Account(user.id), act).await?;
-        tell_changed(&ctx, &user).await?;
+        // Nobody else sees what was signed of others' keys.
+        if own_changed {
+            tell_changed(&ctx, &user).await?;
+        }
     }
     Ok(Response::ok(&object! { "failures" => failures }))
 }

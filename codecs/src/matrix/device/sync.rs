@@ -12,6 +12,7 @@ mod room;
 use super::super::task::Who;
 use super::stamp::Stamp;
 use crate::json::Json;
+use crate::matrix::api::cross::SIGNED;
 use crate::matrix::api::keys::{CHANGED, CHANGED_SIGNAL};
 use crate::matrix::filter::Filter;
 use crate::matrix::ids::EventRef;
@@ -69,6 +70,8 @@ pub enum Update {
     Letter,
     /// The keys of somebody's devices changed.
     Keys(User),
+    /// The user signed a key of somebody with this id.
+    Signed(Str),
     /// Somebody is in none of the rooms any more.
     Parted(User),
     /// How many one-time keys there are changed.
@@ -643,6 +646,8 @@ impl Sync {
             self.push(Update::Counts);
         } else if *key == CHANGED {
             self.push(Update::Keys(self.me.clone()));
+        } else if let Some((whose, _)) = key.strip_prefix(SIGNED).and_then(|rest| rest.split_once('/')) {
+            self.push(Update::Signed(Str::new(whose)));
         } else {
             if *key == begin::RULES {
                 self.rules = Some(Arc::new(begin::rules(Some(value), &self.me, &cx.settings().core.domain)));

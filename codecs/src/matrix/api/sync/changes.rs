@@ -11,7 +11,7 @@ use lavina_core::name::User;
 use lavina_core::policy::Membership;
 use lavina_core::presence::Presence;
 use lavina_core::text::{Octets, Str};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What is to be told.
@@ -32,6 +32,8 @@ pub struct Changes {
     pub people: Vec<(User, Presence)>,
     /// Whose keys changed.
     pub keys: BTreeMap<AccountId, User>,
+    /// The ids of those of whom the user signed a key.
+    pub signed: BTreeSet<String>,
     /// Who left a room.
     pub parted: BTreeMap<AccountId, User>,
     /// The one-time keys changed.
@@ -113,6 +115,7 @@ impl Changes {
             values: Vec::new(),
             people: Vec::new(),
             keys: BTreeMap::new(),
+            signed: BTreeSet::new(),
             parted: BTreeMap::new(),
             counts: false,
             own_keys: sync.keys.clone(),
@@ -231,6 +234,7 @@ impl Changes {
                 self.parted.remove(&user.id);
                 self.keys.insert(user.id, user);
             }
+            Update::Signed(id) => _ = self.signed.insert(id.to_string()),
             Update::Parted(user) => {
                 self.keys.remove(&user.id);
                 self.parted.insert(user.id, user);

@@ -150,6 +150,7 @@ pub async fn data_of_room(ctx: &Ctx, room_id: &str) -> Result<Vec<(Str, Octets)>
 pub async fn device_lists(ctx: &Ctx, changes: &Changes) -> Result<Option<Json>, Error> {
     let me = ctx.user()?;
     let mut changed: BTreeSet<String> = changes.keys.values().map(|u| user_id(u, ctx.domain())).collect();
+    changed.extend(changes.signed.iter().cloned());
     let mut parted: BTreeMap<String, ()> = BTreeMap::new();
     for user in changes.parted.values().filter(|u| u.id != me.id) {
         parted.insert(user_id(user, ctx.domain()), ());
