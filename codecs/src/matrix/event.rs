@@ -235,14 +235,14 @@ mod tests {
             Unsigned { now: Some(UnixMillis(1500)), transaction: Some("t1"), ..Unsigned::default() };
         let expected = object! {
             "content" => object! { "msgtype" => "m.text", "body" => "hi", "m.mentions" => object! {} },
-            "event_id" => ids.event_id(EventRef::new(RoomId(5), Pos(9))),
+            "event_id" => ids.coded_event_id(EventRef::new(RoomId(5), Pos(9))),
             "origin_server_ts" => 1000,
-            "room_id" => ids.room_id(RoomId(5)),
+            "room_id" => ids.coded_room_id(RoomId(5)),
             "sender" => "@alice:x.org",
             "type" => "m.room.message",
             "unsigned" => object! { "age" => 500, "transaction_id" => "t1" },
         };
-        assert_eq!(event.to_client(&unsigned, Some(&ids.room_id(RoomId(5))), &with), expected);
+        assert_eq!(event.to_client(&unsigned, Some(&ids.coded_room_id(RoomId(5))), &with), expected);
         let short = event.to_client(&Unsigned::default(), None, &with);
         assert_eq!((short.get("room_id"), short.get("unsigned")), (None, None));
     }
@@ -263,7 +263,7 @@ mod tests {
         let redaction = Event { pos: Pos(10), what, ..gone.clone() };
         let because =
             message_event(&redaction, None, &with).unwrap().to_client(&Unsigned::default(), None, &with);
-        let target = ids.event_id(EventRef::new(RoomId(5), Pos(9)));
+        let target = ids.coded_event_id(EventRef::new(RoomId(5), Pos(9)));
         assert_eq!(because.str_of("redacts"), Some(target.as_str()));
         assert_eq!(because.str_at("content.redacts"), Some(target.as_str()));
         assert_eq!(because.str_of("sender"), Some("@_server:x.org"));

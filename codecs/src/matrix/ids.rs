@@ -71,27 +71,27 @@ impl IdKey {
     }
 
     /// The id of a room.
-    pub fn room_id(&self, room: RoomId) -> String {
+    pub fn coded_room_id(&self, room: RoomId) -> String {
         spell('!', &self.room_bytes(room))
     }
 
     /// The id of a room of a version whose room ids name a server (10 and 11).
     pub fn room_id_at(&self, room: RoomId, domain: &str) -> String {
-        format!("{}:{domain}", self.room_id(room))
+        format!("{}:{domain}", self.coded_room_id(room))
     }
 
     /// The id of a room: `known` if it is known by one for ever.
     pub fn room_name(&self, room: RoomId, known: Option<&str>) -> String {
-        known.map_or_else(|| self.room_id(room), str::to_owned)
+        known.map_or_else(|| self.coded_room_id(room), str::to_owned)
     }
 
     /// The id of an event: its seal if it has one.
     pub fn name(&self, event: EventRef, seal: Option<&Seal>) -> String {
-        seal.map_or_else(|| self.event_id(event), chain::event_id)
+        seal.map_or_else(|| self.coded_event_id(event), chain::event_id)
     }
 
     /// The id of an event that is not sealed.
-    pub fn event_id(&self, event: EventRef) -> String {
+    pub fn coded_event_id(&self, event: EventRef) -> String {
         match event.is_create() {
             true => spell('$', &self.room_bytes(event.room)),
             false => spell('$', &self.event_bytes(event)),
@@ -101,20 +101,20 @@ impl IdKey {
     /// The room that an id of that kind names; none if we never made that id. `domain`: ours.
     pub fn room_at(&self, id: &str, domain: &str) -> Option<RoomId> {
         match id.split_once(':') {
-            Some((local, server)) => self.room(local).filter(|_| server == domain),
-            None => self.room(id),
+            Some((local, server)) => self.coded_room(local).filter(|_| server == domain),
+            None => self.coded_room(id),
         }
     }
 
     /// The room that an id names which has no server in it; none if we never made that id.
-    pub fn room(&self, id: &str) -> Option<RoomId> {
+    pub fn coded_room(&self, id: &str) -> Option<RoomId> {
         let bytes = decode('!', id)?;
         let room = RoomId(number(&bytes[..8]));
         bool::from(self.room_bytes(room).ct_eq(&bytes)).then_some(room)
     }
 
     /// The event that an id names; none if we never made that id.
-    pub fn event(&self, id: &str) -> Option<EventRef> {
+    pub fn coded_event(&self, id: &str) -> Option<EventRef> {
         let bytes = decode('$', id)?;
         let room = RoomId(number(&bytes[..8]));
         let event = EventRef { room, pos: Pos(number(&bytes[8..16])), sub: bytes[16] };
@@ -331,23 +331,23 @@ mod tests {
     fn rooms_and_events_read_back_and_nobody_can_make_them() {
         let key = key();
         let room = RoomId(0x0123_4567_89ab_cdef);
-        let id = key.room_id(room);
-        assert_eq!((id.len(), key.room(&id)), (44, Some(room)));
+        let id = key.coded_room_id(room);
+        assert_eq!((id.len(), key.coded_room(&id)), (44, Some(room)));
         let event = EventRef { room, pos: Pos(77), sub: 3 };
-        let event_id = key.event_id(event);
-        assert_eq!((event_id.len(), key.event(&event_id)), (44, Some(event)));
-        assert_eq!(key.event_id(EventRef::create(room)), id.replace('!', "$"));
-        assert_eq!(key.event(&id.replace('!', "$")), Some(EventRef::create(room)));
-        for foreign in [IdKey::new(&[8; 32]).room_id(room), event_id.replace('$', "!")] {
-            assert_eq!(key.room(&foreign), None);
+        let event_id = key.coded_event_id(event);
+        assert_eq!((event_id.len(), key.coded_event(&event_id)), (44, Some(event)));
+        assert_eq!(key.coded_event_id(EventRef::create(room)), id.replace('!', "$"));
+        assert_eq!(key.coded_event(&id.replace('!', "$")), Some(EventRef::create(room)));
+        for foreign in [IdKey::new(&[8; 32]).coded_room_id(room), event_id.replace('$', "!")] {
+            assert_eq!(key.coded_room(&foreign), None);
         }
         for bad in ["", "!", "!abc", "$", &id[1..], &format!("{id}A"), &format!("{id}:x.org")] {
-            assert_eq!((key.room(bad), key.event(bad)), (None, None), "{bad}");
+            assert_eq!((key.coded_room(bad), key.coded_event(bad)), (None, None), "{bad}");
         }
         for at in 1..44 {
             let mut other = event_id.clone().into_bytes();
             other[at] = if other[at] == b'A' { b'B' } else { b'A' };
-            assert_eq!(key.event(std::str::from_utf8(&other).unwrap()), None, "{at}");
+            assert_eq!(key.coded_event(std::str::from_utf8(&other).unwrap()), None, "{at}");
         }
     }
 

@@ -126,7 +126,7 @@ async fn piece(ctx: &Ctx, seal: Seal) -> Result<Option<Piece>, Error> {
 /// # Errors
 /// Only where the server cannot tell.
 pub async fn event_ref(ctx: &Ctx, id: &str) -> Result<Option<EventRef>, Error> {
-    if let Some(event) = id_key(ctx).event(id) {
+    if let Some(event) = id_key(ctx).coded_event(id) {
         return Ok(Some(event));
     }
     let Some(seal) = chain::seal_of(id).filter(|_| id.starts_with('$')) else { return Ok(None) };

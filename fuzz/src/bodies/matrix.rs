@@ -46,7 +46,10 @@ pub fn ids(data: &[u8]) {
         assert_eq!(ids::account_id(&name, "x.org"), text, "an account's id is that account's");
     }
     let key = ids::IdKey::new(&[0; 32]);
-    assert_eq!(key.event(&text).map(|event| key.event_id(event)).unwrap_or(text.to_string()), text);
+    assert_eq!(
+        key.coded_event(&text).map(|event| key.coded_event_id(event)).unwrap_or(text.to_string()),
+        text
+    );
     let _ = ids::room_name(&text, "x.org");
     let _ = uri::link(&text);
 }
@@ -59,7 +62,7 @@ pub fn event(data: &[u8]) {
         room: RoomId(1),
         by: "alice",
         event: &|id| {
-            key.event(id).or_else(|| id.starts_with('$').then(|| ids::EventRef::new(RoomId(1), Pos(1))))
+            key.coded_event(id).or_else(|| id.starts_with('$').then(|| ids::EventRef::new(RoomId(1), Pos(1))))
         },
         names: &LocalNames("x.org"),
         media: &|mxc| Some(mxc.replace("mxc", "https")),

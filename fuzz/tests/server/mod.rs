@@ -78,7 +78,7 @@ impl Server {
     /// The log of a room that Matrix calls so, with its head.
     pub fn log(&mut self, room: &str) -> (RoomHead, Vec<Arc<Event>>) {
         let local = room.split(':').next().unwrap();
-        let reversible = IdKey::new(&[7; 32]).room(local);
+        let reversible = IdKey::new(&[7; 32]).coded_room(local);
         let room = match reversible {
             Some(room) => room,
             None => self.entry(&room.replace('!', "$")).room,

@@ -16,7 +16,7 @@ fn key() -> IdKey {
 }
 
 fn id(pos: u64) -> String {
-    key().event_id(EventRef::new(ROOM, Pos(pos)))
+    key().coded_event_id(EventRef::new(ROOM, Pos(pos)))
 }
 
 fn msg(pos: u64) -> MsgId {
@@ -31,7 +31,7 @@ fn try_read(kind: &str, content: &Json) -> Result<Intent, BadContent> {
     let look = Look {
         room: ROOM,
         by: "alice",
-        event: &|id| key().event(id),
+        event: &|id| key().coded_event(id),
         names: &LocalNames("x.org"),
         media: &|mxc| mxc.strip_prefix("mxc://x.org/").map(|id| format!("https://x.org/f/{id}")),
         text_max: 1000,
@@ -167,7 +167,7 @@ fn relations() {
     };
     assert_eq!(of(thread(true)), (None, Some(msg(2))));
     assert_eq!(of(thread(false)), (Some(msg(3)), Some(msg(2))));
-    let elsewhere = key().event_id(EventRef::new(RoomId(6), Pos(3)));
+    let elsewhere = key().coded_event_id(EventRef::new(RoomId(6), Pos(3)));
     assert_eq!(of(object! { "m.in_reply_to" => object! { "event_id" => elsewhere } }), (None, None));
     assert_eq!(
         of(object! { "rel_type" => "m.replace", "event_id" => id(2) }),

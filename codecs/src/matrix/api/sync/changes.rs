@@ -211,7 +211,7 @@ impl Changes {
                     let kind = Str::new(kind);
                     if let Some(change) = sync
                         .room_named(room)
-                        .or_else(|| ids.room(room))
+                        .or_else(|| ids.coded_room(room))
                         .and_then(|room| self.room(sync, room))
                     {
                         change.data.retain(|(k, _)| *k != kind);
