@@ -1,5 +1,6 @@
 //! Small models of clients, independent of the codecs.
 
+pub mod http;
 pub mod line;
 pub mod member;
 pub mod tree;

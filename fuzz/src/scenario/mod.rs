@@ -14,6 +14,7 @@
 //!
 //! A line that begins with space goes on with the one before. What patterns mean: [`pattern`].
 
+pub mod mixed;
 pub mod pattern;
 pub mod places;
 pub mod program;

@@ -1,6 +1,6 @@
 //! Servers that scenarios are played on: a simulated one of any number of workers, and one behind sockets.
 
-use super::{Speaks, run::Place};
+use super::run::Place;
 use crate::sim::{
     dice::Dice,
     world::{Noticed, World},
@@ -54,11 +54,7 @@ impl Simulated {
 }
 
 impl Place for Simulated {
-    fn connect(&mut self, speaks: Speaks) -> usize {
-        let protocol = match speaks {
-            Speaks::Irc => Protocol::Irc,
-            Speaks::Xmpp => Protocol::Xmpp,
-        };
+    fn connect(&mut self, protocol: Protocol) -> usize {
         self.world.connect(Listener { protocol, security: Security::Off })
     }
 
@@ -82,23 +78,25 @@ impl Place for Simulated {
 pub struct Listening {
     irc: SocketAddr,
     xmpp: SocketAddr,
+    http: SocketAddr,
     sockets: Vec<Option<TcpStream>>,
 }
 
 impl Listening {
     /// One that listens there, or will soon.
-    pub fn new(irc: SocketAddr, xmpp: SocketAddr) -> Listening {
-        Listening { irc, xmpp, sockets: Vec::new() }
+    pub fn new([irc, xmpp, http]: [SocketAddr; 3]) -> Listening {
+        Listening { irc, xmpp, http, sockets: Vec::new() }
     }
 }
 
 impl Place for Listening {
     /// # Panics
     /// When the server does not listen within ten seconds.
-    fn connect(&mut self, speaks: Speaks) -> usize {
-        let to = match speaks {
-            Speaks::Irc => self.irc,
-            Speaks::Xmpp => self.xmpp,
+    fn connect(&mut self, protocol: Protocol) -> usize {
+        let to = match protocol {
+            Protocol::Irc => self.irc,
+            Protocol::Xmpp => self.xmpp,
+            Protocol::Http | Protocol::Control => self.http,
         };
         let until = Instant::now() + Duration::from_secs(10);
         let socket = loop {

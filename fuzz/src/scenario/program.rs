@@ -11,10 +11,8 @@ use std::{
 pub struct Program {
     child: Child,
     folder: PathBuf,
-    /// Where IRC is spoken.
-    pub irc: SocketAddr,
-    /// Where XMPP is spoken.
-    pub xmpp: SocketAddr,
+    /// Where IRC, XMPP and HTTP are spoken.
+    pub at: [SocketAddr; 3],
 }
 
 impl Program {
@@ -26,17 +24,20 @@ impl Program {
         let folder = std::env::temp_dir().join(format!("lavina-{}-{name}", std::process::id()));
         fs::create_dir_all(&folder)?;
         // Ports that were free a moment ago.
-        let ports = [TcpListener::bind(("127.0.0.1", 0))?, TcpListener::bind(("127.0.0.1", 0))?];
-        let [irc, xmpp] = [ports[0].local_addr()?, ports[1].local_addr()?];
+        let bind = || TcpListener::bind(("127.0.0.1", 0));
+        let ports = [bind()?, bind()?, bind()?];
+        let at = [ports[0].local_addr()?, ports[1].local_addr()?, ports[2].local_addr()?];
         drop(ports);
         let config = folder.join("lavina.toml");
         let listen = |address, protocol| {
             format!("[[listen]]\naddress = \"{address}\"\nprotocol = \"{protocol}\"\ntls = \"off\"\n")
         };
         let text = format!(
-            "domain = \"localhost\"\nworkers = 2\n[registration]\nopen = true\n[password]\niterations = 4096\n{}{}",
-            listen(irc, "irc"),
-            listen(xmpp, "xmpp")
+            "domain = \"localhost\"\nworkers = 2\n[registration]\nopen = true\n[password]\niterations = 4096\n\
+             [limits]\nflood = false\n{}{}{}",
+            listen(at[0], "irc"),
+            listen(at[1], "xmpp"),
+            listen(at[2], "http")
         );
         fs::write(&config, text)?;
         let child = Command::new(path)
@@ -48,7 +49,7 @@ impl Program {
             .stdout(Stdio::null())
             .stderr(fs::File::create(folder.join("log"))?)
             .spawn()?;
-        Ok(Program { child, folder, irc, xmpp })
+        Ok(Program { child, folder, at })
     }
 
     /// What it has written to its log.
@@ -74,7 +75,7 @@ pub fn play_all(path: &Path) -> Vec<String> {
     let mut wrong = Vec::new();
     for (name, scenario) in super::all() {
         let program = Program::start(path, &name).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        let mut place = super::places::Listening::new(program.irc, program.xmpp);
+        let mut place = super::places::Listening::new(program.at);
         if let Err(why) = super::run::play(&scenario, &mut place) {
             wrong.push(format!("{name}: {why}\n{}", program.log()));
         }

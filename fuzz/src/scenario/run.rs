@@ -6,6 +6,7 @@ use super::{
 };
 use crate::client::xml::Cutter;
 use data_encoding::BASE64;
+use lavina_codecs::settings::Protocol;
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt::Write as _,
@@ -27,7 +28,7 @@ const SHOWN: usize = 30;
 /// A server, as clients reach it.
 pub trait Place {
     /// A client connects; gives back a number to speak of it.
-    fn connect(&mut self, speaks: Speaks) -> usize;
+    fn connect(&mut self, protocol: Protocol) -> usize;
 
     /// A client sends.
     fn send(&mut self, client: usize, bytes: &[u8]);
@@ -44,15 +45,16 @@ pub trait Place {
 /// # Errors
 /// The line that did not come true, and what came instead.
 pub fn play(scenario: &Scenario, place: &mut impl Place) -> Result<(), String> {
-    let mut stage = Stage { place, clients: BTreeMap::new(), words: Words::new(), syncs: 0 };
+    let mut stage = Stage::new(place);
     for (line, act) in &scenario.acts {
         stage.act(act).map_err(|why| format!("{}, line {line}: {why}", scenario.title))?;
     }
     Ok(())
 }
 
-struct Stage<'a, P> {
-    place: &'a mut P,
+/// A server, and who is connected to it.
+pub(super) struct Stage<'a, P> {
+    pub(super) place: &'a mut P,
     clients: BTreeMap<String, Client>,
     words: Words,
     syncs: u32,
@@ -69,7 +71,11 @@ struct Client {
     gone: bool,
 }
 
-impl<P: Place> Stage<'_, P> {
+impl<'a, P: Place> Stage<'a, P> {
+    pub(super) fn new(place: &'a mut P) -> Stage<'a, P> {
+        Stage { place, clients: BTreeMap::new(), words: Words::new(), syncs: 0 }
+    }
+
     fn act(&mut self, act: &Act) -> Result<(), String> {
         match act {
             Act::Account(name) => self.account(name),
@@ -90,7 +96,10 @@ impl<P: Place> Stage<'_, P> {
     // --- coming in ---
 
     fn connect(&mut self, name: &str, speaks: Speaks) {
-        let number = self.place.connect(speaks);
+        let number = self.place.connect(match speaks {
+            Speaks::Irc => Protocol::Irc,
+            Speaks::Xmpp => Protocol::Xmpp,
+        });
         let client = Client {
             number,
             speaks,
@@ -102,7 +111,7 @@ impl<P: Place> Stage<'_, P> {
         self.clients.insert(name.to_owned(), client);
     }
 
-    fn account(&mut self, name: &str) -> Result<(), String> {
+    pub(super) fn account(&mut self, name: &str) -> Result<(), String> {
         let client = format!("the making of {name}");
         self.connect(&client, Speaks::Xmpp);
         self.send(&client, &head())?;
@@ -118,7 +127,7 @@ impl<P: Place> Stage<'_, P> {
         self.act(&Act::Goes(client))
     }
 
-    fn irc(&mut self, client: &str, who: &str, caps: &[String]) -> Result<(), String> {
+    pub(super) fn irc(&mut self, client: &str, who: &str, caps: &[String]) -> Result<(), String> {
         self.connect(client, Speaks::Irc);
         let (caps, guest) = (caps.join(" "), who.starts_with("guest-"));
         let pass = if guest { String::new() } else { format!("PASS {who}:{PASSWORD}\r\n") };
@@ -130,7 +139,7 @@ impl<P: Place> Stage<'_, P> {
         self.hears(client, &[":* 376 *", ":* 422 *"]).map(drop)
     }
 
-    fn xmpp(&mut self, client: &str, who: &str) -> Result<(), String> {
+    pub(super) fn xmpp(&mut self, client: &str, who: &str) -> Result<(), String> {
         self.connect(client, Speaks::Xmpp);
         let (name, resource) = who.split_once('/').ok_or("NAME/RESOURCE is needed")?;
         let proof = BASE64.encode(format!("\0{name}\0{PASSWORD}").as_bytes());
@@ -157,7 +166,7 @@ impl<P: Place> Stage<'_, P> {
     // --- speaking and hearing ---
 
     /// Sends a line or element of the scenario; when it goes on, the server has dealt with it.
-    fn say(&mut self, client: &str, text: &str) -> Result<(), String> {
+    pub(super) fn say(&mut self, client: &str, text: &str) -> Result<(), String> {
         let text = fill(text, &self.words);
         let end = match self.client(client)?.speaks {
             Speaks::Irc => "\r\n",
@@ -167,7 +176,7 @@ impl<P: Place> Stage<'_, P> {
         self.sync(client)
     }
 
-    fn send(&mut self, client: &str, text: &str) -> Result<(), String> {
+    pub(super) fn send(&mut self, client: &str, text: &str) -> Result<(), String> {
         let number = self.client(client)?.number;
         self.place.send(number, text.as_bytes());
         Ok(())
@@ -248,7 +257,7 @@ impl<P: Place> Stage<'_, P> {
     }
 
     /// The next line or element; none when nothing comes any more.
-    fn next(&mut self, name: &str) -> Result<Option<String>, String> {
+    pub(super) fn next(&mut self, name: &str) -> Result<Option<String>, String> {
         loop {
             let client = self.clients.get_mut(name).ok_or("no such client")?;
             if let Some(unit) = client.units.pop_front() {
