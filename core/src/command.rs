@@ -569,8 +569,8 @@ pub enum Act {
     /// Set the topic.
     #[n(42)]
     SetTopic(#[n(0)] Rich),
-    /// Change rules: the whole new policy, and the one it was made from (refused as stale when that
-    /// is no longer so).
+    /// Change rules: the whole new policy, and the one it was made from. Only what differs between the two is
+    /// changed; refused as stale when somebody else changed the same meanwhile.
     #[n(43)]
     SetPolicy {
         /// The policy the change was made from.

@@ -261,12 +261,51 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// What `to` changes of `from`, done to `now`; `None` when both changed the same thing, differently.
+    pub fn merge(from: &Policy, to: &Policy, now: &Policy) -> Option<Policy> {
+        let (f, t, n) = (&from.levels, &to.levels, &now.levels);
+        let levels = Levels {
+            speak: merged(f.speak, t.speak, n.speak)?,
+            invite: merged(f.invite, t.invite, n.invite)?,
+            kick: merged(f.kick, t.kick, n.kick)?,
+            ban: merged(f.ban, t.ban, n.ban)?,
+            redact: merged(f.redact, t.redact, n.redact)?,
+            topic: merged(f.topic, t.topic, n.topic)?,
+            state: merged(f.state, t.state, n.state)?,
+            users: merged(f.users, t.users, n.users)?,
+        };
+        Some(Policy {
+            join: merged(from.join, to.join, now.join)?,
+            password: merged(&from.password, &to.password, &now.password)?.clone(),
+            secret: merged(from.secret, to.secret, now.secret)?,
+            history: merged(from.history, to.history, now.history)?,
+            limit: merged(from.limit, to.limit, now.limit)?,
+            levels,
+            title: merged(&from.title, &to.title, &now.title)?.clone(),
+            description: merged(&from.description, &to.description, &now.description)?.clone(),
+            modes: merged(&from.modes, &to.modes, &now.modes)?.clone(),
+            outsiders: merged(from.outsiders, to.outsiders, now.outsiders)?,
+            accounts_join: merged(from.accounts_join, to.accounts_join, now.accounts_join)?,
+            accounts_speak: merged(from.accounts_speak, to.accounts_speak, now.accounts_speak)?,
+            invites: merged(from.invites, to.invites, now.invites)?,
+        })
+    }
+
     /// What it takes to invite.
     pub fn invite_level(&self) -> Power {
         match self.join {
             JoinRule::Invite | JoinRule::Knock if !self.invites => self.levels.invite.max(self.levels.kick),
             _ => self.levels.invite,
         }
+    }
+}
+
+/// One value of three: what a change makes of it, if nobody else has made something else of it.
+fn merged<T: PartialEq>(from: T, to: T, now: T) -> Option<T> {
+    match (from == to, from == now || to == now) {
+        (true, _) => Some(now),
+        (false, true) => Some(to),
+        (false, false) => None,
     }
 }
 

@@ -339,6 +339,17 @@ fn ranks_accounts_and_masks_rule_a_channel() {
 }
 
 #[test]
+fn two_modes_at_once_are_both_set() {
+    let mut s = Server::new();
+    s.register("alice");
+    let a = irc(&mut s, "alice", "batch");
+    s.send(a, "JOIN #c\r\n");
+    let got = s.send(a, "MODE #c +s\r\nMODE #c +l 5\r\nMODE #c +k key\r\nMODE #c\r\n");
+    assert!(got.contains("MODE #c +s") && got.contains("MODE #c +l 5") && got.contains("+k key"), "{got}");
+    assert!(!got.contains(" 400 "), "{got}");
+}
+
+#[test]
 fn a_session_logs_in_as_somebody_else() {
     let mut s = Server::new();
     s.register("alice");

@@ -55,14 +55,17 @@ impl Room {
         Ok(true)
     }
 
-    /// Another policy in whole. Nobody moves a level that is above his own power, or sets one there.
+    /// Another policy. What somebody else changed meanwhile stays, unless it is the same thing. Nobody moves a level that
+    /// is above his own power, or sets one there.
     pub(super) fn set_policy(&mut self, from: &Policy, to: &Policy, draft: &mut Draft<'_>) -> Done {
         let own = self.ranked_power(&draft.entry.command.by)?;
-        need(own, self.policy().levels.state)?;
-        self.put_policy(own, from, to, draft)
+        let now = self.policy();
+        need(own, now.levels.state)?;
+        let to = Policy::merge(from, to, &now).ok_or(Refusal::Stale)?;
+        self.put_policy(own, &now, &to, draft)
     }
 
-    /// The same for whoever may change rules.
+    /// Another policy in whole, for whoever may change rules.
     pub(super) fn put_policy(
         &mut self,
         own: Power,

@@ -169,9 +169,23 @@ fn password_and_limit() {
     r.refuses(&user(2), join(false), Refusal::WrongPassword);
     set_policy(&mut r, |p| (p.password, p.limit) = (None, Some(1)));
     r.refuses(&user(2), join(false), Refusal::RoomFull);
-    let stale = Box::new(Policy { secret: true, ..Policy::default() });
-    let to = Box::new(Policy::default());
-    r.refuses_server(Act::SetPolicy { from: stale, to }, Refusal::Stale);
+}
+
+#[test]
+fn changes_from_the_same_rules_are_both_made() {
+    let mut r = room(&[]);
+    let from = Box::new(state(&r).head.as_ref().unwrap().policy.clone());
+    let change = |f: fn(&mut Policy)| {
+        let mut to = from.clone();
+        f(&mut to);
+        Act::SetPolicy { from: from.clone(), to }
+    };
+    assert_eq!(r.server(change(|p| p.secret = true)).events.len(), 1);
+    assert_eq!(r.server(change(|p| (p.limit, p.levels.topic) = (Some(5), 50))).events.len(), 1);
+    let now = state(&r).head.as_ref().unwrap().policy.clone();
+    assert_eq!((now.secret, now.limit, now.levels.topic), (true, Some(5), 50));
+    r.refuses_server(change(|p| p.limit = Some(6)), Refusal::Stale);
+    assert!(r.server(change(|p| p.limit = Some(5))).events.is_empty(), "it is so already");
 }
 
 #[test]
