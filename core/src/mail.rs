@@ -47,6 +47,8 @@ pub enum Mail {
     FollowDone(Epoch, ShardId, Pos),
     /// To a shard: a question.
     Query(Origin, Box<Query>),
+    /// From a shard to itself: what is read for an answer, after everything before the question is stored.
+    Read(Origin, Box<crate::row::Read>),
     /// To a shard: attach a session to a room.
     Attach {
         /// The room.

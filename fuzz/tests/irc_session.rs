@@ -350,6 +350,20 @@ fn two_modes_at_once_are_both_set() {
 }
 
 #[test]
+fn history_asked_for_right_behind_a_message_has_it() {
+    let mut s = Server::new();
+    s.register("alice");
+    let a = irc(&mut s, "alice", "batch draft/chathistory message-tags echo-message");
+    s.send(a, "JOIN #c\r\n");
+    s.stalled = true;
+    let got = s.send(a, "PRIVMSG #c :first\r\nCHATHISTORY LATEST #c * 5\r\n");
+    assert_eq!(got, "", "nothing is shown before it is stored");
+    s.unstall();
+    let got = s.read(a);
+    assert_eq!(got.matches(" PRIVMSG #c :first\r\n").count(), 2, "echo and history: {got}");
+}
+
+#[test]
 fn a_session_logs_in_as_somebody_else() {
     let mut s = Server::new();
     s.register("alice");

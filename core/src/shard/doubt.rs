@@ -132,7 +132,9 @@ impl Shards {
                 desk.post
                     .send(to, Mail::Attached { room, session, grant, replay: Err(why.clone()), answers });
             }
-            Mail::Answer(origin, _) => desk.post.send(to, Mail::Answer(origin, Err(why.clone()))),
+            Mail::Answer(origin, _) | Mail::Read(origin, _) => {
+                desk.post.send(to, Mail::Answer(origin, Err(why.clone())));
+            }
             Mail::Notice(account, notice) => self.doubt_notice(desk, to, account, notice),
             Mail::Live(_, ref live) => {
                 let id = EntityId::Room(live.room);

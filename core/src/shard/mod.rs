@@ -320,6 +320,7 @@ impl Shards {
                 }
             }
             Mail::Query(origin, query) => self.question(desk, origin, query),
+            Mail::Read(origin, read) => self.ask(desk, *read, Fetching::Answer(origin)),
             Mail::Attach { room, since, who } => {
                 self.work(desk, EntityId::Room(room), Work::Attach { since, who })
             }

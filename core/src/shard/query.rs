@@ -60,7 +60,7 @@ impl Shards {
                 let mut range = range.clone();
                 range.limit = range.limit.min(desk.settings.limits.page);
                 let read = Read::Feed { account: *account, with: *with, range };
-                return self.ask(desk, read, Fetching::Answer(origin));
+                return self.read_after(desk, &EntityId::Account(*account), origin, read);
             }
             Query::Sealed(seal) => return self.ask(desk, Read::Sealed(*seal), Fetching::Answer(origin)),
             Query::Nameless { after, limit } => {
@@ -195,11 +195,18 @@ impl Shards {
                 .ok_or(Refusal::NoSuchItem);
             return self.reply(desk, origin, reply);
         }
-        self.ask(
-            desk,
-            Read::History { room, floor: readable.floor, last: readable.last, range },
-            Fetching::Answer(origin),
-        );
+        let read = Read::History { room, floor: readable.floor, last: readable.last, range };
+        self.read_after(desk, &EntityId::Room(room), origin, read);
+    }
+
+    /// Reads for an answer, once that is stored which was done with the entity before the question.
+    fn read_after(&mut self, desk: &mut Desk<'_>, id: &EntityId, origin: Origin, read: Read) {
+        match self.slots.get(id) {
+            Some(slot) if !desk.ledger.is_stored(slot.ticket) => {
+                desk.ledger.emit(desk.post.me, Mail::Read(origin, Box::new(read)));
+            }
+            _ => self.ask(desk, read, Fetching::Answer(origin)),
+        }
     }
 
     fn related(&mut self, desk: &mut Desk<'_>, room: crate::ids::RoomId, origin: Origin, query: Query) {
@@ -219,7 +226,7 @@ impl Shards {
             return self.reply(desk, origin, Ok(Value::Events(Arc::new(found))));
         }
         let read = Read::Related { room, floor, last, targets, newest, limit };
-        self.ask(desk, read, Fetching::Answer(origin));
+        self.read_after(desk, &EntityId::Room(room), origin, read);
     }
 
     pub(super) fn answer_page(&mut self, desk: &mut Desk<'_>, origin: Origin, page: Page) {
