@@ -133,7 +133,7 @@ impl Shards {
                     .send(to, Mail::Attached { room, session, grant, replay: Err(why.clone()), answers });
             }
             Mail::Answer(origin, _) | Mail::Read(origin, _) => {
-                desk.post.send(to, Mail::Answer(origin, Err(why.clone())));
+                desk.post.send(origin.session.worker, Mail::Answer(origin, Err(why.clone())));
             }
             Mail::Notice(account, notice) => self.doubt_notice(desk, to, account, notice),
             Mail::Live(_, ref live) => {
