@@ -261,6 +261,14 @@ pub enum Act {
     /// To an account: another spelling of its name (letter case only), passed on to its rooms.
     #[n(15)]
     Respell(#[n(0)] UserName),
+    /// To an account, from itself: tell its rooms what it is called now, or that it is gone. Carried out when all of
+    /// them have stored it.
+    #[n(63)]
+    Sweep {
+        /// True: it leaves them.
+        #[n(0)]
+        gone: bool,
+    },
     /// To an account: set named values, all or none; an empty value removes.
     #[n(16)]
     SetAttrs {

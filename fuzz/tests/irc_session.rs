@@ -339,6 +339,23 @@ fn ranks_accounts_and_masks_rule_a_channel() {
 }
 
 #[test]
+fn who_is_deleted_leaves_all_rooms_through_a_crash() {
+    let mut s = Server::new();
+    s.register("alice");
+    s.register("bob");
+    let b = irc(&mut s, "bob", "batch");
+    s.send(b, "JOIN #c\r\nJOIN #d\r\n");
+    let x = s.login("bob", "x");
+    // Its rooms are not found before the program ends.
+    s.mute = true;
+    s.send(x, "<iq type='set' id='gone'><query xmlns='jabber:iq:register'><remove/></query></iq>");
+    s.crash();
+    let a = irc(&mut s, "alice", "batch");
+    let got = s.send(a, "JOIN #c\r\nJOIN #d\r\n");
+    assert!(got.contains(" 366 alice #d ") && !got.contains("bob"), "{got}");
+}
+
+#[test]
 fn two_modes_at_once_are_both_set() {
     let mut s = Server::new();
     s.register("alice");

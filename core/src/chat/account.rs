@@ -144,6 +144,8 @@ impl Account {
             }
             Act::DeleteAccount => self.delete(draft),
             Act::Respell(name) => self.respell(name, draft),
+            // The shard does it, which knows where the rooms are.
+            Act::Sweep { .. } => Ok(DONE),
             Act::SetAttrs { values, tell, native } => self.set_attrs(values, *tell, native.as_ref(), draft),
             Act::SetContact { address, account, name, groups } => {
                 self.set_contact(address, *account, name.as_ref(), groups, draft)
@@ -233,6 +235,7 @@ impl Account {
         draft.change(Change::Account(self.id, None));
         draft.change(Change::Account(self.id, Some(head.clone())));
         draft.tell(self.id, Notice::Revoked(Revoked::Deleted));
+        draft.follow(EntityId::Account(self.id), Act::Sweep { gone: true });
         *self = Account { head: Some(head), ..Account::fresh(self.id) };
         Ok(DONE)
     }
@@ -243,6 +246,7 @@ impl Account {
         }
         if self.edit_head(draft, |h| h.name = name.clone()) {
             draft.tell(self.id, Notice::Respelled(name.clone()));
+            draft.follow(EntityId::Account(self.id), Act::Sweep { gone: false });
         }
         Ok(DONE)
     }

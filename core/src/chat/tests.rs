@@ -331,8 +331,14 @@ fn an_account_answers_only_its_owner() {
     let mut none = Rig::new(EntityId::Account(user(1).id));
     none.refuses(&user(1), Act::SetCredential(Octets::default()), Refusal::NoSuchUser);
     let respelled = User { name: UserName::new("USER1").unwrap(), ..user(1) };
-    assert_eq!(r.by(&user(1), Act::Respell(respelled.name)).changes.len(), 1);
-    r.by(&user(1), Act::DeleteAccount);
+    // Its rooms hear of it, whatever happens in between.
+    let lasting = |out: &Outcome, gone: bool| {
+        let sweeps = out.follow.iter().filter(|f| f.command.act == Act::Sweep { gone } && !f.derived);
+        sweeps.count() == 1
+    };
+    let out = r.by(&user(1), Act::Respell(respelled.name));
+    assert!(out.changes.len() == 1 && lasting(&out, false));
+    assert!(lasting(&r.by(&user(1), Act::DeleteAccount), true));
     r.refuses(&user(1), Act::SetCredential(Octets::default()), Refusal::NoSuchUser);
 }
 

@@ -200,12 +200,10 @@ impl Shards {
                 | Fetching::Entity(_)
                 | Fetching::Older(..)
                 | Fetching::Fed(..)
+                | Fetching::Sweep { .. }
                 | Fetching::CatchUp(_) => {}
                 Fetching::Replay { room, who } => refuse_attach(desk, room, &who, why.clone()),
-                kept @ (Fetching::Answer(_)
-                | Fetching::Directory(..)
-                | Fetching::Counts(..)
-                | Fetching::Sweep(..)) => {
+                kept @ (Fetching::Answer(_) | Fetching::Directory(..) | Fetching::Counts(..)) => {
                     self.fetches.insert(id, kept);
                 }
             }

@@ -70,6 +70,9 @@ impl Shards {
         let passes = matches!(outcome.verdict, Verdict::Follow);
         let attach = self.follow(desk, shard_id, first, follow, if passes { origin } else { None }, attach);
         self.show(desk, id, &entry, outcome, origin, attach);
+        if let (Act::Sweep { gone }, EntityId::Account(account)) = (&entry.command.act, id) {
+            return self.start_sweep(desk, *account, *gone, from);
+        }
         if let Some((shard, pos)) = from {
             let owner = desk.post.owner(shard);
             desk.ledger.emit(owner, Mail::FollowDone(desk.ledger.epoch, shard, pos));
@@ -230,11 +233,6 @@ impl Shards {
         for contact in probe {
             self.ask_presence(desk, id, contact);
         }
-        match (&entry.command.act, id) {
-            (Act::Respell(_), EntityId::Account(a)) => self.start_sweep(desk, *a, false),
-            (Act::DeleteAccount, EntityId::Account(a)) => self.start_sweep(desk, *a, true),
-            _ => {}
-        }
         if matches!(entry.command.act, Act::Respell(_) | Act::SetBlocked { .. }) {
             self.tell_name(desk, id, 0);
         }
@@ -326,13 +324,23 @@ impl Shards {
     }
 
     /// An account is renamed or gone: its rooms are told, found by the index.
-    fn start_sweep(&mut self, desk: &mut Desk<'_>, account: crate::ids::AccountId, gone: bool) {
+    fn start_sweep(
+        &mut self,
+        desk: &mut Desk<'_>,
+        account: crate::ids::AccountId,
+        gone: bool,
+        from: Option<(ShardId, Pos)>,
+    ) {
         let user = match self.slots.get(&EntityId::Account(account)).and_then(|s| s.entity.as_ref()) {
             Some(Entity::Account(a)) => a.user(),
             _ => None,
         };
-        if let Some(user) = user {
-            self.ask(desk, Read::Memberships(account), Fetching::Sweep(user, gone));
+        match (user, from) {
+            (Some(user), _) => {
+                self.ask(desk, Read::Memberships(account), Fetching::Sweep { user, gone, from });
+            }
+            (None, Some((shard, pos))) => self.follow_done(desk, shard, pos),
+            (None, None) => {}
         }
     }
 }

@@ -221,7 +221,12 @@ enum Fetching {
     Directory(Origin, Vec<crate::query::Listed>, u32),
     Counts(Origin, crate::query::Counts),
     /// The rooms of an account that is renamed or deleted.
-    Sweep(User, bool),
+    Sweep {
+        user: User,
+        gone: bool,
+        /// What it follows from: done when all rooms are.
+        from: Option<(ShardId, Pos)>,
+    },
 }
 
 impl Shards {
@@ -501,7 +506,7 @@ impl Shards {
                 self.directory_read(desk, origin, found, limit, page)
             }
             Fetching::Counts(origin, counts) => self.counts_read(desk, origin, counts, page),
-            Fetching::Sweep(user, gone) => self.sweep(desk, &user, gone, page),
+            Fetching::Sweep { user, gone, from } => self.sweep(desk, &user, gone, from, page),
         }
     }
 

@@ -82,8 +82,16 @@ impl Shards {
         self.follow_done(desk, shard, event.pos);
     }
 
-    /// An account is renamed or gone: its rooms hear of it.
-    pub(super) fn sweep(&mut self, desk: &mut Desk<'_>, user: &User, gone: bool, page: Page) {
+    /// An account is renamed or gone: its rooms hear of it. Should that be cut short, it is done again from what is
+    /// stored.
+    pub(super) fn sweep(
+        &mut self,
+        desk: &mut Desk<'_>,
+        user: &User,
+        gone: bool,
+        from: Option<(ShardId, Pos)>,
+        page: Page,
+    ) {
         let Page::Memberships(rows) = page else { return };
         let same = self.fresh_same();
         for row in rows {
@@ -96,8 +104,15 @@ impl Shards {
             };
             let command = Box::new(Command::by(user, EntityId::Room(row.room), act));
             let epoch = desk.ledger.epoch;
-            let mail = Mail::Follow { epoch, from: None, again: false, origin: None, attach: None, command };
+            if let Some((shard, pos)) = from {
+                self.expect(shard, pos);
+            }
+            let again = from.is_some();
+            let mail = Mail::Follow { epoch, from, again, origin: None, attach: None, command };
             desk.post.send_to_shard(row.room.shard(desk.settings.shards), mail);
+        }
+        if let Some((shard, pos)) = from {
+            self.follow_done(desk, shard, pos);
         }
     }
 }

@@ -179,6 +179,15 @@ impl Server {
         self.drain();
     }
 
+    /// The program ends at once and starts again with what is stored.
+    pub fn crash(&mut self) {
+        self.worker = Worker::new(WorkerId(0), 1, settings(|_| {}), [2; 32], self.now);
+        (self.mute, self.stalled) = (false, false);
+        self.stored.clear();
+        self.unread.clear();
+        self.drain();
+    }
+
     /// The connection is gone.
     pub fn cut(&mut self, conn: ConnId) {
         self.worker.handle(self.now, Input::Closed(conn));
