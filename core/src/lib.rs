@@ -133,7 +133,11 @@
 //!     ([`event::Fact`]): a function of the codecs makes them inside `apply`, from the room as it is, once; they
 //!     are stored with the entry and kept as they hold now ([`row::FactRow`]), each naming the one before it.
 //!     So state at any moment is read, never made up again. Rooms that no such protocol has touched have none
-//!     and pay nothing; the first touch opens them, with one entry that restates what holds.
+//!     and pay nothing; the first touch opens them, with one entry that restates what holds. Where such a
+//!     protocol names what it makes by hashes, each naming the one before, entries are *sealed* in the same
+//!     step ([`seal`]): the names and what it takes to make the same form again are stored with the entry, an
+//!     index leads from a name to it, and a withdrawal keeps the hash of what goes. Rooms in memory only are
+//!     not sealed.
 //! 16. **Agents.** Where connections carry requests of anybody, what belongs to a person's device lives in a
 //!     session without a connection, an agent, on the account's worker, beside the account's other sessions.
 //!     Requests are handed to it as values ([`projection::Parcel`]); it logs in, is attached, sees events as

@@ -190,11 +190,12 @@ mod tests {
     use super::{super::testing::*, *};
     use crate::{
         chat::{Entity, room::Readable},
-        command::{Act, EntityId, Join, Seed},
-        event::{Event, Fact, FactRef},
-        ids::RoomId,
+        command::{Act, EntityId, Join, Seed, Target},
+        event::{Event, Fact, FactRef, Message},
+        ids::{MsgId, Pos, RoomId},
         policy::{Levels, Membership, Visibility, power},
-        settings::{FactsOf, LevelOf, Settings},
+        seal::{Seal, Sealed},
+        settings::{FactsOf, LevelOf, SealsOf, Settings},
     };
     use alloc::{vec, vec::Vec};
 
@@ -251,6 +252,90 @@ mod tests {
         let second = rig.by(&user(1), set("b")).events[0].clone();
         assert_eq!(second.facts[0].before, Some(FactRef { pos: first.pos, nth: 0 }));
         assert_eq!(content(&rig, "value", "k"), Some(b"b".to_vec()));
+    }
+
+    /// Names count up; what says "loose" is not sealed.
+    fn seal(room: &Room, event: &mut Event, _: &Settings) -> Option<Str> {
+        let (before, depth) = room.link().map_or((None, 0), |l| (l.tip(), l.depth_after()));
+        let loose = |fact: &Fact| &*fact.content == b"loose";
+        let mut names: Vec<_> = event.facts.iter().map(|f| (!loose(f)).then_some(0)).collect();
+        if matches!(event.what, What::Said(_)) {
+            names.push(Some(0));
+        }
+        let name = |(nth, name): (usize, Option<i32>)| {
+            let mut bytes = [nth as u8; 32];
+            bytes[..8].copy_from_slice(&event.pos.0.to_be_bytes());
+            name.map(|_| Seal(bytes))
+        };
+        let names = names.into_iter().enumerate().map(name).collect();
+        let (rest, content) = (Octets::default(), Some(Octets::from(b"said")));
+        event.sealed = Some(Box::new(Sealed { names, before, depth, rest, content, gone: vec![] }));
+        (depth == 0).then(|| Str::new("!room"))
+    }
+
+    fn left(_: &Room, event: &Event, nth: u8, _: &Settings) -> Option<Seal> {
+        event.seal(nth).map(|_| Seal([9; 32]))
+    }
+
+    #[test]
+    fn entries_are_links_and_facts_know_the_last_that_is_one() {
+        let mut rig = Rig::new(EntityId::Room(ROOM));
+        rig.settings.facts = Some(FactsOf(facts));
+        rig.settings.seals = Some(SealsOf { seal, left });
+        let mut seed = Seed::new(None, Policy::default(), power::OWNER);
+        seed.open = Some(Octets::from(b"how"));
+        rig.by(&user(1), Act::Join(Box::new(Join { create: Some(seed), ..Join::default() })));
+        assert_eq!(room(&rig).head.as_ref().and_then(|h| h.known.as_deref()), Some("!room"));
+        let set = |v: &str| Act::SetRoomAttr { key: Str::new("k"), value: Octets::from(v.as_bytes()) };
+        let first = rig.by(&user(1), set("a")).events[0].clone();
+        let held = |rig: &Rig| room(rig).facts[&(Str::new("value"), Str::new("k"))].clone();
+        assert_eq!((held(&rig).seal, held(&rig).under.is_some()), (first.seal(0), false));
+        rig.by(&user(1), set("loose"));
+        rig.by(&user(1), set("loose"));
+        assert_eq!(held(&rig).seal, None);
+        assert_eq!(held(&rig).sealed().map(|row| row.seal), Some(first.seal(0)));
+        let last = rig.by(&user(1), set("b")).events[0].clone();
+        assert_eq!((held(&rig).seal, held(&rig).under.is_some()), (last.seal(0), false));
+        assert_eq!(last.sealed.as_ref().and_then(|s| s.before), first.seal(0), "what is loose is no link");
+    }
+
+    #[test]
+    fn what_a_sealed_message_answers_is_read_first_and_what_is_withdrawn_keeps_its_hash() {
+        let mut rig = Rig::new(EntityId::Room(ROOM));
+        rig.settings.facts = Some(FactsOf(facts));
+        rig.settings.seals = Some(SealsOf { seal, left });
+        let mut seed = Seed::new(None, Policy::default(), power::OWNER);
+        seed.open = Some(Octets::from(b"how"));
+        rig.by(&user(1), Act::Join(Box::new(Join { create: Some(seed), ..Join::default() })));
+        let say = |reply: Option<Pos>, thread: Option<Pos>| {
+            let id = |pos: Option<Pos>| pos.map(|pos| MsgId { room: ROOM, pos });
+            let message = Message {
+                body: Rich::plain("x"),
+                reply: id(reply),
+                thread: id(thread),
+                ..Message::default()
+            };
+            Act::Say { message: Box::new(message), subject: Str::default(), parties: None }
+        };
+        let first = rig.by(&user(1), say(None, None)).events[0].clone();
+        let second = rig.by(&user(1), say(None, None)).events[0].clone();
+        for _ in 0..rig.settings.limits.tail {
+            rig.by(&user(1), say(None, None));
+        }
+        let act = say(Some(second.pos), Some(first.pos));
+        let Entity::Room(room) = &mut rig.entity else { unreachable!() };
+        assert_eq!(room.needs(&act), Some(first.pos));
+        room.remember(first.pos, None);
+        assert_eq!(room.needs(&act), Some(second.pos), "what is not there is not asked for again");
+        room.remember(second.pos, Some(second.clone()));
+        assert_eq!((room.needs(&act), room.entry(second.pos)), (None, Some(&second)));
+        let target = rig.by(&user(1), act).events[0].pos;
+        let redact = Act::Redact { target: Target::Pos(target), reason: None, native: None };
+        let changes = rig.by(&user(1), redact).changes;
+        let hollow = changes.iter().find_map(|c| if let Change::Rewrite(e) = c { Some(e) } else { None });
+        let sealed = hollow.and_then(|e| e.sealed.clone()).expect("it is sealed");
+        assert_eq!((sealed.content.clone(), sealed.left(0)), (None, Some(Seal([9; 32]))));
+        assert!(sealed.name(0).is_some());
     }
 
     #[test]
@@ -360,7 +445,7 @@ mod tests {
         let left = room(&rig).last;
         rig.by(&user(1), Act::SetRoomAttr { key: Str::new("k"), value: Octets::from(b"v") });
         let readable = room(&rig).readable(user(2).id);
-        assert_eq!(readable, Some(Readable { floor: crate::ids::Pos::ZERO, last: left }));
+        assert_eq!(readable, Some(Readable { floor: Pos::ZERO, last: left }));
         let from = room(&rig).policy();
         let to = Policy { history: Visibility::Joined, ..from.clone() };
         rig.by(&user(1), Act::SetPolicy { from: Box::new(from), to: Box::new(to) });

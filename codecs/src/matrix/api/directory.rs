@@ -262,7 +262,12 @@ async fn list(ctx: &Ctx, wanted: Wanted) -> Answer {
     all.sort_by_key(|listed| (std::cmp::Reverse(listed.members), listed.room));
     let mut chunk = Vec::new();
     for listed in all.iter().skip(from).take(limit) {
-        if let Ok(view) = rooms::open_view(ctx, listed.room).await {
+        // What a user sees has its id for ever; who is nobody here makes no entries.
+        let view = match ctx.user() {
+            Ok(_) => rooms::open_view(ctx, listed.room).await,
+            Err(_) => rooms::view(ctx, listed.room).await,
+        };
+        if let Ok(view) = view {
             chunk.push(entry(ctx, &view));
         }
     }

@@ -380,6 +380,22 @@ fn where_nobody_is_there_to_let_one_in_coming_in_is_no_link() {
 }
 
 #[test]
+fn a_seal_costs_little() {
+    let encode = lavina_core::row::encode::<Event>;
+    for version in ["10", "11", "12"] {
+        let mut rig = born_on_matrix(version);
+        let native = pack("m.room.message", &object! { "msgtype" => "m.text", "body" => "own" });
+        for native in [None, Some(native)] {
+            let pos = rig.say_this(1, Message { body: Rich::plain("own"), native, ..Message::default() });
+            let sealed = Event::clone(&rig.log[&pos]);
+            assert_eq!(sealed.sealed.as_ref().unwrap().content, None, "it says so itself");
+            let cost = encode(&sealed).len() - encode(&Event { sealed: None, ..sealed }).len();
+            assert!(cost <= if version == "12" { 160 } else { 195 }, "{version}: {cost} bytes");
+        }
+    }
+}
+
+#[test]
 fn a_dialog_is_a_chain() {
     let id = RoomId::dialog(user(1).id, user(2).id, Settings::default().shards);
     let mut rig = Rig::new();
