@@ -1,6 +1,7 @@
-//! A client in rooms, with either protocol: it comes in, joins, speaks, changes the topic, leaves, and keeps
+//! A client in rooms, with one of the protocols: it comes in, joins, speaks, changes the topic, leaves, and keeps
 //! what it hears.
 
+use super::web::Web;
 use super::xml::{self, Cutter};
 use crate::scenario::run::{DOMAIN, PASSWORD};
 use crate::sim::dice::Dice;
@@ -9,6 +10,9 @@ use std::collections::{BTreeMap, VecDeque};
 /// Lines or elements kept, to be printed with a failure.
 const LAST: usize = 40;
 
+/// Characters kept of an answer over HTTP.
+const SHOWN: usize = 600;
+
 /// What it speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Speaks {
@@ -16,6 +20,8 @@ pub enum Speaks {
     Irc,
     /// XMPP.
     Xmpp,
+    /// Matrix, over HTTP.
+    Matrix,
 }
 
 /// A word heard in a room.
@@ -51,6 +57,7 @@ pub struct Member {
     cutter: Cutter,
     line: Vec<u8>,
     proven: bool,
+    web: Web,
 }
 
 impl Member {
@@ -68,11 +75,12 @@ impl Member {
             cutter: Cutter::default(),
             line: Vec::new(),
             proven: false,
+            web: Web::default(),
         }
     }
 
     /// What it says first.
-    pub fn connect(&self) -> String {
+    pub fn connect(&mut self) -> String {
         let name = &self.name;
         match self.speaks {
             Speaks::Irc => format!(
@@ -80,11 +88,16 @@ impl Member {
                  PASS {name}:{PASSWORD}\r\nNICK {name}\r\nUSER {name} 0 * :{name}\r\nCAP END\r\n"
             ),
             Speaks::Xmpp => head(),
+            Speaks::Matrix => text(self.web.connect(&self.name, &self.resource)),
         }
     }
 
     /// Something at random about one of the rooms; the word is said where something is said.
-    pub fn act(&self, dice: &mut Dice, room: &str, token: &str) -> (String, bool) {
+    pub fn act(&mut self, dice: &mut Dice, room: &str, token: &str) -> (String, bool) {
+        if self.speaks == Speaks::Matrix {
+            let (out, said) = self.web.act(dice, room, token);
+            return (text(out), said);
+        }
         let inside = self.rooms.contains_key(room);
         let what = dice.below(12);
         let said = inside && (2..12).contains(&what);
@@ -111,8 +124,21 @@ impl Member {
                     "<message to='{room}@rooms.{DOMAIN}' type='groupchat' id='{token}'><body>{token}</body></message>"
                 ),
             },
+            (Speaks::Matrix, _) => String::new(),
         };
         (text, said)
+    }
+
+    /// Takes what came to a Matrix client at a step, on the connection of what it asks or on that of its loop; what it
+    /// sends on either.
+    pub fn receive_web(&mut self, on_loop: bool, bytes: &[u8], step: usize) -> [Vec<u8>; 2] {
+        let shown: String = String::from_utf8_lossy(bytes).chars().take(SHOWN).collect();
+        self.keep(&shown);
+        let out = self.web.receive(on_loop, bytes, step);
+        (self.here, self.failed) = (self.web.here, self.web.failed);
+        self.rooms.clone_from(&self.web.rooms);
+        self.heard.clone_from(&self.web.heard);
+        out
     }
 
     /// Takes what came at a step; says what it answers.
@@ -233,6 +259,11 @@ impl Member {
         let named = xml::child(element, "stanza-id").and_then(|s| xml::attr(s, "id")).unwrap_or(id);
         self.heard.push(Heard { room, token: token.to_owned(), from, id: named.to_owned() });
     }
+}
+
+/// What goes over the connection is ASCII.
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn head() -> String {

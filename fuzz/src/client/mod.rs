@@ -4,5 +4,6 @@ pub mod http;
 pub mod line;
 pub mod member;
 pub mod tree;
+pub mod web;
 pub mod xml;
 pub mod xmpp;

@@ -68,15 +68,42 @@ mod tests {
         let mut total = rooms::Report::default();
         for seed in seeds(6) {
             for workers in workers() {
-                total.add(&rooms::run(seed, workers));
+                total.add(&rooms::run(seed, workers, false));
             }
         }
         // A word said while the session was being attached was shown twice.
-        total.add(&rooms::run(112, 1));
+        total.add(&rooms::run(112, 1, false));
         // Two rooms had one name: what followed from a claim that was not stored was carried out.
-        total.add(&rooms::run(115, 4));
+        total.add(&rooms::run(115, 4, false));
         if std::env::var_os("LAVINA_SEED").is_none() {
             assert!(total.stored > 100 && total.heard > 200, "{total:?}");
+        }
+    }
+
+    #[test]
+    fn rooms_have_one_order_for_three_protocols() {
+        let mut total = rooms::Report::default();
+        for seed in seeds(6) {
+            for workers in workers() {
+                total.add(&rooms::run(seed, workers, true));
+            }
+        }
+        if std::env::var_os("LAVINA_SEED").is_none() {
+            assert!(total.stored > 100 && total.heard > 200 && total.heard_web > 50, "{total:?}");
+        }
+    }
+
+    #[test]
+    fn the_number_of_workers_changes_no_room_of_three_protocols() {
+        for seed in seeds(3) {
+            let one = rooms::patient(seed, 1, true);
+            for workers in [2, 4] {
+                assert_eq!(
+                    rooms::patient(seed, workers, true).logs,
+                    one.logs,
+                    "seed {seed}, {workers} workers"
+                );
+            }
         }
     }
 
@@ -84,10 +111,14 @@ mod tests {
     fn the_number_of_workers_changes_no_room() {
         // 137: the question whether somebody sat in a room overtook the word that he had gone.
         for seed in seeds(4).into_iter().chain([137]) {
-            let one = rooms::patient(seed, 1);
+            let one = rooms::patient(seed, 1, false);
             assert!(one.stored > 0 || seed > 0, "nothing was said");
             for workers in [2, 4] {
-                assert_eq!(rooms::patient(seed, workers).logs, one.logs, "seed {seed}, {workers} workers");
+                assert_eq!(
+                    rooms::patient(seed, workers, false).logs,
+                    one.logs,
+                    "seed {seed}, {workers} workers"
+                );
             }
         }
     }

@@ -1,4 +1,4 @@
-//! People with IRC and XMPP clients in the same rooms: a run like [`super::run`], through the real codecs.
+//! People with IRC, XMPP and Matrix clients in the same rooms: a run like [`super::run`], through the real codecs.
 //!
 //! In the end every word that was heard is stored, once; everybody heard the words of a room in its one order
 //! and with its ids; who was in a room heard everything said there since; nobody else heard anything.
@@ -45,6 +45,8 @@ pub struct Report {
     pub stored: usize,
     /// Words heard.
     pub heard: usize,
+    /// Of these by Matrix clients.
+    pub heard_web: usize,
     /// Crashes.
     pub crashes: usize,
     /// The log of each room, without ids.
@@ -57,6 +59,7 @@ impl Report {
         self.said += other.said;
         self.stored += other.stored;
         self.heard += other.heard;
+        self.heard_web += other.heard_web;
         self.crashes += other.crashes;
     }
 }
@@ -66,38 +69,42 @@ struct Rooms {
     world: World<Session>,
     clients: Vec<(Member, WireId, bool)>,
     by_wire: BTreeMap<WireId, usize>,
+    /// The second connections of Matrix clients, for their sync loops.
+    loops: BTreeMap<usize, WireId>,
     /// Who said each word, where, and when.
     said: BTreeMap<String, (String, String, usize)>,
     swarm: Swarm,
     crashes: usize,
     /// Everything that a word leads to is over before the next is said.
     patient: bool,
+    /// There are Matrix clients too.
+    three: bool,
 }
 
 /// Runs a seed.
 ///
 /// # Panics
 /// When a rule is broken; the seed is printed.
-pub fn run(seed: u64, workers: u8) -> Report {
+pub fn run(seed: u64, workers: u8, three: bool) -> Report {
     let mut dice = Dice::new(seed);
     let swarm = Swarm::draw(&mut dice, workers);
-    play(seed, swarm, dice, false)
+    play(seed, swarm, dice, false, three)
 }
 
 /// The same people say the same, one after the other, whatever the number of workers.
 ///
 /// # Panics
 /// When a rule is broken; the seed is printed.
-pub fn patient(seed: u64, workers: u8) -> Report {
+pub fn patient(seed: u64, workers: u8, three: bool) -> Report {
     let mut dice = Dice::new(seed);
     let swarm = Swarm::draw(&mut dice, workers);
     let swarm = Swarm { cut: 0, stall: 0, crash: 0, fail: 0, ..swarm };
-    play(seed, swarm, dice, true)
+    play(seed, swarm, dice, true, three)
 }
 
-fn play(seed: u64, swarm: Swarm, dice: Dice, patient: bool) -> Report {
+fn play(seed: u64, swarm: Swarm, dice: Dice, patient: bool, three: bool) -> Report {
     let guard = super::run::Guard::new(seed, &swarm);
-    let mut rooms = Rooms::new(swarm, dice, patient);
+    let mut rooms = Rooms::new(swarm, dice, patient, three);
     rooms.accounts();
     if patient {
         rooms.take_turns(seed)
@@ -114,13 +121,14 @@ fn play(seed: u64, swarm: Swarm, dice: Dice, patient: bool) -> Report {
         said: rooms.said.len(),
         stored: logs.values().flatten().filter(|e| e.shown.token().is_some()).count(),
         heard: rooms.clients.iter().map(|c| c.0.heard.len()).sum(),
+        heard_web: rooms.heard_web(),
         crashes: rooms.crashes,
         logs: logs.iter().map(|(name, log)| (name.clone(), plain(log))).collect(),
     }
 }
 
 /// Limits as drawn, though a stanza must fit and everybody may be in all rooms.
-fn settings(swarm: &Swarm, patient: bool) -> Settings {
+fn settings(swarm: &Swarm, patient: bool, three: bool) -> Settings {
     let mut config = Config::default();
     config.registration.open = true;
     let mut settings = Settings::new(&config, swarm.settings.shards, [7; 32]);
@@ -128,7 +136,8 @@ fn settings(swarm: &Swarm, patient: bool) -> Settings {
     let drawn = if patient { Limits::SMALL } else { swarm.settings.limits };
     settings.core.limits = Limits {
         inbox: drawn.inbox.max(4_000),
-        outbox: drawn.outbox.max(16_000),
+        // An answer to a sync holds a whole room.
+        outbox: drawn.outbox.max(if three { 256 * 1024 } else { 16_000 }),
         flood_burst: 0,
         flood_rate: 0,
         rooms_per_session: 100,
@@ -139,18 +148,20 @@ fn settings(swarm: &Swarm, patient: bool) -> Settings {
 }
 
 impl Rooms {
-    fn new(swarm: Swarm, dice: Dice, patient: bool) -> Rooms {
-        let settings = Arc::new(settings(&swarm, patient));
+    fn new(swarm: Swarm, dice: Dice, patient: bool, three: bool) -> Rooms {
+        let settings = Arc::new(settings(&swarm, patient, three));
         let mut world = World::new(settings, swarm.workers, dice);
         world.chunk = swarm.chunk.max(20);
         Rooms {
             world,
             clients: Vec::new(),
             by_wire: BTreeMap::new(),
+            loops: BTreeMap::new(),
             said: BTreeMap::new(),
             swarm,
             crashes: 0,
             patient,
+            three,
         }
     }
 
@@ -171,6 +182,10 @@ impl Rooms {
             self.quiet();
         }
         self.world.fail = self.swarm.fail;
+    }
+
+    fn heard_web(&self) -> usize {
+        self.clients.iter().filter(|c| c.0.speaks == Speaks::Matrix).map(|c| c.0.heard.len()).sum()
     }
 
     fn act(&mut self) {
@@ -213,7 +228,8 @@ impl Rooms {
         let (client, wire, open) = &mut self.clients[i];
         if client.failed || dice.once_in(if client.here { 60 } else { 20 }) {
             *open = false;
-            return self.world.hang_up(*wire);
+            self.world.hang_up(*wire);
+            return self.hang_up_loop(i);
         }
         if !client.here {
             return;
@@ -228,12 +244,21 @@ impl Rooms {
     }
 
     fn connect(&mut self, dice: &mut Dice) {
-        let speaks = if dice.once_in(2) { Speaks::Irc } else { Speaks::Xmpp };
+        let speaks = match self.three {
+            true => dice.pick(&[Speaks::Irc, Speaks::Xmpp, Speaks::Matrix]),
+            false if dice.once_in(2) => Speaks::Irc,
+            false => Speaks::Xmpp,
+        };
         let name = format!("person{}", dice.below(self.swarm.people));
-        let client = Member::new(speaks, &name, &format!("device{}", self.clients.len()));
+        let mut client = Member::new(speaks, &name, &format!("device{}", self.clients.len()));
         let wire = self.world.connect(on(speaks));
         self.world.send(wire, client.connect().as_bytes());
         self.by_wire.insert(wire, self.clients.len());
+        if speaks == Speaks::Matrix {
+            let second = self.world.connect(on(speaks));
+            self.by_wire.insert(second, self.clients.len());
+            self.loops.insert(self.clients.len(), second);
+        }
         self.clients.push((client, wire, true));
     }
 
@@ -246,15 +271,35 @@ impl Rooms {
         for noticed in self.world.noticed() {
             let (Noticed::Bytes(wire, _) | Noticed::Closed(wire)) = &noticed;
             let Some(i) = self.by_wire.get(wire) else { continue };
-            let (client, wire, open) = &mut self.clients[*i];
+            let (i, from) = (*i, *wire);
+            let (client, wire, open) = &mut self.clients[i];
             match noticed {
+                Noticed::Bytes(_, bytes) if *open && client.speaks == Speaks::Matrix => {
+                    let [asks, loops] = client.receive_web(from != *wire, &bytes, self.world.step);
+                    self.world.send(*wire, &asks);
+                    if let Some(second) = self.loops.get(&i) {
+                        self.world.send(*second, &loops);
+                    }
+                }
                 Noticed::Bytes(_, bytes) if *open => {
                     let out = client.receive(&bytes, self.world.step);
                     self.world.send(*wire, out.as_bytes());
                 }
                 Noticed::Bytes(..) => {}
-                Noticed::Closed(_) => *open = false,
+                Noticed::Closed(_) => {
+                    *open = false;
+                    if client.speaks == Speaks::Matrix {
+                        self.world.hang_up(*wire);
+                        self.hang_up_loop(i);
+                    }
+                }
             }
+        }
+    }
+
+    fn hang_up_loop(&mut self, client: usize) {
+        if let Some(wire) = self.loops.get(&client) {
+            self.world.hang_up(*wire);
         }
     }
 
@@ -311,8 +356,9 @@ impl Rooms {
                 assert!(self.said.get(token).is_some_and(|s| s.1 == *room), "{token} was not said in {room}");
             }
         }
+        let mut events = BTreeMap::new();
         for (client, _, open) in &self.clients {
-            self.heard(client, logs);
+            self.heard(client, logs, &mut events);
             if *open && client.here && !client.failed {
                 self.missed(client, logs);
             }
@@ -320,14 +366,24 @@ impl Rooms {
     }
 
     /// Everything heard is stored so, was heard in the room's order, once, and by a member.
-    fn heard(&self, client: &Member, logs: &BTreeMap<String, Vec<Entry>>) {
+    fn heard(
+        &self,
+        client: &Member,
+        logs: &BTreeMap<String, Vec<Entry>>,
+        events: &mut BTreeMap<String, String>,
+    ) {
         let who = format!("{:?} of {}", client.speaks, client.name);
         let mut last: BTreeMap<&str, usize> = BTreeMap::new();
         for h in &client.heard {
             let log = logs.get(&h.room).unwrap_or_else(|| panic!("{who} hears of no room: {h:?}"));
             let at = log.iter().position(|e| e.shown.token() == Some(&h.token));
             let Some(at) = at else { panic!("{who} hears what is not stored: {h:?}: {:#?}", client.last) };
-            assert_eq!(log[at].id, h.id, "{who} hears another id of {h:?}");
+            // On Matrix a message has an id of its own, the same for everybody.
+            let id = match client.speaks {
+                Speaks::Matrix => events.entry(h.token.clone()).or_insert_with(|| h.id.clone()),
+                Speaks::Irc | Speaks::Xmpp => &log[at].id,
+            };
+            assert_eq!(*id, h.id, "{who} hears another id of {h:?}");
             assert_eq!(self.said[&h.token].0, h.from, "{who} hears somebody else say {h:?}");
             let before = last.insert(&h.room, at);
             assert!(before.is_none_or(|b| b < at), "{who} hears {h:?} out of order: {:#?}", client.last);
@@ -369,6 +425,7 @@ fn on(speaks: Speaks) -> Listener {
     let protocol = match speaks {
         Speaks::Irc => Protocol::Irc,
         Speaks::Xmpp => Protocol::Xmpp,
+        Speaks::Matrix => Protocol::Http,
     };
     Listener { protocol, security: Security::Off }
 }
