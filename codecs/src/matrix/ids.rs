@@ -221,7 +221,9 @@ pub fn who(id: &str, domain: &str) -> Option<Who> {
         let guest = u64::from_str_radix(number, 16).ok().map(AccountId).filter(|id| id.is_transient());
         return Some(guest.filter(|id| format!("{:016x}", id.0) == number).map_or(Who::Nobody, Who::Guest));
     }
-    Some(unesc(local).and_then(|name| UserName::new(&name).ok()).map_or(Who::Nobody, Who::Local))
+    // An account has one id: an escaped capital letter names nobody, as a plain one does.
+    let name = unesc(local).and_then(|name| UserName::new(&name).ok());
+    Some(name.filter(|name| esc(&name.folded()) == local).map_or(Who::Nobody, Who::Local))
 }
 
 /// The account that somebody who logs in means: a localpart or a whole id, in any letter case.
@@ -325,6 +327,15 @@ mod tests {
 
     fn key() -> IdKey {
         IdKey::new(&[7; 32])
+    }
+
+    #[test]
+    fn an_account_has_one_id() {
+        let alice = UserName::new("alice").unwrap();
+        assert!(matches!(who("@alice:x.org", "x.org"), Some(Who::Local(name)) if name == alice));
+        for other in ["@=41lice:x.org", "@Alice:x.org", "@=61lice:x.org", "@a=4Cice:x.org"] {
+            assert!(matches!(who(other, "x.org"), Some(Who::Nobody)), "{other}");
+        }
     }
 
     #[test]

@@ -12,7 +12,8 @@ pub fn line(data: &[u8]) {
         let mut again = Vec::new();
         escape(&plain, &mut again);
         let again = String::from_utf8(again).expect("escaping keeps text");
-        assert_eq!(unescape(&again), plain, "what is escaped reads back");
+        // NUL is the one character that cannot be said; the framer lets none through.
+        assert_eq!(unescape(&again), plain.replace('\0', ""), "what is escaped reads back");
     }
     assert!(line.client_tags().split(';').all(|tag| tag.is_empty() || tag.starts_with('+')));
     let Ok(message) = Message::from_line(&line) else { return };
