@@ -5,7 +5,7 @@ use super::member::Heard;
 use crate::scenario::run::{DOMAIN, PASSWORD};
 use crate::sim::dice::Dice;
 use lavina_codecs::{json::Json, object};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 const CLIENT: &str = "/_matrix/client/v3";
 
@@ -32,6 +32,8 @@ pub struct Web {
     token: String,
     /// Names of rooms by their ids.
     names: BTreeMap<String, String>,
+    /// Rooms it is in whose names it has not been told yet.
+    nameless: BTreeSet<String>,
     asked: VecDeque<Asked>,
     answers: [Answers; 2],
     next: usize,
@@ -102,6 +104,10 @@ impl Web {
                 }
                 (Some(Asked::Login) | None, ..) => self.failed = true,
                 (Some(Asked::Join(room) | Asked::Create(room)), 200, Some(id)) => {
+                    // The loop may have told of it before.
+                    if self.nameless.remove(id) {
+                        self.rooms.insert(room.clone(), step);
+                    }
                     self.names.insert(id.to_owned(), room);
                 }
                 (Some(Asked::Join(room)), 404, _) => {
@@ -149,7 +155,12 @@ impl Web {
         if let Some(name) = alias {
             self.names.insert(id.to_owned(), name.to_owned());
         }
-        let Some(name) = self.names.get(id).cloned() else { return };
+        let Some(name) = self.names.get(id).cloned() else {
+            if stays {
+                self.nameless.insert(id.to_owned());
+            }
+            return;
+        };
         let known = self.rooms.contains_key(&name);
         let timeline = events("timeline");
         let me = format!("@{}:{DOMAIN}", self.name);
