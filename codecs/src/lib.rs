@@ -4,6 +4,7 @@ pub mod account;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod files;
 #[cfg(feature = "http")]
 pub mod http;
 #[cfg(feature = "irc")]

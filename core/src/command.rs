@@ -5,13 +5,18 @@ use crate::{
     ids::{AccountId, Label, OnceKey, Pos, RoomId, ShardId},
     media::{Content, MediaId},
     name::{NameKey, User, UserName},
-    policy::{MaskEntry, MaskKind, Policy, Power},
+    policy::{MaskEntry, MaskKind, Policy, Power, ReadTo},
     presence::Contact,
     text::{Octets, Rich, Str},
     time::UnixMillis,
 };
 use alloc::{boxed::Box, vec::Vec};
 use minicbor::{Decode, Encode};
+
+pub use crate::{
+    chat::withdraw::{Hollow, Withdraw},
+    policy::Shown,
+};
 
 /// A unit of the chat state: what one command touches.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
@@ -680,20 +685,14 @@ pub enum Act {
     /// changed by it.
     #[n(52)]
     Name(#[n(0)] Option<crate::name::RoomName>),
-}
-
-/// How a member shows itself.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct Shown {
-    /// Who.
-    #[n(0)]
-    pub who: AccountId,
-    /// Display name.
-    #[n(1)]
-    pub display: Option<Str>,
-    /// The form of one protocol.
-    #[n(2)]
-    pub native: Option<Native>,
+    /// To a room or dialog: a member has read up to there, and the others may know. A position before the one known is
+    /// passed over; of more than [`crate::chat::seen::SEEN`] parts of a room those read first are forgotten. There is
+    /// no entry for it.
+    #[n(53)]
+    See(#[n(0)] ReadTo),
+    /// To a room: withdraw a fact, or somebody's reaction.
+    #[n(54)]
+    Withdraw(#[n(0)] Box<Withdraw>),
 }
 
 /// Which message is meant.

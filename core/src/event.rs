@@ -2,8 +2,9 @@
 
 use crate::{
     ids::{AccountId, Label, MsgId, OnceKey, Origin, Pos, RoomId},
+    media::MediaId,
     name::{RoomName, User},
-    policy::{Levels, MaskEntry, Policy, Standing},
+    policy::{Levels, MaskEntry, Policy, ReadTo, Standing},
     presence::Presence,
     seal::{Seal, Sealed},
     text::{Octets, Rich, Str},
@@ -69,6 +70,10 @@ pub struct Fact {
     #[n(5)]
     #[cbor(default)]
     pub replaces: Option<Seal>,
+    /// True after a withdrawal: only what keeps the room in order is left of the content.
+    #[n(6)]
+    #[cbor(default)]
+    pub gone: bool,
 }
 
 /// Where a fact was set: the entry, and which of its facts it is.
@@ -89,13 +94,14 @@ impl Event {
     }
 
     /// The entries of its room that it is about: what it edits, withdraws or reacts to; the root of its
-    /// thread; what it answers.
+    /// thread; what it answers; what it withdraws.
     pub fn about(&self) -> impl Iterator<Item = Pos> + use<> {
         let here = |id: &Option<MsgId>| id.filter(|id| id.room == self.room).map(|id| id.pos);
         let (first, second) = match &self.what {
             What::Edited { target, .. } | What::Redacted { target, .. } | What::Reacted { target, .. } => {
                 (Some(*target), None)
             }
+            What::Withdrawn { target, reaction, .. } => (Some(*target), reaction.as_ref().map(|r| r.target)),
             What::Said(m) => {
                 let (thread, reply) = (here(&m.thread), here(&m.reply));
                 (thread, reply.filter(|r| thread != Some(*r)))
@@ -251,6 +257,42 @@ pub enum What {
     /// The room is open from here on; its facts restate what holds. Shown to nobody else.
     #[n(11)]
     Opened,
+    /// A fact, or somebody else's reaction, was withdrawn.
+    #[n(12)]
+    Withdrawn {
+        /// The entry that had set or added it.
+        #[n(0)]
+        target: Pos,
+        /// Why, for people.
+        #[n(1)]
+        reason: Option<Str>,
+        /// The wire form of the withdrawal.
+        #[n(2)]
+        native: Option<Native>,
+        /// Which of the entry's facts.
+        #[n(3)]
+        nth: Option<u8>,
+        /// The reaction.
+        #[n(4)]
+        reaction: Option<Box<Undone>>,
+    },
+}
+
+/// A reaction that was withdrawn by somebody else.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Undone {
+    /// Whose it was.
+    #[n(0)]
+    pub by: Actor,
+    /// The message reacted to.
+    #[n(1)]
+    pub target: Pos,
+    /// The reaction.
+    #[n(2)]
+    pub key: Str,
+    /// The reactor's reactions to that message that are left.
+    #[n(3)]
+    pub now: Vec<Str>,
 }
 
 /// Something said.
@@ -286,6 +328,30 @@ pub struct Message {
     /// What the sender's protocol calls this sort of message, where it has several; stays after a redaction.
     #[n(9)]
     pub sort: Option<Str>,
+    /// The file that it is, among the uploads of this server. The text says so too.
+    #[n(10)]
+    #[cbor(default)]
+    pub file: Option<Box<File>>,
+}
+
+/// A file that somebody shows.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct File {
+    /// Which upload.
+    #[n(0)]
+    pub id: MediaId,
+    /// Its name for people.
+    #[n(1)]
+    pub name: Str,
+    /// Its media type; empty: not known.
+    #[n(2)]
+    pub kind: Str,
+    /// Its length in bytes; zero: not known.
+    #[n(3)]
+    pub size: u64,
+    /// Where everybody who knows the address can get it.
+    #[n(4)]
+    pub link: Str,
 }
 
 /// How a message is meant.
@@ -439,4 +505,11 @@ pub enum LiveWhat {
     Attrs(Vec<(Str, Octets)>),
     /// A payload for speakers of the same protocol.
     Signal(Native),
+    /// Has read up to there.
+    Read {
+        /// Up to where.
+        to: ReadTo,
+        /// How many belong to the room.
+        members: u32,
+    },
 }

@@ -1,6 +1,12 @@
 //! Rules of a room, and the standing of a person in it.
 
-use crate::{event::Native, ids::Pos, name::User, text::Str, time::UnixMillis};
+use crate::{
+    event::Native,
+    ids::{AccountId, Pos},
+    name::User,
+    text::Str,
+    time::UnixMillis,
+};
 use alloc::{boxed::Box, string::String, vec::Vec};
 use minicbor::{Decode, Encode};
 
@@ -107,6 +113,41 @@ pub struct Member {
     /// How one shows oneself, in the form of one protocol.
     #[n(10)]
     pub native: Option<Native>,
+    /// Up to where one has read, as far as the others may know; one for each [`ReadTo::thread`].
+    #[n(11)]
+    #[cbor(default)]
+    pub seen: Vec<ReadTo>,
+}
+
+/// How a member shows itself.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Shown {
+    /// Who.
+    #[n(0)]
+    pub who: AccountId,
+    /// Display name.
+    #[n(1)]
+    pub display: Option<Str>,
+    /// The form of one protocol.
+    #[n(2)]
+    pub native: Option<Native>,
+}
+
+/// Up to where somebody has read, for others to know.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct ReadTo {
+    /// In which part of the room, as the reader's protocol calls it; empty: in the room as a whole.
+    #[n(0)]
+    pub thread: Str,
+    /// The last entry read.
+    #[n(1)]
+    pub pos: Pos,
+    /// What the reader's protocol calls that entry; may be empty.
+    #[n(2)]
+    pub name: Str,
+    /// When.
+    #[n(3)]
+    pub at: UnixMillis,
 }
 
 impl Member {
@@ -124,6 +165,7 @@ impl Member {
             invited: None,
             stay: None,
             native: None,
+            seen: Vec::new(),
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     event::{Event, Live, Native},
     ids::{AccountId, Label, Origin, Pos, ReqId, RoomId},
     name::{RoomName, User, UserName},
+    policy::ReadTo,
     presence::{Contact, Presence, Sighting},
     query::Reply,
     refusal::Refusal,
@@ -341,6 +342,15 @@ pub enum Notice {
         mark: ReadMark,
         /// The session whose request it was, if any.
         origin: Option<Origin>,
+    },
+    /// In a dialog of the account somebody, maybe the account itself, has read up to there.
+    ReadBy {
+        /// The dialog.
+        room: RoomId,
+        /// Who.
+        from: User,
+        /// Up to where.
+        seen: ReadTo,
     },
     /// A letter came for the sessions under this label.
     Letter {

@@ -34,7 +34,9 @@ impl Class {
     pub(crate) fn of(event: &Event) -> Class {
         match event.what {
             What::Said(_) => Class::Message,
-            What::Edited { .. } | What::Redacted { .. } | What::Reacted { .. } => Class::Relation,
+            What::Edited { .. } | What::Redacted { .. } | What::Reacted { .. } | What::Withdrawn { .. } => {
+                Class::Relation
+            }
             _ => Class::Other,
         }
     }

@@ -128,6 +128,7 @@ fn member(n: u64, bits: u64) -> Member {
         invited: None,
         stay: None,
         native: None,
+        seen: vec![],
     }
 }
 
@@ -334,6 +335,7 @@ impl World {
                     by: None,
                     before: None,
                     replaces: None,
+                    gone: false,
                 };
                 let row = FactRow {
                     fact,

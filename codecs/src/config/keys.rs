@@ -526,7 +526,7 @@ const LIMITS: &[Key<LimitsConfig>] = &[
     key(
         "flood",
         "true",
-        "Slow down clients that send too fast. Off for tests and trusted bots only.",
+        "Slow down clients that send too fast, and who guesses at passwords over HTTP. Off for tests and trusted bots only.",
         Set::Bool(|l, on| {
             if !on {
                 l.values.flood_burst = 0;

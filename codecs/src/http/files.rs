@@ -41,6 +41,34 @@ pub fn address(settings: &HttpSettings, id: MediaId, name: &str) -> Option<Strin
     Some(format!("{}{PATH}/{}/{}", settings.base.as_deref()?, id.text(), content::escape(name)))
 }
 
+/// The upload that an address names, and its name for people, if it is one that [`address`] gives.
+#[must_use]
+pub fn named_by(settings: &HttpSettings, link: &str) -> Option<(MediaId, String)> {
+    let rest = link.strip_prefix(settings.base.as_deref()?)?.strip_prefix(PATH)?.strip_prefix('/')?;
+    let (id, name) = rest.split_once('/')?;
+    if name.is_empty() || name.contains(['/', '?', '#']) || name.contains(char::is_whitespace) {
+        return None;
+    }
+    let name = percent_encoding(name)?;
+    Some((MediaId::parse(id)?, name))
+}
+
+/// What percent-encoding stands for (RFC 3986 section 2.1); none where it is no text.
+fn percent_encoding(text: &str) -> Option<String> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let digit = |b: Option<u8>| b.and_then(|b| char::from(b).to_digit(16));
+            let (high, low) = (digit(rest.next())?, digit(rest.next())?);
+            out.push(u8::try_from(high << 4 | low).ok()?);
+        } else {
+            out.push(byte);
+        }
+    }
+    String::from_utf8(out).ok()
+}
+
 /// The right to upload one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Permit {
@@ -261,7 +289,7 @@ mod tests {
         assert_eq!(url, "https://x.org/file/AAAAAAAAAAAAAAAAAAAAAF/%C5%BD%20x%3F%23.txt");
         let head = Head::parse(format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", &url[13..]).as_bytes())
             .expect("a head");
-        assert_eq!(named(&head), Some((p.id, p.name)));
+        assert_eq!(named(&head), Some((p.id, p.name.clone())));
         for path in [
             "/file",
             "/file/",
@@ -272,6 +300,12 @@ mod tests {
             let head =
                 Head::parse(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).expect("a head");
             assert_eq!(named(&head), None, "{path}");
+        }
+        assert_eq!(named_by(&settings, &url), Some((p.id, p.name.clone())));
+        for bad in
+            [format!("{url}?x"), format!("{url}/x"), format!("x{url}"), format!("{url}%"), format!("{url} x")]
+        {
+            assert_eq!(named_by(&settings, &bad), None, "{bad}");
         }
         assert_eq!(address(&HttpSettings::default(), p.id, "a"), None);
     }

@@ -176,6 +176,9 @@ impl View<'_> {
 
 /// Writes the lines of an entry.
 pub fn event(view: &View<'_>, event: &Event, sink: &mut impl Sink) {
+    if let Some(reaction) = event.taken_back() {
+        return self::event(view, &reaction, sink);
+    }
     match &event.what {
         What::Said(message) => said::said(view, event, message, "", sink),
         What::Edited { message, .. } => said::said(view, event, message, "* ", sink),
@@ -213,7 +216,7 @@ pub fn event(view: &View<'_>, event: &Event, sink: &mut impl Sink) {
             sink.end();
         }
         What::Attr { key, value } => metadata(view, view.target, key, value, sink),
-        What::Created(_) | What::Opened => {}
+        What::Created(_) | What::Opened | What::Withdrawn { .. } => {}
     }
 }
 
@@ -244,7 +247,7 @@ pub fn live(view: &View<'_>, live: &Live, sink: &mut impl Sink) {
                 None => {}
             }
         }
-        LiveWhat::Here { .. } | LiveWhat::Gone { .. } | LiveWhat::Display(_) => {}
+        LiveWhat::Here { .. } | LiveWhat::Gone { .. } | LiveWhat::Display(_) | LiveWhat::Read { .. } => {}
     }
 }
 

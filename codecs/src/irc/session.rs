@@ -584,6 +584,7 @@ impl Irc {
             | Notice::Subscription { .. }
             | Notice::Contact { .. }
             | Notice::Letter { .. }
+            | Notice::ReadBy { .. }
             | Notice::Blocked { .. } => {}
         }
     }

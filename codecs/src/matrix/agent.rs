@@ -7,6 +7,8 @@
 use super::device::sync::Sync;
 use super::device::{Device, DeviceRow};
 use super::error::Error;
+use super::ids::IdKey;
+use super::rate::{self, Rates};
 use super::request::{Cancelled, Request, Response};
 use super::rooms::Names;
 use super::route::Route;
@@ -55,6 +57,8 @@ pub struct Agent {
     stage: Stage,
     /// Requests that came before the device was known.
     waiting: Vec<(Origin, Box<Request>)>,
+    /// What was asked of it, where that is limited.
+    rates: Rates,
 }
 
 /// How far it is.
@@ -101,6 +105,7 @@ impl Agent {
             label: label.clone(),
             stage: Stage::Fresh,
             waiting: Vec::new(),
+            rates: Rates::default(),
         })
     }
 
@@ -196,7 +201,7 @@ impl Agent {
     /// A signal of the moment in a room.
     pub fn seen_live(&mut self, live: &Arc<Live>, own: Option<ReqId>, cx: &mut Cx<'_>) {
         if let Some(device) = self.device() {
-            device.sync.live(live, cx.now().mono);
+            device.sync.live(live, cx.now().mono, &IdKey::new(&cx.core_settings().secret));
         }
         let task = own.and_then(|req| self.tasks.got(req, Got::Reply(Ok(Value::Done))));
         self.run(task, cx);
@@ -360,9 +365,20 @@ impl Agent {
         if who.is_some() {
             cx.timer(TIMER_IDLE, Some(cx.now().mono + IDLE));
         }
+        let whose = if who.is_some() { Some(Str::default()) } else { rate::whose(request.peer) };
+        if let (Some(what), Some(whose)) = (rate::of(route), whose)
+            && let Err(error) = self.spend(what, &whose, cx)
+        {
+            return respond(from, Err(error), cx);
+        }
         let settings = cx.settings().clone();
         let task = self.tasks.add(from, settings, who, cx.now(), move |ctx| (route.serve)(ctx, *request));
         self.run(Some(task), cx);
+    }
+
+    /// Counts something that is limited.
+    pub(super) fn spend(&mut self, what: rate::What, whose: &Str, cx: &Cx<'_>) -> Result<(), Error> {
+        self.rates.spend(what, whose, cx.now().mono, &cx.core_settings().limits)
     }
 
     /// Something happened: who sleeps looks whether it is for him.

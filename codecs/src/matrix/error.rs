@@ -86,13 +86,25 @@ impl Error {
         if soft { error.with("soft_logout", true) } else { error }
     }
 
-    /// As a response.
+    /// Too often: it will do after so many milliseconds.
+    pub fn limit_exceeded(after: u64) -> Error {
+        let text = "this was asked for too often; try again later";
+        Error::new(429, "M_LIMIT_EXCEEDED", text).with("retry_after_ms", after)
+    }
+
+    /// As a response. When to try again is said in a header too (client-server API, "Rate limiting").
     pub fn response(self) -> Response {
+        let after = self.more.iter().find(|(key, _)| *key == "retry_after_ms");
+        let after = after.and_then(|(_, ms)| ms.as_int()).and_then(|ms| u64::try_from(ms).ok());
         let mut body = object! { "errcode" => self.code, "error" => self.text };
         for (key, value) in self.more {
             body.set(key, value);
         }
-        Response::json(self.status, &body)
+        let response = Response::json(self.status, &body);
+        match after {
+            Some(ms) => response.header("Retry-After", ms.div_ceil(1_000).to_string()),
+            None => response,
+        }
     }
 }
 

@@ -285,6 +285,7 @@ mod tests {
             by,
             before,
             replaces: None,
+            gone: false,
         };
         let facts = vec![fact("m.room.create", None, None), fact("m.room.name", Some(Actor::Server), None)];
         let opened = Event { what: What::Opened, facts, ..said(alice(), Message::default()) };

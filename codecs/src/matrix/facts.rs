@@ -130,7 +130,7 @@ pub fn facts(room: &Room, event: &Event, settings: &Settings) -> Vec<Fact> {
         What::Attr { key, value } => out.attr(key, value),
         What::Destroyed { reason, .. } => out.destroyed(reason.as_ref()),
         What::Said(_) | What::Edited { .. } | What::Redacted { .. } | What::Reacted { .. } => {}
-        What::Masks { .. } => {}
+        What::Masks { .. } | What::Withdrawn { .. } => {}
     }
     out.facts
 }
@@ -201,7 +201,7 @@ impl<'a> Facts<'a> {
         }
         let by = Some(by).filter(|by| *by != self.event.by);
         let (kind, key, content) = (Str::new(kind), Str::new(key), Octets::from(content.to_bytes()));
-        self.facts.push(Fact { kind, key, content, by, before: None, replaces: None });
+        self.facts.push(Fact { kind, key, content, by, before: None, replaces: None, gone: false });
     }
 
     /// Whether the room is a chain of events, or begins to be one.

@@ -49,6 +49,7 @@ pub mod media;
 pub mod member;
 pub mod pdu;
 pub mod push;
+pub mod rate;
 pub mod relations;
 pub mod request;
 pub mod rooms;

@@ -67,6 +67,7 @@ const TABLES: &[&[Route]] = &[
     api::misc::ROUTES,
     api::people::ROUTES,
     api::profile::ROUTES,
+    api::pushers::ROUTES,
     api::pushrules::ROUTES,
     api::register::ROUTES,
     api::relations::ROUTES,
@@ -91,6 +92,11 @@ impl Route {
     /// The endpoint of a request, and what its variable segments are.
     pub fn find(request: &Request) -> Option<(&'static Route, Vec<Str>)> {
         rows().find_map(|r| Some((r, fits(r, request.method, &request.path)?)))
+    }
+
+    /// All endpoints.
+    pub fn all() -> impl Iterator<Item = &'static Route> {
+        rows()
     }
 
     /// Who serves a request.

@@ -7,6 +7,7 @@
 
 use super::agent::Agent;
 use super::error::Error;
+use super::rate::What;
 use super::request::Response;
 use crate::job::{Done, Job};
 use crate::session::Cx;
@@ -174,6 +175,14 @@ impl Ctx {
     ) -> Given<T> {
         let call: Call = Box::new(move |agent, cx| Box::new(call(agent, cx)));
         Given(self.wish(Wish::With(call)), PhantomData)
+    }
+
+    /// Counts something that is limited.
+    ///
+    /// # Errors
+    /// 429 `M_LIMIT_EXCEEDED`.
+    pub async fn spend(&self, what: What, whose: Str) -> Result<(), Error> {
+        self.with(move |agent, cx| agent.spend(what, &whose, cx)).await
     }
 
     /// Fills an array with random bytes that nobody can guess.

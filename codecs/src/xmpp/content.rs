@@ -10,7 +10,7 @@ use crate::xmpp::ns;
 use crate::xmpp::styling;
 use crate::xmpp::writer::{Writer, escape_attr};
 use crate::xmpp::xml::Element;
-use lavina_core::event::{Event, Kind, Message, Native, What};
+use lavina_core::event::{Event, File, Kind, Message, Native, What};
 use lavina_core::ids::MsgId;
 use lavina_core::text::{Octets, Rich, Span, Str, Style};
 use std::borrow::Cow;
@@ -107,7 +107,12 @@ fn said(message: &Message, id: MsgId, replaces: Option<&str>, kind: &str) -> Opt
         return None;
     }
     let spans: Vec<styling::Span> = message.body.spans.iter().filter_map(from_span).collect();
-    let body = styling::write(&message.body.text, &spans);
+    // Clients show a file where the text is its address and nothing else (XEP-0066 §5); a caption is a text of its own.
+    let file = message.file.as_deref().filter(|_| !message.body.text.contains('\n'));
+    let body = match file {
+        Some(file) => file.link.to_string(),
+        None => styling::write(&message.body.text, &spans),
+    };
     let unstyled = spans.is_empty() && styling::looks_styled(&body);
     let body = match message.kind {
         Kind::Emote => format!("/me {body}"),
@@ -123,6 +128,9 @@ fn said(message: &Message, id: MsgId, replaces: Option<&str>, kind: &str) -> Opt
         if message.body.spans.iter().any(|span| span.style == Style::Spoiler) {
             w.empty_ns("spoiler", ns::SPOILER);
         }
+        if let Some(file) = &message.file {
+            shared(w, file);
+        }
         if let Some(reply) = message.reply {
             w.start_ns("reply", ns::REPLY).attr("id", &reply.text()).end();
         }
@@ -133,6 +141,23 @@ fn said(message: &Message, id: MsgId, replaces: Option<&str>, kind: &str) -> Opt
             w.start_ns("replace", ns::CORRECT).attr("id", target).end();
         }
     }))
+}
+
+/// A file: where it is (XEP-0066), and what (XEP-0446, XEP-0447).
+fn shared(w: &mut Writer<'_>, file: &File) {
+    w.start_ns("x", ns::OOB).leaf("url", &file.link).end();
+    w.start_ns("file-sharing", ns::SFS).attr("disposition", "inline");
+    w.start_ns("file", ns::FILE_METADATA);
+    if !file.kind.is_empty() {
+        w.leaf("media-type", &file.kind);
+    }
+    w.leaf("name", &file.name);
+    if file.size > 0 {
+        w.leaf("size", &file.size.to_string());
+    }
+    w.end();
+    w.start("sources").start_ns("url-data", ns::URL_DATA).attr("target", &file.link).end().end();
+    w.end();
 }
 
 fn retraction(target: &str, id: MsgId, kind: &str) -> Vec<u8> {

@@ -95,7 +95,7 @@ impl Xmpp {
                 show.live(live, false, &mut pieces);
                 self.defer(&show.address(&live.by), pieces, cx);
             }
-            LiveWhat::Typing(_) => {}
+            LiveWhat::Typing(_) | LiveWhat::Read { .. } => {}
             LiveWhat::Signal(_) | LiveWhat::Display(_) | LiveWhat::Attrs(_) => {
                 self.tell(&name, cx, |show, out| show.live(live, false, out));
             }

@@ -120,6 +120,7 @@ impl Xmpp {
         }
         let once = once_of(&stanza, &bytes, cx);
         let message = Message {
+            file: crate::files::said(&body.text, cx.settings()),
             body,
             kind,
             reply: stanza.child("reply", ns::REPLY).and_then(|r| MsgId::parse(r.attr("id")?)),

@@ -91,6 +91,12 @@ namespaces! {
     PUBSUB_PUBLISH_OPTIONS = "http://jabber.org/protocol/pubsub#publish-options";
     /// Publish-subscribe: form type of a node's configuration (XEP-0060 §16.4.4).
     PUBSUB_NODE_CONFIG = "http://jabber.org/protocol/pubsub#node_config";
+    /// Stateless file sharing (XEP-0447).
+    SFS = "urn:xmpp:sfs:0";
+    /// What a file is (XEP-0446).
+    FILE_METADATA = "urn:xmpp:file:metadata:0";
+    /// An address as the source of a file (XEP-0103).
+    URL_DATA = "http://jabber.org/protocol/url-data";
     /// Out-of-band data (XEP-0066).
     OOB = "jabber:x:oob";
     /// In-band registration (XEP-0077).

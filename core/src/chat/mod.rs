@@ -13,6 +13,7 @@ mod open;
 pub mod room;
 pub mod roster;
 pub mod rules;
+pub mod seen;
 pub mod speech;
 mod stretch;
 #[cfg(test)]
@@ -20,10 +21,11 @@ mod testing;
 #[cfg(test)]
 mod tests;
 pub mod uploads;
+pub mod withdraw;
 
 use crate::{
     command::{Act, Command, EntityId},
-    event::{Event, What},
+    event::{Event, LiveWhat, What},
     ids::{AccountId, Pos},
     projection::Notice,
     query::Value,
@@ -63,6 +65,8 @@ pub struct Outcome {
     pub tell: Vec<(AccountId, Notice)>,
     /// An account's feed entry, once stored: its position in the feed and the entry.
     pub fed: Option<(Pos, Arc<Event>)>,
+    /// What the actor shows to who is there, once stored.
+    pub live: Option<LiveWhat>,
     /// Contacts that from now on may (true) or may not (false) see this account's presence.
     pub show: Vec<(AccountId, bool)>,
     /// Contacts whose presence this account may see from now on: it is asked for.
@@ -111,6 +115,7 @@ impl Outcome {
             verdict,
             tell: Vec::new(),
             fed: None,
+            live: None,
             show: Vec::new(),
             probe: Vec::new(),
             same: 0,
@@ -214,6 +219,7 @@ impl Entity {
             Entity::Room(room) => {
                 let done = room.act(&mut draft);
                 room.lent.clear();
+                room.edits_of = None;
                 done
             }
         };
@@ -265,6 +271,7 @@ pub fn follows_of(event: &Event, room: &RoomHead) -> Vec<Command> {
             | What::Edited { .. }
             | What::Redacted { .. }
             | What::Reacted { .. }
+            | What::Withdrawn { .. }
             | What::Member(_)
             | What::Opened
     ) {

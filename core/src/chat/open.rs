@@ -210,6 +210,7 @@ mod tests {
             by: None,
             before: None,
             replaces: None,
+            gone: false,
         };
         match &event.what {
             What::Opened => vec![fact("title", "", room.policy().title.as_bytes()), fact("open", "", b"1")],

@@ -60,6 +60,8 @@ pub struct Room {
     pub once: BTreeMap<OnceKey, (Pos, UnixMillis)>,
     /// Older entries handed in for the next act, by position; `None`: there is none there.
     pub(super) lent: Vec<(Pos, Option<Arc<Event>>)>,
+    /// The message whose edits are all among these, or in `tail`.
+    pub(super) edits_of: Option<Pos>,
 }
 
 /// The stretch of a log that somebody may read.
@@ -176,11 +178,32 @@ impl Room {
             Act::Edit { target: Target::Pos(pos), .. }
             | Act::Redact { target: Target::Pos(pos), .. }
             | Act::React { target: Target::Pos(pos), .. } => (Some(*pos), None),
+            Act::Withdraw(wish) => (Some(wish.target), None),
             Act::Say { message, .. } => (here(&message.thread), here(&message.reply)),
             _ => return None,
         };
         let known = |pos: Pos| self.entry(pos).is_some() || self.lent.iter().any(|(p, _)| *p == pos);
         first.into_iter().chain(second).find(|pos| !self.whole && *pos <= self.last && !known(*pos))
+    }
+
+    /// The message whose edits must be read first, and handed to [`Room::remember_edits`]: what is withdrawn goes with them.
+    pub fn needs_edits(&self, act: &Act) -> Option<Pos> {
+        let Act::Redact { target: Target::Pos(pos), .. } = act else { return None };
+        let said = self.entry(*pos).is_some_and(|e| matches!(&e.what, What::Said(m) if !m.gone));
+        (said && !self.whole && !self.knows_since(*pos) && self.edits_of != Some(*pos)).then_some(*pos)
+    }
+
+    /// Hands in edits of a message for the next act only.
+    pub fn remember_edits(&mut self, of: Pos, found: Vec<Arc<Event>>) {
+        let edits =
+            found.into_iter().filter(|e| matches!(e.what, What::Edited { target, .. } if target == of));
+        let new: Vec<_> = edits.filter(|e| self.entry(e.pos).is_none()).map(|e| (e.pos, Some(e))).collect();
+        self.lent.extend(new);
+    }
+
+    /// All edits of a message are handed in.
+    pub fn has_edits(&mut self, of: Pos) {
+        self.edits_of = Some(of);
     }
 
     /// Hands in an older entry for the next act only; `None`: there is none at that position.
@@ -237,6 +260,7 @@ impl Room {
             last_at: UnixMillis::default(),
             once: BTreeMap::new(),
             lent: Vec::new(),
+            edits_of: None,
         }
     }
 
@@ -309,6 +333,11 @@ impl Room {
             Act::Forget => return self.forget(draft),
             Act::Name(name) => return self.name(name.as_ref(), draft),
             Act::Show { display, native } => return self.show(display.as_ref(), native.as_ref(), draft),
+            Act::See(seen) => return self.see(seen, draft),
+            Act::Withdraw(wish) => {
+                check_reason(wish.reason.as_ref(), draft.settings)?;
+                return self.withdraw(wish, draft);
+            }
             // Whoever belongs to a dialog does so for good, and nobody rules it.
             _ if head.parties.is_some() => return Err(Refusal::Forbidden),
             _ => {}
@@ -523,6 +552,10 @@ impl Room {
                 invited,
                 stay: stay.filter(|_| self.head.as_ref().is_some_and(|h| h.open.is_some())),
                 native: note.native,
+                seen: old
+                    .filter(|_| before.membership == after.membership)
+                    .map(|m| m.seen)
+                    .unwrap_or_default(),
             },
         };
         let gone = after == Standing { membership: Membership::Left, power: levels.users };
@@ -557,19 +590,8 @@ impl Room {
             row.standing = standing;
         } else {
             let display = change.display.clone();
-            let row = Member {
-                user,
-                standing,
-                since: pos,
-                at,
-                by: None,
-                reason: None,
-                voiced: false,
-                display,
-                invited: None,
-                stay: None,
-                native: change.native.clone(),
-            };
+            let row =
+                Member { display, native: change.native.clone(), ..Member::new(user, standing, pos, at) };
             self.members.insert(row.user.id, row);
         }
     }

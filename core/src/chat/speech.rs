@@ -155,7 +155,7 @@ impl Room {
         Ok(self.feed(draft))
     }
 
-    /// Withdraws a message: its content, and that of its edits in memory, is gone from history. Withdrawing an
+    /// Withdraws a message: its content, and that of its edits, is gone from history. Withdrawing an
     /// edit leaves the message with what it was before. Who may: the author, and whoever has the power; in a dialog only the author.
     pub(super) fn redact(
         &mut self,
@@ -179,8 +179,8 @@ impl Room {
         if message.gone {
             return Ok(DONE);
         }
-        let edits =
-            self.tail.iter().filter(|e| matches!(e.what, What::Edited { target, .. } if target == old.pos));
+        let edits = self.tail.iter().chain(self.lent.iter().filter_map(|(_, e)| e.as_ref()));
+        let edits = edits.filter(|e| matches!(e.what, What::Edited { target, .. } if target == old.pos));
         let hollow: Vec<&Arc<Event>> = edits.chain([&old]).collect();
         let hollow = hollow.into_iter().filter_map(|e| self.emptied(e, draft.settings));
         let hollow: Vec<Arc<Event>> = hollow.collect();
@@ -209,12 +209,20 @@ impl Room {
 
     /// The actor's reactions to a message. They are all known while the message itself is in `tail`; of
     /// an older message, those in `tail`.
-    fn reactions(&self, target: Pos, by: &Actor) -> Vec<Str> {
+    pub(super) fn reactions(&self, target: Pos, by: &Actor) -> Vec<Str> {
         let latest = self.tail.iter().rev().find_map(|e| match &e.what {
             What::Reacted { target: t, now, .. } if *t == target && e.by == *by => Some(now.clone()),
+            What::Withdrawn { reaction: Some(r), .. } if r.target == target && r.by == *by => {
+                Some(r.now.clone())
+            }
             _ => None,
         });
         latest.unwrap_or_default()
+    }
+
+    /// Whether every entry since this one is in memory.
+    pub(super) fn knows_since(&self, pos: Pos) -> bool {
+        self.tail.front().is_some_and(|first| first.pos <= pos)
     }
 
     /// One entry a reaction added or taken back.
@@ -234,7 +242,7 @@ impl Room {
         }
         let keys = distinct(keys, draft.settings)?;
         let mut now = self.reactions(old.pos, &by);
-        let whole = self.tail.front().is_some_and(|first| first.pos <= old.pos);
+        let whole = self.knows_since(old.pos);
         let steps = steps(&now, &keys, mode, whole);
         let after = steps.iter().filter(|(_, on)| *on).count() + now.len();
         let taken = steps.iter().filter(|(k, on)| !*on && now.contains(k)).count();
@@ -300,6 +308,11 @@ fn checked(message: &Message, settings: &Settings) -> Result<Message, Refusal> {
     at_most(&message.body.text, settings.limits.text)?;
     for label in [&message.client_id, &message.to, &message.from, &message.sort] {
         at_most(label.as_deref().unwrap_or(""), KEY_MAX)?;
+    }
+    if let Some(file) = &message.file {
+        for text in [&file.name, &file.kind, &file.link] {
+            at_most(text, KEY_MAX)?;
+        }
     }
     let mut message = message.clone();
     message.gone = false;

@@ -76,7 +76,11 @@ fn wanted(e: &Event, only: Only) -> bool {
         Only::Said => {
             matches!(
                 e.what,
-                What::Said(_) | What::Edited { .. } | What::Redacted { .. } | What::Reacted { .. }
+                What::Said(_)
+                    | What::Edited { .. }
+                    | What::Redacted { .. }
+                    | What::Reacted { .. }
+                    | What::Withdrawn { .. }
             )
         }
     }

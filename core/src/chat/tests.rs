@@ -3,14 +3,15 @@
 use super::{Entity, Outcome, Verdict, follows_of, room::Room, testing::*};
 use crate::{
     command::{Act, Command, EntityId, Join, ReactMode, Seed, Step, Target},
-    event::{How, Message, What},
+    event::{How, LiveWhat, Message, What},
     ids::{OnceKey, Pos, RoomId},
     name::{User, UserName},
-    policy::{JoinRule, Membership, Policy, Power, power},
+    policy::{JoinRule, Membership, Policy, Power, ReadTo, power},
     presence::Contact,
     refusal::Refusal,
     row::{AccountRows, Change, Page, RoomHead, RoomRows},
     text::{Octets, Rich, Str},
+    time::UnixMillis,
 };
 use alloc::{boxed::Box, vec, vec::Vec};
 use proptest::prelude::*;
@@ -29,6 +30,11 @@ fn leave() -> Act {
 fn say(text: &str) -> Act {
     let message = Message { body: Rich::plain(text), client_id: Some(Str::new(text)), ..Message::default() };
     Act::Say { message: Box::new(message), subject: Str::new("x"), parties: None }
+}
+
+fn see(pos: u64, thread: &str) -> Act {
+    let (thread, at) = (Str::new(thread), UnixMillis(pos));
+    Act::See(ReadTo { thread, pos: Pos(pos), name: Str::new("e"), at })
 }
 
 fn power_to(user: &User, power: Power) -> Act {
@@ -215,6 +221,30 @@ fn messages_once_and_withdrawn_for_good() {
     r.refuses(&user(2), say("x"), Refusal::Muted);
     let long = "x".repeat(r.settings.limits.text + 1);
     r.refuses(&user(1), say(&long), Refusal::TooLong);
+}
+
+#[test]
+fn how_far_members_have_read_is_told_and_kept() {
+    let mut r = room(&[(2, 0)]);
+    let said = r.by(&user(1), say("a")).events[0].pos.0;
+    let out = r.by(&user(2), see(said, ""));
+    assert!(out.events.is_empty() && out.changes.len() == 1);
+    assert!(matches!(out.live, Some(LiveWhat::Read { ref to, members: 2 }) if to.pos.0 == said));
+    // Back, twice the same, and what is not there yet: nothing.
+    for pos in [said - 1, said, said + 1] {
+        let out = r.by(&user(2), see(pos, ""));
+        assert!(out.changes.is_empty() && out.live.is_none(), "{pos}");
+    }
+    r.refuses(&user(3), see(said, ""), Refusal::NotMember);
+    for n in 0..crate::chat::seen::SEEN as u64 + 3 {
+        r.by(&user(2), see(1 + n % said, &alloc::format!("t{n}")));
+    }
+    assert_eq!(state(&r).members[&user(2).id].seen.len(), crate::chat::seen::SEEN);
+    r.server(power_to(&user(2), 50));
+    assert_eq!(state(&r).members[&user(2).id].seen.len(), crate::chat::seen::SEEN);
+    r.by(&user(2), leave());
+    r.by(&user(2), join(false));
+    assert!(state(&r).members[&user(2).id].seen.is_empty());
 }
 
 #[test]
@@ -411,7 +441,7 @@ fn set(list: &mut Vec<(Str, Octets)>, key: Str, value: Octets) {
 
 fn acts() -> impl Strategy<Value = (u64, Act)> {
     let who = 1_u64..5;
-    (who.clone(), who, 0_u8..14, prop::sample::select(vec![-1, 0, 10, 25, 50, 100])).prop_map(
+    (who.clone(), who, 0_u8..16, prop::sample::select(vec![-1, 0, 10, 25, 50, 100])).prop_map(
         |(by, on, kind, power)| {
             let (on, target) = (user(on), Target::ClientId(Str::new("t")));
             let act = match kind {
@@ -425,6 +455,7 @@ fn acts() -> impl Strategy<Value = (u64, Act)> {
                 9 => Act::SetTopic(Rich::plain(if power > 9 { "t" } else { "" })),
                 10 => Act::Redact { target, reason: None, native: None },
                 11 => Act::React { target, keys: vec![Str::new("k")], mode: ReactMode::Add, native: None },
+                13 | 14 => see(u64::try_from(power).unwrap_or(1), if kind == 13 { "" } else { "t" }),
                 12 => Act::SetRoomAttr { key: Str::new("k"), value: Octets::from(b"v") },
                 _ => say("t"),
             };

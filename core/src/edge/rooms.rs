@@ -163,6 +163,7 @@ impl<P: Projection> Edge<P> {
             | LiveWhat::Gone { .. }
             | LiveWhat::Typing(_)
             | LiveWhat::Display(_)
+            | LiveWhat::Read { .. }
             | LiveWhat::Attrs(_) => Some(live.by.id),
             LiveWhat::Signal(_) => None,
         };

@@ -199,6 +199,7 @@ impl Shards {
                 Fetching::Heads
                 | Fetching::Entity(_)
                 | Fetching::Older(..)
+                | Fetching::Edits(..)
                 | Fetching::Fed(..)
                 | Fetching::Sweep { .. }
                 | Fetching::CatchUp(_) => {}

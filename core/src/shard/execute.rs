@@ -12,7 +12,7 @@ use crate::{
     presence::Presence,
     projection::{Notice, Replay},
     query::{Bound, Only, Range, Value},
-    row::{Change, Read},
+    row::{Change, Page, Read},
     time::UnixMillis,
 };
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
@@ -20,8 +20,8 @@ use alloc::{boxed::Box, sync::Arc, vec::Vec};
 /// Carried-out follow-ups between two writings of the watermark.
 const SAVE_EVERY: u32 = 64;
 
-/// Older entries that are read for one command, at most: what it answers, and the root of its thread.
-const OLDER_MAX: u8 = 2;
+/// Reads for one command, at most: what it answers and the root of its thread, or what it withdraws and the edits of that.
+const OLDER_MAX: u8 = 3;
 
 impl Shards {
     pub(super) fn execute(&mut self, desk: &mut Desk<'_>, id: &EntityId, order: Order) {
@@ -89,7 +89,12 @@ impl Shards {
         let Some(slot) = self.slots.get_mut(id) else { return false };
         match (id, &slot.entity, &order.command.act) {
             (EntityId::Room(room_id), Some(Entity::Room(room)), act) => {
-                let Some(pos) = room.needs(act) else { return false };
+                let Some(pos) = room.needs(act) else {
+                    let Some(pos) = room.needs_edits(act) else { return false };
+                    slot.reading = true;
+                    self.ask_edits(desk, *room_id, pos, Pos::MAX);
+                    return true;
+                };
                 slot.reading = true;
                 let range = Range {
                     after: Bound::Pos(pos.back()),
@@ -114,6 +119,31 @@ impl Shards {
             _ => return false,
         }
         true
+    }
+
+    /// Asks for the edits of a message up to a position, the latest first.
+    pub(super) fn ask_edits(&mut self, desk: &mut Desk<'_>, room: RoomId, of: Pos, last: Pos) {
+        let limit = desk.settings.limits.page;
+        let read =
+            Read::Related { room, floor: Pos::ZERO, last, targets: alloc::vec![of], newest: true, limit };
+        self.ask(desk, read, Fetching::Edits(room, of));
+    }
+
+    /// Some of the edits of a message came; those before them are asked for.
+    pub(super) fn edits_read(&mut self, desk: &mut Desk<'_>, room_id: RoomId, of: Pos, page: Page) {
+        let id = EntityId::Room(room_id);
+        let Some(slot) = self.slots.get_mut(&id) else { return };
+        let Some(Entity::Room(room)) = &mut slot.entity else { return };
+        if let Page::Events(found) = page {
+            let first = found.entries.first().map(|e| e.pos);
+            room.remember_edits(of, found.entries);
+            if let Some(first) = first.filter(|_| found.more) {
+                return self.ask_edits(desk, room_id, of, first.back());
+            }
+        }
+        room.has_edits(of);
+        slot.reading = false;
+        self.resume(desk, &id);
     }
 
     /// Sends what follows at once: it appends too, so nothing is shown before its cause. Gives the
@@ -186,7 +216,7 @@ impl Shards {
         origin: Option<Origin>,
         attach: Option<Box<Attacher>>,
     ) {
-        let Outcome { events, verdict, tell, fed, show, probe, same, .. } = outcome;
+        let Outcome { events, verdict, tell, fed, live, show, probe, same, .. } = outcome;
         if let EntityId::Room(room) = id {
             let answered = matches!(verdict, Verdict::ByEvent);
             self.show_events(
@@ -197,6 +227,9 @@ impl Shards {
                 attach.as_deref().filter(|_| answered),
                 same,
             );
+        }
+        if let (EntityId::Room(room), Some(what), Some(by)) = (id, live, entry.command.by.user()) {
+            self.show_live(desk, *room, by.clone(), what, same);
         }
         let last = events.last();
         match (verdict, origin) {

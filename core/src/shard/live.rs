@@ -209,7 +209,14 @@ impl Shards {
         slot.show_live(desk, Live { room, same, origin, by, what, only });
     }
 
-    fn show_live(&mut self, desk: &mut Desk<'_>, room: RoomId, by: User, what: LiveWhat, same: u64) {
+    pub(super) fn show_live(
+        &mut self,
+        desk: &mut Desk<'_>,
+        room: RoomId,
+        by: User,
+        what: LiveWhat,
+        same: u64,
+    ) {
         if let Some(slot) = self.slots.get(&EntityId::Room(room)) {
             slot.show_live(desk, Live { room, same, origin: None, by, what, only: None });
         }

@@ -206,6 +206,8 @@ enum Fetching {
     Entity(EntityId),
     /// An older entry that a command needs.
     Older(EntityId, Pos),
+    /// The edits of a message that is to be withdrawn.
+    Edits(RoomId, Pos),
     /// Whether an entry derived again is in the account's feed.
     Fed(EntityId, RoomId, Pos),
     /// The entries an attach has missed.
@@ -489,6 +491,7 @@ impl Shards {
                 }
                 self.resume(desk, &id);
             }
+            Fetching::Edits(room, of) => self.edits_read(desk, room, of, page),
             Fetching::Fed(id, room, pos) => {
                 if let Some(slot) = self.slots.get_mut(&id) {
                     slot.reading = false;

@@ -65,7 +65,7 @@ pub fn event(data: &[u8]) {
             key.coded_event(id).or_else(|| id.starts_with('$').then(|| ids::EventRef::new(RoomId(1), Pos(1))))
         },
         names: &LocalNames("x.org"),
-        media: &|mxc| Some(mxc.replace("mxc", "https")),
+        media: &|mxc, _| Some((lavina_core::media::MediaId(1), mxc.replace("mxc", "https"))),
         text_max: 4096,
         native_max: 16_384,
     };

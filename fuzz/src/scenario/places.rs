@@ -31,6 +31,8 @@ impl Simulated {
         let mut config = Config::default();
         config.registration.open = true;
         config.password.iterations = 4_096;
+        // Scenarios say as much as they like.
+        (config.limits.values.flood_burst, config.limits.values.flood_rate) = (0, 0);
         let settings = Arc::new(Settings::new(&config, 4, [7; 32]));
         let mut world = World::new(settings, workers, Dice::new(seed));
         world.chunk = 400;

@@ -1,6 +1,8 @@
 //! A whole worker with the memory store, without sockets, for the tests of sessions.
 #![allow(dead_code, reason = "each test uses what it needs")]
 
+pub mod matrix;
+
 use lavina_codecs::config::Config;
 use lavina_codecs::matrix::ids::IdKey;
 use lavina_codecs::session::Session;
@@ -36,6 +38,9 @@ pub struct Server {
     pub mute: bool,
     unread: Vec<Asked>,
     next: u32,
+    settings: Arc<Settings>,
+    /// The head of the last answer to a Matrix client.
+    pub last: String,
 }
 
 impl Server {
@@ -43,11 +48,19 @@ impl Server {
         Server::with(|_| {})
     }
 
+    /// Without flood control, as the tests of external clients want it.
+    pub fn unlimited() -> Server {
+        Server::with(|config| {
+            config.limits.values.flood_burst = 0;
+            config.limits.values.flood_rate = 0;
+        })
+    }
+
     /// With another configuration.
     pub fn with(change: impl FnOnce(&mut Config)) -> Server {
         let settings = settings(change);
         let now = Now { mono: Mono(1000), wall: UnixMillis(1_795_580_960_000) };
-        let worker = Worker::new(WorkerId(0), 1, settings, [1; 32], now);
+        let worker = Worker::new(WorkerId(0), 1, settings.clone(), [1; 32], now);
         let mut s = Server {
             worker,
             store: Memory::new(4).unwrap(),
@@ -61,6 +74,8 @@ impl Server {
             mute: false,
             unread: Vec::new(),
             next: 0,
+            settings,
+            last: String::new(),
         };
         s.drain();
         s
@@ -183,6 +198,18 @@ impl Server {
     pub fn crash(&mut self) {
         self.worker = Worker::new(WorkerId(0), 1, settings(|_| {}), [2; 32], self.now);
         (self.mute, self.stalled) = (false, false);
+        self.stored.clear();
+        self.unread.clear();
+        self.drain();
+    }
+
+    /// The server stops as it is, and starts again with what it has stored; all connections are gone.
+    pub fn restart(&mut self) {
+        self.now.mono = Mono(self.now.mono.0 + 10_000);
+        self.now.wall = UnixMillis(self.now.wall.0 + 10_000);
+        // Each start has other random numbers.
+        let seed = std::array::from_fn(|n| self.now.mono.0.to_be_bytes()[n % 8]);
+        self.worker = Worker::new(WorkerId(0), 1, self.settings.clone(), seed, self.now);
         self.stored.clear();
         self.unread.clear();
         self.drain();

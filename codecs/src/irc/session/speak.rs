@@ -492,6 +492,7 @@ fn message(verb: Verb, text: &str, tags: &str, cx: &Cx<'_>) -> Option<Message> {
     let native = native::pack(Parts { tags, text: if exact { "" } else { text } }, max);
     let reply = tag_value(tags, &["+reply", "+draft/reply"]).and_then(|id| MsgId::parse(&id));
     (!body.text.is_empty() || native.is_some()).then(|| Message {
+        file: crate::files::said(&body.text, cx.settings()),
         body,
         kind,
         reply,

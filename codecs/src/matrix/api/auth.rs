@@ -7,11 +7,13 @@ use super::login::check_password;
 use crate::json::Json;
 use crate::matrix::error::Error;
 use crate::matrix::ids;
+use crate::matrix::rate::What;
 use crate::matrix::task::Ctx;
 use crate::object;
 use data_encoding::BASE64URL_NOPAD;
 use hmac::{Hmac, KeyInit, Mac};
 use lavina_core::name::User;
+use lavina_core::text::Str;
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
@@ -81,6 +83,7 @@ pub async fn confirm(
             if name.is_some_and(|name| name != own) {
                 return fail(Error::forbidden("that is another user"));
             }
+            ctx.spend(What::Confirm, Str::default()).await?;
             match check_password(ctx, Some(own.as_str()), password).await? {
                 Some(_) => Ok(Proof::Password),
                 None => fail(Error::forbidden("wrong password")),

@@ -4,7 +4,7 @@ use super::messages::room;
 use super::scene::view_of;
 use super::sync::people::presence_word;
 use crate::json::Json;
-use crate::matrix::device::sync::{Receipt, begin};
+use crate::matrix::device::sync::{self, Receipt, begin};
 use crate::matrix::error::Error;
 use crate::matrix::ids::{Who, who};
 use crate::matrix::request::{Request, Response};
@@ -114,24 +114,23 @@ async fn mark(ctx: &Ctx, id: RoomId, kind: Read, event_id: &str, thread: Option<
     }
     // An event that is not known here is no error: the client may know it from elsewhere.
     let Some(event) = event else { return Ok(()) };
-    let at = ctx.now().wall;
-    if thread.as_deref().is_none_or(|t| t == "main") {
-        let mark = Act::MarkRead { room: id, pos: event.pos, at: Default::default() };
-        ctx.act(to, mark).await?;
-    }
-    let root = match thread.as_deref().filter(|t| *t != "main") {
-        Some(root) => rooms::event_ref(ctx, root).await?,
-        None => None,
-    };
-    let private = kind == Read::Private;
-    let (place, shown) = (Some((event.pos, event.sub)), Str::new(event_id));
-    let receipt = Receipt { by: me, event: shown, place, at, thread, private };
-    ctx.with(move |agent, cx| {
-        if let Some(sync) = agent.sync() {
-            sync.read_in(id, event, receipt, root, cx);
+    let (at, private) = (ctx.now().wall, kind == Read::Private);
+    let whole = thread.as_deref().is_none_or(|t| t == "main");
+    let receipt = Receipt { by: me, event: Str::new(event_id), pos: event.pos, at, thread, private };
+    if private {
+        let new = ctx.with(move |agent, _| agent.sync()?.private_with(id, &receipt)).await;
+        if let Some(all) = new {
+            let key = Str::new(format!("{}{}", sync::READ, id.0));
+            let values = vec![(key, Octets::from(all.to_bytes()))];
+            ctx.act(to.clone(), Act::SetAttrs { values, tell: Audience::Own, native: None }).await?;
         }
-    })
-    .await;
+    } else {
+        ctx.act(EntityId::Room(id), Act::See(receipt.to_read())).await?;
+    }
+    // Last, so that who hears of both knows already where the mark comes from.
+    if whole {
+        ctx.act(to, Act::MarkRead { room: id, pos: event.pos, at: Default::default() }).await?;
+    }
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use crate::json::Json;
 use crate::matrix::device::{DeviceRow, Pair};
 use crate::matrix::error::Error;
 use crate::matrix::ids;
+use crate::matrix::rate;
 use crate::matrix::request::{Request, Response};
 use crate::matrix::route::{Route, route};
 use crate::matrix::task::{Answer, Ctx, Who};
@@ -50,6 +51,11 @@ async fn login(ctx: Ctx, request: Request) -> Answer {
     let said = login_id(&body)?;
     let password =
         body.str_of("password").ok_or_else(|| Error::missing_param("password is missing"))?.to_owned();
+    if let Some(peer) = rate::whose(request.peer) {
+        let name = said.as_deref().and_then(|said| ids::login_name(said, ctx.domain()));
+        let name = name.as_ref().map_or("", |n| n.as_str());
+        ctx.spend(rate::What::Password, Str::new(format!("{peer} {name}"))).await?;
+    }
     let account = check_password(&ctx, said.as_deref(), &password).await?;
     let account = account.ok_or_else(|| Error::forbidden("wrong user name or password"))?;
     let user = account.user().ok_or_else(|| Error::forbidden("wrong user name or password"))?;

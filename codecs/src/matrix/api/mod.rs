@@ -18,6 +18,7 @@ pub mod misc;
 pub mod paging;
 pub mod people;
 pub mod profile;
+pub mod pushers;
 pub mod pushrules;
 pub mod register;
 pub mod relations;

@@ -8,6 +8,7 @@ use crate::json::Json;
 use crate::matrix::device::DeviceRow;
 use crate::matrix::error::Error;
 use crate::matrix::ids;
+use crate::matrix::rate;
 use crate::matrix::request::{Request, Response};
 use crate::matrix::route::{Route, route};
 use crate::matrix::task::{Answer, Ctx};
@@ -49,6 +50,9 @@ async fn register(ctx: Ctx, request: Request) -> Answer {
     let stages: &[&'static str] = if open { &[auth::TOKEN, auth::DUMMY] } else { &[auth::TOKEN] };
     let purpose = format!("register {}", name.as_ref().map_or("", |n| n.as_str()));
     let proof = confirm(&ctx, &body, &purpose, stages, None).await?;
+    if let Some(peer) = rate::whose(request.peer) {
+        ctx.spend(rate::What::Register, peer).await?;
+    }
     let password = body.str_of("password").ok_or_else(|| Error::missing_param("password is missing"))?;
     let credential = new_credential(&ctx, password).await?;
     let name = match name {

@@ -245,7 +245,9 @@ impl Scene {
 
     /// The event with all that is said about it.
     fn with_all(&self, entry: &Arc<Event>, mut event: RoomEvent, nth: u8, with: &Write<'_>) -> Json {
-        let because = self.withdrawn_by(entry).map(|e| self.plain(e, with));
+        let state = event.state_key.is_some();
+        let because = if state { self.fact_withdrawn(entry, nth) } else { self.withdrawn_by(entry) };
+        let because = because.map(|e| self.plain(e, with));
         if because.is_some() && event.state_key.is_none() {
             event.content = Json::object();
         }
@@ -287,10 +289,12 @@ impl Scene {
     /// The entry that withdrew this one.
     pub fn withdrawn_by(&self, entry: &Event) -> Option<&Arc<Event>> {
         match &entry.what {
-            What::Reacted { target, key, on: true, .. } => self.related.iter().find(|e| {
-                e.pos > entry.pos
-                    && e.by == entry.by
-                    && matches!(&e.what, What::Reacted { target: t, key: k, on: false, .. } if t == target && k == key)
+            What::Reacted { target, key, on: true, .. } => self.related.iter().find(|e| match &e.what {
+                What::Reacted { target: t, key: k, on: false, .. } => {
+                    e.pos > entry.pos && e.by == entry.by && t == target && k == key
+                }
+                What::Withdrawn { target, reaction: Some(_), .. } => *target == entry.pos,
+                _ => false,
             }),
             What::Edited { target, .. } => {
                 let own = self.withdrawal(entry.pos);
@@ -299,6 +303,12 @@ impl Scene {
             What::Said(_) => self.withdrawal(entry.pos),
             _ => None,
         }
+    }
+
+    /// The entry that withdrew a fact of this one.
+    fn fact_withdrawn(&self, entry: &Event, nth: u8) -> Option<&Arc<Event>> {
+        let did = |e: &&Arc<Event>| matches!(&e.what, What::Withdrawn { target, nth: Some(n), .. } if *target == entry.pos && *n == nth);
+        self.related.iter().find(did)
     }
 
     fn withdrawal(&self, pos: Pos) -> Option<&Arc<Event>> {
@@ -359,7 +369,7 @@ pub fn targets(entries: &[Arc<Event>]) -> Vec<Pos> {
         What::Said(_) => Some(e.pos),
         What::Edited { .. } => Some(e.pos),
         What::Reacted { target, .. } => Some(*target),
-        _ => None,
+        _ => e.facts.iter().any(|f| f.gone).then_some(e.pos),
     };
     let mut out: Vec<Pos> = entries.iter().filter_map(of).collect();
     out.sort_unstable();

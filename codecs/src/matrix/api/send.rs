@@ -1,24 +1,29 @@
 //! Sending and withdrawing events (client-server API, "Sending events to a room", "Redactions").
 
+use super::media::name_of;
 use super::scene::{entry_at, related_to, view_of};
-use crate::json::Json;
+use crate::http::files;
+use crate::json::{DEPTH, Json};
 use crate::matrix::agent;
 use crate::matrix::content::{Intent, LocalNames, Look, RELATES_TO, pack, read};
 use crate::matrix::error::Error;
+use crate::matrix::facts::{Opening, attr_key};
 use crate::matrix::ids::{EventRef, IdKey, user_id};
 use crate::matrix::levels;
+use crate::matrix::pdu::{Version, redact as redacted};
 use crate::matrix::request::{Request, Response};
 use crate::matrix::rooms;
 use crate::matrix::route::{Route, route};
 use crate::matrix::task::{Answer, Ctx};
 use crate::object;
-use lavina_core::command::{Act, EntityId, ReactMode, Target};
-use lavina_core::event::{Event, Kind, Message, Native, What};
+use lavina_core::command::{Act, EntityId, Hollow, ReactMode, Target, Withdraw};
+use lavina_core::event::{Event, Fact, Kind, Message, Native, What};
 use lavina_core::ids::{MsgId, OnceKey, Pos, RoomId};
 use lavina_core::name::User;
+use lavina_core::policy::Member;
 use lavina_core::query::{Reply, RoomView, Value};
 use lavina_core::refusal::Refusal;
-use lavina_core::text::Str;
+use lavina_core::text::{Octets, Str};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -68,7 +73,11 @@ async fn send(ctx: Ctx, request: Request) -> Answer {
             by: sending.me.name.as_str(),
             event: &|id| sending.named.get(&Str::new(id)).copied(),
             names: &LocalNames(ctx.domain()),
-            media: &|_| None,
+            media: &|mxc, name| {
+                let (server, id) = mxc.strip_prefix("mxc://")?.split_once('/')?;
+                let id = name_of(server, id, ctx.domain())?;
+                Some((id, files::address(&ctx.settings().http, id, name)?))
+            },
             text_max,
             native_max,
         };
@@ -98,6 +107,7 @@ async fn redact(ctx: Ctx, request: Request) -> Answer {
         content.set("reason", reason);
     }
     let native = pack("m.room.redaction", &content);
+    sending.check(&ctx, "m.room.redaction").await?;
     let reason = reason.map(Str::new);
     sending.redact(&ctx, target, reason, native).await
 }
@@ -250,6 +260,9 @@ impl Sending {
     }
 
     async fn redact(&self, ctx: &Ctx, target: EventRef, reason: Option<Str>, native: Native) -> Answer {
+        if target.is_create() {
+            return Err(Error::forbidden("how a room was made is not withdrawn"));
+        }
         let entry = entry_at(ctx, self.room, target.pos).await?;
         let entry = entry.ok_or_else(|| Error::not_found("there is no such event in this room"))?;
         let act = match &entry.what {
@@ -262,19 +275,47 @@ impl Sending {
                 mode: ReactMode::Remove,
                 native: Some(native),
             },
-            What::Reacted { .. } => {
-                return Err(Error::forbidden("a reaction can be taken back by who gave it"));
-            }
-            _ => return Err(Error::forbidden("state is not withdrawn: set another value instead")),
+            What::Reacted { on: true, .. } => withdraw(entry.pos, reason, native, None),
+            _ => match entry.facts.get(usize::from(target.sub)) {
+                Some(fact) => {
+                    let left = self.left_of(ctx, fact, target.sub).await?;
+                    withdraw(entry.pos, reason, native, Some(left))
+                }
+                None => return Err(Error::forbidden("what withdraws something is not withdrawn itself")),
+            },
         };
         match ctx.act_once(self.to(), act, self.once).await {
-            Ok(Value::Done) => self.gone_already(ctx, &entry).await,
+            Ok(Value::Done) => self.gone_already(ctx, &entry, target).await,
             reply => self.answer(ctx, reply).await,
         }
     }
 
+    /// What a redaction leaves of a state event, and of what it means for everybody.
+    async fn left_of(&self, ctx: &Ctx, fact: &Fact, nth: u8) -> Result<Hollow, Error> {
+        if matches!(fact.kind.as_str(), "m.room.create" | "m.room.server_acl") {
+            return Err(Error::forbidden(format!("{} is not withdrawn: set another instead", fact.kind)));
+        }
+        let view = view_of(ctx, self.room).await?;
+        let version = view.head.open.as_ref().and_then(|how| Opening::read(how));
+        let version = version.and_then(|o| Version::named(&o.version)).unwrap_or(Version::V12);
+        let content = Json::parse_within(&fact.content, DEPTH + 1).unwrap_or_else(|_| Json::object());
+        let mut event = redacted(&object! { "type" => &fact.kind, "content" => content }, version);
+        let content = Octets::from(event.take("content").unwrap_or_else(Json::object).to_bytes());
+        let own = |kind: &str| fact.kind == kind && fact.key.is_empty();
+        let member =
+            |m: &&Member| fact.kind == "m.room.member" && *fact.key == *user_id(&m.user, ctx.domain());
+        Ok(Hollow {
+            nth,
+            attr: Some((attr_key(&fact.kind, &fact.key), content.clone())),
+            content,
+            topic: own("m.room.topic"),
+            title: own("m.room.name"),
+            shown: view.members.values().find(member).map(|m| m.user.id),
+        })
+    }
+
     /// It had been withdrawn before: the answer is the event that did it.
-    async fn gone_already(&self, ctx: &Ctx, entry: &Arc<Event>) -> Answer {
+    async fn gone_already(&self, ctx: &Ctx, entry: &Arc<Event>, target: EventRef) -> Answer {
         let about = match &entry.what {
             What::Reacted { target, .. } => *target,
             _ => entry.pos,
@@ -282,6 +323,7 @@ impl Sending {
         let related = related_to(ctx, self.room, vec![about]).await?;
         let did = |e: &&Arc<Event>| match &e.what {
             What::Redacted { target, .. } => *target == entry.pos,
+            What::Withdrawn { target: t, nth, .. } => *t == entry.pos && nth.is_none_or(|n| n == target.sub),
             What::Reacted { on: false, .. } => e.pos > entry.pos && e.by == entry.by,
             _ => false,
         };
@@ -313,4 +355,9 @@ impl Sending {
             Err(why) => Err(why.into()),
         }
     }
+}
+
+/// The withdrawal of what is no message.
+fn withdraw(target: Pos, reason: Option<Str>, native: Native, fact: Option<Hollow>) -> Act {
+    Act::Withdraw(Box::new(Withdraw { target, reason, native: Some(native), fact }))
 }

@@ -7,7 +7,7 @@ mod changes;
 mod elsewhere;
 pub mod people;
 mod room;
-mod unread;
+pub mod unread;
 
 use super::scene::view_of;
 use crate::json::{Json, Map};

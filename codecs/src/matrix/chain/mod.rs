@@ -199,7 +199,9 @@ pub fn fixed(event: &Event) -> Option<Shown> {
             let native = m.native.as_ref().and_then(unpack).map(|(kind, content)| Shown { kind, content });
             native.or_else(|| plain(m).filter(|_| matches!(event.what, What::Said(_))))
         }
-        What::Reacted { native, on: true, .. } | What::Redacted { native, .. } => {
+        What::Reacted { native, on: true, .. }
+        | What::Redacted { native, .. }
+        | What::Withdrawn { native, .. } => {
             let (kind, content) = native.as_ref().and_then(unpack)?;
             Some(Shown { kind, content })
         }

@@ -3,6 +3,8 @@
 use super::read::Look;
 use crate::json::Json;
 use crate::matrix::html::is_mxc;
+use lavina_core::event::File;
+use lavina_core::media::MediaId;
 use lavina_core::text::{Rich, Str};
 
 /// Bytes of a file's name that are shown.
@@ -21,7 +23,7 @@ pub(super) fn file(content: &Json, what: &str, caption: Rich, look: &Look<'_>) -
     details.extend((!what.is_empty()).then(|| what.to_owned()));
     details.extend(content.int_at("info.duration").and_then(duration));
     details.extend(content.int_at("info.size").and_then(size));
-    let link = content.str_of("url").filter(|url| is_mxc(url)).and_then(|url| (look.media)(url));
+    let link = link(content, name, look).map(|(_, link)| link);
     if content.get("file").is_some() {
         details.push("encrypted".to_owned());
     }
@@ -33,14 +35,27 @@ pub(super) fn file(content: &Json, what: &str, caption: Rich, look: &Look<'_>) -
     Rich { text: Str::new(format!("{}\n{line}", caption.text)), spans: caption.spans }
 }
 
+fn link(content: &Json, name: &str, look: &Look<'_>) -> Option<(MediaId, String)> {
+    content.str_of("url").filter(|url| is_mxc(url)).and_then(|url| (look.media)(url, &one_line(name)))
+}
+
+/// The file that a message is, if it is one of this server's uploads.
+pub(super) fn shared(content: &Json, look: &Look<'_>) -> Option<File> {
+    let kinds = ["m.image", "m.video", "m.audio", "m.file"];
+    let body =
+        content.str_of("body").filter(|_| content.str_of("msgtype").is_some_and(|t| kinds.contains(&t)))?;
+    let name = one_line(content.str_of("filename").unwrap_or(body));
+    let (id, link) = link(content, &name, look)?;
+    let kind = content.str_at("info.mimetype").filter(|kind| kind.len() <= NAME_MAX).unwrap_or_default();
+    let size = content.int_at("info.size").and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
+    Some(File { id, name: Str::new(name), kind: Str::new(kind), size, link: Str::new(link) })
+}
+
 /// A sticker: what it shows, and a link.
 pub(super) fn sticker(content: &Json, look: &Look<'_>) -> Rich {
-    let link = content.str_of("url").filter(|url| is_mxc(url)).and_then(|url| (look.media)(url));
-    Rich::plain(describe(
-        content.str_of("body").unwrap_or_default(),
-        &["sticker".to_owned()],
-        link.as_deref(),
-    ))
+    let name = content.str_of("body").unwrap_or_default();
+    let link = link(content, name, look).map(|(_, link)| link);
+    Rich::plain(describe(name, &["sticker".to_owned()], link.as_deref()))
 }
 
 fn describe(name: &str, details: &[String], link: Option<&str>) -> String {

@@ -8,7 +8,12 @@ use crate::matrix::ids::{EventRef, Who, who};
 use lavina_core::chat::speech::REACTION_MAX;
 use lavina_core::event::{Kind, Message, Native};
 use lavina_core::ids::{MsgId, RoomId};
+use lavina_core::media::MediaId;
 use lavina_core::text::{Rich, Str};
+
+/// Which upload an object of the media repository is, and the link under which anybody can fetch it; of the object's
+/// address and the file's name.
+pub type Links<'a> = dyn Fn(&str, &str) -> Option<(MediaId, String)> + 'a;
 
 /// What reading a content needs to know.
 pub struct Look<'a> {
@@ -20,8 +25,9 @@ pub struct Look<'a> {
     pub event: &'a dyn Fn(&str) -> Option<EventRef>,
     /// What people are called.
     pub names: &'a dyn Names,
-    /// The link under which anybody can fetch an object of the media repository.
-    pub media: &'a dyn Fn(&str) -> Option<String>,
+    /// The link under which anybody can fetch an object of the media repository, and which upload it is; of the object's
+    /// address and the file's name.
+    pub media: &'a Links<'a>,
     /// Bytes of text (`Limits::text`); above: refused.
     pub text_max: usize,
     /// Bytes of the native form (`Limits::native`); above: refused.
@@ -171,7 +177,8 @@ fn message(kind: &str, content: &Json, native: Native, look: &Look<'_>) -> Resul
         return Err(BadContent::TextTooLong(look.text_max));
     }
     let kind = if body.text.is_empty() { Kind::Payload } else { kind };
-    Ok(Message { body, kind, sort, native: Some(native), ..Message::default() })
+    let file = media::shared(content, look).filter(|_| sort.is_none()).map(Box::new);
+    Ok(Message { body, kind, sort, file, native: Some(native), ..Message::default() })
 }
 
 /// What everybody can read of an event, and how it is meant.

@@ -5,6 +5,7 @@ use crate::matrix::html::Nameless;
 use crate::matrix::ids::{EventRef, IdKey};
 use lavina_core::event::{Actor, Event, Kind, Message, What};
 use lavina_core::ids::{AccountId, MsgId, Pos, RoomId};
+use lavina_core::media::MediaId;
 use lavina_core::name::{User, UserName};
 use lavina_core::text::{Rich, Span, Str, Style};
 use lavina_core::time::UnixMillis;
@@ -33,7 +34,10 @@ fn try_read(kind: &str, content: &Json) -> Result<Intent, BadContent> {
         by: "alice",
         event: &|id| key().coded_event(id),
         names: &LocalNames("x.org"),
-        media: &|mxc| mxc.strip_prefix("mxc://x.org/").map(|id| format!("https://x.org/f/{id}")),
+        media: &|mxc, _| {
+            let id = mxc.strip_prefix("mxc://x.org/")?;
+            Some((MediaId(1), format!("https://x.org/f/{id}")))
+        },
         text_max: 1000,
         native_max: 8000,
     };

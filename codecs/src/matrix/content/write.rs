@@ -2,11 +2,12 @@
 
 use super::{HTML, MESSAGE, NEW_CONTENT, RELATES_TO, mentions, unpack};
 use crate::json::Json;
+use crate::matrix::api::media::content_uri;
 use crate::matrix::chain;
 use crate::matrix::html;
 use crate::matrix::ids::{EventRef, IdKey};
 use crate::object;
-use lavina_core::event::{Event, Kind, Message, Native, What};
+use lavina_core::event::{Event, File, Kind, Message, Native, What};
 use lavina_core::ids::{MsgId, Pos, RoomId};
 use lavina_core::name::UserName;
 use lavina_core::seal::Seal;
@@ -67,6 +68,10 @@ pub fn write(event: &Event, undone: Option<EventRef>, with: &Write<'_>) -> Optio
         What::Reacted { on: false, .. } => undone.map(|target| with.redaction(target, None)),
         What::Redacted { native, target, reason, .. } => own(native)
             .or_else(|| Some(with.redaction(EventRef::new(event.room, *target), reason.as_deref()))),
+        What::Withdrawn { native, target, reason, nth, .. } => own(native).or_else(|| {
+            let target = EventRef { sub: nth.unwrap_or(0), ..EventRef::new(event.room, *target) };
+            Some(with.redaction(target, reason.as_deref()))
+        }),
         _ => None,
     }
 }
@@ -138,8 +143,36 @@ impl Write<'_> {
         Shown::new("m.room.redaction", content)
     }
 
+    /// The content of a file from elsewhere.
+    fn file(&self, file: &File) -> Json {
+        let msgtype = match file.kind.split('/').next() {
+            Some("image") => "m.image",
+            Some("video") => "m.video",
+            Some("audio") => "m.audio",
+            _ => "m.file",
+        };
+        let mut info = Json::object();
+        if !file.kind.is_empty() {
+            info.set("mimetype", &file.kind);
+        }
+        if file.size > 0 {
+            info.set("size", file.size);
+        }
+        object! {
+            "msgtype" => msgtype,
+            "body" => &file.name,
+            "filename" => &file.name,
+            "url" => content_uri(file.id, self.domain),
+            "info" => info,
+            "m.mentions" => Json::object(),
+        }
+    }
+
     /// The content of a text from elsewhere; none if there is no text.
     fn text(&self, message: &Message) -> Option<Json> {
+        if let Some(file) = &message.file {
+            return Some(self.file(file));
+        }
         let msgtype = msgtype(message)?;
         let mut content = object! {
             "msgtype" => msgtype,
@@ -169,6 +202,9 @@ fn msgtype(message: &Message) -> Option<&'static str> {
 
 /// A text from elsewhere that calls nobody, answers nothing and has no marks. This never changes: hashes depend on it.
 pub fn plain(message: &Message) -> Option<Shown> {
+    if message.file.is_some() {
+        return None;
+    }
     let content = object! {
         "msgtype" => msgtype(message)?,
         "body" => message.body.text.as_str(),

@@ -15,7 +15,7 @@ use crate::json::Json;
 use crate::matrix::api::cross::SIGNED;
 use crate::matrix::api::keys::{CHANGED, CHANGED_SIGNAL};
 use crate::matrix::filter::Filter;
-use crate::matrix::ids::EventRef;
+use crate::matrix::ids::IdKey;
 use crate::matrix::push::Ruleset;
 use crate::session::{Cx, MATRIX_NATIVE};
 use lavina_core::event::{Event, Live, LiveWhat, Native, What};
@@ -50,6 +50,9 @@ pub const TYPING: u64 = 120_000;
 
 /// Events held while the device's first sync begins.
 const HELD: usize = 4_096;
+
+/// What the names of the account's values begin with that hold its private receipts in a room, whose id follows.
+pub const READ: &str = "m.read/";
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -114,6 +117,8 @@ pub struct Sync {
     pub read: BTreeMap<RoomId, Pos>,
     /// Whom the client knows, of each room's members, since which update; for lazy loading.
     pub known: BTreeMap<RoomId, BTreeMap<Str, u64>>,
+    /// The user's private receipts in rooms that are not there yet.
+    private: BTreeMap<RoomId, Vec<Receipt>>,
     filters: BTreeMap<Str, Arc<Filter>>,
     sent: VecDeque<(OnceKey, Str)>,
     typing: BTreeMap<RoomId, Mono>,
@@ -167,6 +172,7 @@ impl Sync {
             blocked: Vec::new(),
             read: BTreeMap::new(),
             known: BTreeMap::new(),
+            private: BTreeMap::new(),
             filters: BTreeMap::new(),
             sent: VecDeque::new(),
             typing: BTreeMap::new(),
@@ -427,7 +433,7 @@ impl Sync {
             Ok(replay) => {
                 if let (Some(view), Some(r)) = (&replay.view, self.rooms.get_mut(&room)) {
                     if view.head.open.is_some() {
-                        r.take_in(view, &self.me, &cx.settings().core.domain);
+                        r.take_in(view, &self.me, &cx.settings().core);
                     }
                     if matches!(self.stage, Stage::Beginning(_)) || replay.gap {
                         r.last = r.last.max(view.last);
@@ -454,7 +460,7 @@ impl Sync {
     }
 
     /// A signal of the moment.
-    pub fn live(&mut self, live: &Arc<Live>, now: Mono) {
+    pub fn live(&mut self, live: &Arc<Live>, now: Mono, ids: &IdKey) {
         if !matches!(self.stage, Stage::Ready) {
             return;
         }
@@ -465,64 +471,47 @@ impl Sync {
                 self.see(&live.by, &Presence { show: Show::Offline, ..Presence::default() });
             }
             LiveWhat::Typing(on) => self.typed(live.room, &live.by, *on, Some(now + TYPING)),
-            LiveWhat::Signal(native) => self.native(live.room, &live.by, native),
+            LiveWhat::Signal(native) => self.native(&live.by, native),
+            LiveWhat::Read { to, .. } => {
+                self.receipt(live.room, Receipt::public(&live.by, live.room, to, ids))
+            }
             LiveWhat::Display(_) | LiveWhat::Attrs(_) => {}
         }
     }
 
-    /// A signal of another Matrix device: a receipt, or that somebody's keys changed.
-    fn native(&mut self, room: RoomId, by: &User, native: &Native) {
-        if native.protocol != MATRIX_NATIVE {
-            return;
-        }
-        if &*native.bytes == CHANGED_SIGNAL {
-            return self.keys_changed(by);
-        }
-        let Ok(what) = Json::parse(&native.bytes) else { return };
-        if what.str_of("type") == Some("m.receipt")
-            && let Some(receipt) = Receipt::read(by, &what)
-        {
-            self.receipt(room, receipt);
+    /// A signal of another Matrix device: somebody's keys changed.
+    fn native(&mut self, by: &User, native: &Native) {
+        if native.protocol == MATRIX_NATIVE && &*native.bytes == CHANGED_SIGNAL {
+            self.keys_changed(by);
         }
     }
 
     /// Somebody has read in a room.
-    pub fn receipt(&mut self, room: RoomId, receipt: Receipt) {
-        let key = receipt.key();
-        if let Some(r) = self.rooms.get_mut(&room)
-            && r.receive(receipt)
-        {
+    fn receipt(&mut self, room: RoomId, receipt: Receipt) {
+        let (key, own) = (receipt.key(), receipt.by.id == self.me.id);
+        let mark = self.read.get(&room).copied().unwrap_or(Pos::ZERO);
+        let Some(r) = self.rooms.get_mut(&room) else { return };
+        if r.receive(receipt) {
+            let less = own && r.have_read(self.me.id, mark);
             self.push(Update::Receipt(room, key));
+            if less {
+                self.push(Update::Unread(room));
+            }
         }
     }
 
-    /// The device's user has read up to an event: others are told, if they may be. `root`: of which thread.
-    pub fn read_in(
-        &mut self,
-        room: RoomId,
-        event: EventRef,
-        receipt: Receipt,
-        root: Option<EventRef>,
-        cx: &mut Cx<'_>,
-    ) {
-        let Some(r) = self.rooms.get_mut(&room) else { return };
-        let old = r.receipts.get(&receipt.key()).and_then(|old| old.place);
-        if old.is_some_and(|old| old >= (event.pos, event.sub)) {
-            return;
+    /// The user's private receipts in a room with this one; none if it says nothing new.
+    pub fn private_with(&self, room: RoomId, receipt: &Receipt) -> Option<Json> {
+        let all = &self.rooms.get(&room)?.receipts;
+        if all.get(&receipt.key()).is_some_and(|old| old.pos >= receipt.pos) {
+            return None;
         }
-        let less = root.is_some_and(|root| r.read_thread(root.pos, event.pos));
-        let with = r.with.clone();
-        let native = Native { protocol: MATRIX_NATIVE, bytes: Octets::from(receipt.write().to_bytes()) };
-        if !receipt.private {
-            match with {
-                Some(with) => _ = cx.signal(with.id, None, SignalWhat::Native(native)),
-                None => _ = cx.room_signal(room, native, None),
-            }
-        }
-        self.receipt(room, receipt);
-        if less {
-            self.push(Update::Unread(room));
-        }
+        let private =
+            all.values().filter(|r| r.private && r.by.id == self.me.id && r.thread != receipt.thread);
+        let mut latest: Vec<&Receipt> = private.collect();
+        latest.sort_by_key(|r| std::cmp::Reverse(r.at));
+        latest.truncate(lavina_core::chat::seen::SEEN - 1);
+        Some(Receipt::write_private(latest.into_iter().chain([receipt])))
     }
 
     /// The client knows these people's memberships, from the next token on.
@@ -618,9 +607,14 @@ impl Sync {
             }
             Notice::Read { room, mark, .. } => {
                 self.read.insert(*room, mark.pos);
-                if self.rooms.get_mut(room).is_some_and(|r| r.read(mark.pos)) {
+                let me = self.me.id;
+                if self.rooms.get_mut(room).is_some_and(|r| r.have_read(me, mark.pos)) {
                     self.push(Update::Unread(*room));
                 }
+            }
+            Notice::ReadBy { room, from, seen } => {
+                let ids = IdKey::new(&cx.core_settings().secret);
+                self.receipt(*room, Receipt::public(from, *room, seen, &ids));
             }
             Notice::Signal(signal) => {
                 let room = RoomId::dialog(signal.from.id, self.me.id, cx.core_settings().shards);
@@ -628,7 +622,7 @@ impl Sync {
                     SignalWhat::Typing(on) => {
                         self.typed(room, &signal.from, *on, Some(cx.now().mono + TYPING));
                     }
-                    SignalWhat::Native(native) => self.native(room, &signal.from, native),
+                    SignalWhat::Native(native) => self.native(&signal.from, native),
                     SignalWhat::End(_) => {}
                 }
             }
@@ -651,6 +645,12 @@ impl Sync {
         } else {
             if *key == begin::RULES {
                 self.rules = Some(Arc::new(begin::rules(Some(value), &self.me, &cx.settings().core.domain)));
+            }
+            if let Some(room) = key.strip_prefix(READ) {
+                let Ok(room) = room.parse().map(RoomId) else { return };
+                for receipt in Receipt::read_private(&self.me.clone(), value) {
+                    self.receipt(room, receipt);
+                }
             }
             if key.starts_with(begin::DATA) || *key == begin::RULES {
                 self.push(Update::Value(key.clone(), value.clone()));

@@ -238,7 +238,11 @@ impl Xmpp {
         let said = |e: &&Arc<Event>| {
             matches!(
                 e.what,
-                What::Said(_) | What::Edited { .. } | What::Redacted { .. } | What::Reacted { .. }
+                What::Said(_)
+                    | What::Edited { .. }
+                    | What::Redacted { .. }
+                    | What::Reacted { .. }
+                    | What::Withdrawn { .. }
             )
         };
         history.extend(replay.events.iter().filter(said).cloned());

@@ -27,6 +27,9 @@ const ASK_EVERY: u64 = 8;
 /// Bytes of an occupant id before they are written as text.
 const OCCUPANT_ID: usize = 12;
 
+/// People in a room above which nobody is told who has read what (XEP-0333 §5).
+const READERS: u32 = 50;
+
 /// A room, for writing its stanzas.
 pub(in crate::xmpp) struct Show<'a> {
     /// Its bare address.
@@ -147,6 +150,9 @@ impl<'a> Show<'a> {
 
     /// What was said or done to what was said. `late`: from the log, for one who comes in.
     pub(in crate::xmpp) fn line(&self, event: &Event, late: Option<&str>, out: &mut Pieces) {
+        if let Some(reaction) = event.taken_back() {
+            return self.line(&reaction, late, out);
+        }
         let from = self.by(&event.by);
         let extra = |w: &mut Writer<'_>| {
             stanza_id(w, Some(event.id()), &self.jid);
@@ -200,6 +206,9 @@ impl<'a> Show<'a> {
 
     /// An entry as it is forwarded from the archive; none if it shows nothing to XMPP.
     pub(in crate::xmpp) fn inner(&self, event: &Event) -> Option<Vec<u8>> {
+        if let Some(reaction) = event.taken_back() {
+            return self.inner(&reaction);
+        }
         match &event.what {
             What::Redacted { target, reason, author, .. } if *author != event.by => {
                 let fragment = self.moderated(event, *target, reason.as_deref());
@@ -276,7 +285,12 @@ impl<'a> Show<'a> {
             LiveWhat::Signal(native) if native.protocol == XMPP_NATIVE => {
                 self.moment(live, &native.bytes, out);
             }
-            LiveWhat::Signal(_) | LiveWhat::Display(_) | LiveWhat::Attrs(_) => {}
+            LiveWhat::Read { to, members } if *members <= READERS && matches!(&*to.thread, "" | "main") => {
+                let id = MsgId { room: live.room, pos: to.pos }.text();
+                let fragment = format!(" type='groupchat'><displayed xmlns='{}' id='{id}'/>", ns::MARKERS);
+                self.moment(live, fragment.as_bytes(), out);
+            }
+            LiveWhat::Signal(_) | LiveWhat::Display(_) | LiveWhat::Attrs(_) | LiveWhat::Read { .. } => {}
         }
     }
 

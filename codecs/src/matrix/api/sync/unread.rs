@@ -3,28 +3,28 @@
 use super::changes::{Change, Changes};
 use crate::json::{Json, Map};
 use crate::matrix::api::scene::{Related, Scene, Shown, history, message};
-use crate::matrix::device::sync::Unread;
+use crate::matrix::content::RELATES_TO;
+use crate::matrix::device::sync::{Room, Unread};
 use crate::matrix::error::Error;
 use crate::matrix::ids::user_id;
-use crate::matrix::push::{Reader, Subject};
-use crate::matrix::rooms;
+use crate::matrix::push::{Actions, Reader, Ruleset, Subject};
 use crate::matrix::task::Ctx;
 use crate::object;
-use lavina_core::event::What;
+use lavina_core::event::{Event, What};
 use lavina_core::ids::{Pos, RoomId};
+use lavina_core::name::User;
 use lavina_core::policy::power;
 use lavina_core::query::{Bound, Only, Range, RoomView};
+use lavina_core::text::Str;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Entries looked at where nothing was counted before; older ones do not count.
-const LOOK_BACK: u32 = 200;
+/// Unread entries looked at where nothing was counted before: of more the newest are, and the counts stop there.
+const LOOK_BACK: usize = 1_000;
 
 /// The counts of a room.
 pub struct Counts {
     unread: Unread,
-    /// The ids of threads' roots.
-    roots: BTreeMap<Pos, String>,
 }
 
 impl Counts {
@@ -36,8 +36,9 @@ impl Counts {
         if !threads {
             return vec![("unread_notifications", object(self.unread.counts(|_| true)))];
         }
-        let of = |(root, id): (&Pos, &String)| (id.clone(), object(self.unread.counts(|t| t == Some(*root))));
-        let by_thread: Map = self.roots.iter().map(of).collect();
+        let roots: BTreeSet<&Str> = self.unread.items.iter().filter_map(|(_, _, t)| t.as_ref()).collect();
+        let of = |root: &Str| (root.clone(), object(self.unread.counts(|t| t == Some(root))));
+        let by_thread: Map = roots.into_iter().map(of).collect();
         vec![
             ("unread_notifications", object(self.unread.counts(|t| t.is_none()))),
             ("unread_thread_notifications", Json::Object(by_thread)),
@@ -60,10 +61,11 @@ pub async fn count(
     let mut unread = change.room.unread.clone().unwrap_or_default();
     let me = ctx.user()?.clone();
     let old = change.room.unread.is_some();
+    let read = change.room.read_by(me.id, change.read);
     let mut events: Vec<Shown> = Vec::new();
     if old && !change.whole && change.gap.is_none() {
         if change.room.last <= unread.counted {
-            return counts(ctx, id, unread).await;
+            return Ok(Counts { unread });
         }
         let all = change.events.iter().filter(|e| e.pos > unread.counted);
         let missing = all.clone().any(|e| !shown.iter().any(|s| s.place.pos == e.pos));
@@ -74,24 +76,16 @@ pub async fn count(
         } else {
             events.extend(shown.iter().filter(|s| s.place.pos > unread.counted).cloned());
         }
-    } else if change.room.last > change.read {
+    } else if change.room.last > read.whole {
         unread = Unread::default();
-        let range = Range {
-            after: if change.read == Pos::ZERO { Bound::Open } else { Bound::Pos(change.read) },
-            before: Bound::Pos(change.room.last.next()),
-            only: Only::Said,
-            ..Range::latest(LOOK_BACK)
-        };
-        let found = history(ctx, id, range).await?;
-        let own = found.entries.iter().rposition(|e| matches!(e.what, What::Said(_)) && e.by.is(me.id));
-        let rest = found.entries.get(own.map_or(0, |n| n + 1)..).unwrap_or_default();
-        let rest: Vec<_> = rest.iter().filter(|e| e.pos >= change.room.moved).cloned().collect();
+        let rest = unread_entries(ctx, id, change, read.whole).await?;
         let scene = Scene::new(ctx, id, &rest, Related::These(rest.clone()), view.cloned()).await?;
         events.extend(rest.iter().flat_map(|e| scene.show(e)));
     } else {
         unread = Unread::default();
     }
     judge(ctx, change, changes, &events, &mut unread)?;
+    unread.items.retain(|(pos, _, thread)| !read.has(*pos, thread.as_deref()));
     unread.counted = change.room.last;
     let kept = unread.clone();
     ctx.with(move |agent, _| {
@@ -100,16 +94,29 @@ pub async fn count(
         }
     })
     .await;
-    counts(ctx, id, unread).await
+    Ok(Counts { unread })
 }
 
-async fn counts(ctx: &Ctx, room: RoomId, unread: Unread) -> Result<Counts, Error> {
-    let mut roots = BTreeMap::new();
-    let of: BTreeSet<Pos> = unread.items.iter().filter_map(|(_, _, t)| *t).collect();
-    for root in of {
-        roots.insert(root, rooms::entry_id(ctx, room, root).await?);
+/// The entries after a position and after the last that the user said, in order; of more than [`LOOK_BACK`] the newest.
+async fn unread_entries(ctx: &Ctx, id: RoomId, change: &Change, read: Pos) -> Result<Vec<Arc<Event>>, Error> {
+    let me = ctx.user()?.id;
+    let after = read.max(change.room.moved.back());
+    let after = if after == Pos::ZERO { Bound::Open } else { Bound::Pos(after) };
+    let (mut out, mut before) = (Vec::new(), change.room.last.next());
+    while out.len() < LOOK_BACK {
+        let limit = u32::try_from(LOOK_BACK - out.len()).unwrap_or(u32::MAX);
+        let range = Range { after, before: Bound::Pos(before), only: Only::All, ..Range::latest(limit) };
+        let found = history(ctx, id, range).await?;
+        let own = found.entries.iter().rposition(|e| matches!(e.what, What::Said(_)) && e.by.is(me));
+        let rest = found.entries.get(own.map_or(0, |n| n + 1)..).unwrap_or_default();
+        out.extend(rest.iter().rev().cloned());
+        match found.entries.first() {
+            Some(first) if own.is_none() && found.more => before = first.pos,
+            _ => break,
+        }
     }
-    Ok(Counts { unread, roots })
+    out.reverse();
+    Ok(out)
 }
 
 fn judge(
@@ -119,36 +126,70 @@ fn judge(
     events: &[Shown],
     unread: &mut Unread,
 ) -> Result<(), Error> {
-    let Some(rules) = &changes.rules else { return Ok(()) };
-    let me = user_id(ctx.user()?, ctx.domain());
-    let reader = Reader { id: &me, display: change.room.display.as_deref() };
-    let levels = change.room.levels.as_deref();
-    let joined = change.room.joined.unwrap_or(3);
+    let Some(rules) = changes.rules.clone() else { return Ok(()) };
+    let me = ctx.user()?.clone();
+    let judge = Judge { rules, id: user_id(&me, ctx.domain()), me, marks: BTreeMap::new() };
     for shown in events {
-        let said = message(&shown.entry);
-        if said.is_some_and(|m| m.gone) || shown.entry.by.is(ctx.user()?.id) {
-            continue;
+        if let Some(actions) = judge.actions(&change.room, shown).filter(|a| a.notify()) {
+            unread.add(shown.place.pos, actions.highlight(), thread_of(shown));
         }
-        let sender = shown.json.str_of("sender").unwrap_or_default();
-        let subject = Subject::new(&shown.json, joined, power_of(change, sender), levels);
-        if let Some((_, rule)) = rules.evaluate(&subject, reader)
-            && rule.actions.notify()
-        {
-            let thread = said.and_then(|m| m.thread).map(|t| t.pos);
-            unread.add(shown.place.pos, rule.actions.highlight(), thread);
-        }
-        if let What::Redacted { target, .. } = shown.entry.what {
+        if let What::Redacted { target, .. } | What::Withdrawn { target, .. } = shown.entry.what {
             unread.items.retain(|(pos, ..)| *pos != target);
         }
     }
     Ok(())
 }
 
-fn power_of(change: &Change, sender: &str) -> i64 {
-    if change.room.creators.iter().any(|c| c == sender) {
+/// The root of the thread that an event lies in.
+pub fn thread_of(shown: &Shown) -> Option<Str> {
+    let root = shown.json.at(&["content", RELATES_TO, "event_id"]).and_then(Json::as_str);
+    root.filter(|_| message(&shown.entry).is_some_and(|m| m.thread.is_some())).map(Str::new)
+}
+
+/// Who says what the user is told of.
+pub struct Judge {
+    rules: Arc<Ruleset>,
+    id: String,
+    /// The user.
+    pub me: User,
+    marks: BTreeMap<RoomId, Pos>,
+}
+
+impl Judge {
+    /// For the device's user.
+    ///
+    /// # Errors
+    /// The device is no more.
+    pub async fn new(ctx: &Ctx) -> Result<Judge, Error> {
+        let known = ctx.with(|agent, _| agent.sync().and_then(|s| Some((s.rules.clone()?, s.read.clone()))));
+        let (rules, marks) = known.await.ok_or_else(|| Error::unknown_token(false))?;
+        let me = ctx.user()?.clone();
+        Ok(Judge { rules, id: user_id(&me, ctx.domain()), me, marks })
+    }
+
+    /// Up to where the account has read a room, as its mark says.
+    pub fn mark(&self, room: RoomId) -> Pos {
+        self.marks.get(&room).copied().unwrap_or(Pos::ZERO)
+    }
+
+    /// What is to be done about an event of a room; none for the user's own, and where no rule fits.
+    pub fn actions(&self, room: &Room, shown: &Shown) -> Option<&Actions> {
+        if message(&shown.entry).is_some_and(|m| m.gone) || shown.entry.by.is(self.me.id) {
+            return None;
+        }
+        let reader = Reader { id: &self.id, display: room.display.as_deref() };
+        let sender = shown.json.str_of("sender").unwrap_or_default();
+        let (joined, levels) = (room.joined.unwrap_or(3), room.levels.as_deref());
+        let subject = Subject::new(&shown.json, joined, power_of(room, sender), levels);
+        self.rules.evaluate(&subject, reader).map(|(_, rule)| &rule.actions)
+    }
+}
+
+fn power_of(room: &Room, sender: &str) -> i64 {
+    if room.creators.iter().any(|c| c == sender) {
         return i64::MAX;
     }
-    let Some(levels) = change.room.levels.as_deref() else { return power::NORMAL.into() };
+    let Some(levels) = room.levels.as_deref() else { return power::NORMAL.into() };
     let own = levels.at(&["users", sender]).and_then(Json::as_int);
     own.or_else(|| levels.get("users_default").and_then(Json::as_int)).unwrap_or(0)
 }

@@ -1,6 +1,6 @@
 //! A device's first sync: its rooms are opened where they are not open yet, and attached.
 
-use super::{Held, Room, Stage, Sync};
+use super::{Held, READ, Receipt, Room, Stage, Sync};
 use crate::json::Json;
 use crate::matrix::api::keys::{FALLBACK, ONE_TIME};
 use crate::matrix::error::Error;
@@ -75,6 +75,12 @@ impl Sync {
         let own = account.attrs.iter().filter(|(key, _)| is_own_key(key, &self.label));
         self.keys = own.map(|(key, value)| (key.clone(), is_used(value))).collect();
         self.read = account.read.iter().map(|(room, mark)| (*room, mark.pos)).collect();
+        self.private.clear();
+        for (key, value) in account.attrs.range(Str::new(READ)..).take_while(|(k, _)| k.starts_with(READ)) {
+            if let Ok(room) = key[READ.len()..].parse() {
+                self.private.insert(RoomId(room), Receipt::read_private(&self.me, value));
+            }
+        }
         self.blocked = account.head.as_ref().map(|h| h.blocked.clone()).unwrap_or_default();
         let waiting = account.letters.get(&self.label).and_then(|l| l.back());
         self.letters = waiting.copied().unwrap_or(Pos::ZERO);
@@ -89,6 +95,9 @@ impl Sync {
             *upto = b.upto.max(*upto);
             let mut room = Room::new(b.member.standing.membership, b.member.since);
             room.last = b.member.since;
+            for receipt in self.private.remove(&b.room).unwrap_or_default() {
+                room.receive(receipt);
+            }
             if let Some((one, other)) = &b.head.parties {
                 room.with = Some(if one.id == self.me.id { other.clone() } else { one.clone() });
             }
@@ -202,7 +211,7 @@ pub async fn look_at_new_rooms(ctx: &Ctx) {
             let Some(r) = sync.rooms.get_mut(&room) else { return };
             r.looked_at = true;
             if let Ok(Value::Room(view)) = view {
-                r.take_in(&view, &me, &cx.settings().core.domain);
+                r.take_in(&view, &me, &cx.settings().core);
                 if r.with.is_some() {
                     // Its opening is in no feed.
                     r.last = r.last.max(view.last);
@@ -222,7 +231,7 @@ async fn take_in(ctx: &Ctx, rooms: Vec<RoomId>) {
             if let Some(sync) = agent.sync() {
                 let me = sync.me.clone();
                 if let Some(r) = sync.rooms.get_mut(&room) {
-                    r.take_in(&view, &me, &cx.settings().core.domain);
+                    r.take_in(&view, &me, &cx.settings().core);
                     r.last = r.last.max(view.last);
                 }
             }

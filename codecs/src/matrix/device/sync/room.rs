@@ -1,13 +1,14 @@
 //! What a device's agent knows of a room: little, so that many agents can follow many rooms.
 
-use crate::json::{DEPTH, Json};
-use crate::matrix::ids::user_id;
+use crate::json::{DEPTH, Json, Map};
+use crate::matrix::ids::{EventRef, IdKey, user_id};
 use crate::object;
 use lavina_core::event::{Event, What};
-use lavina_core::ids::{AccountId, Pos};
+use lavina_core::ids::{AccountId, Pos, RoomId};
 use lavina_core::name::User;
-use lavina_core::policy::{Membership, power};
+use lavina_core::policy::{Membership, ReadTo, power};
 use lavina_core::query::RoomView;
+use lavina_core::settings::Settings;
 use lavina_core::text::Str;
 use lavina_core::time::{Mono, UnixMillis};
 use std::collections::BTreeMap;
@@ -69,8 +70,8 @@ pub struct Receipt {
     pub by: User,
     /// Up to which event.
     pub event: Str,
-    /// Where that is in the room's log, if that is known.
-    pub place: Option<(Pos, u8)>,
+    /// Where that is in the log.
+    pub pos: Pos,
     /// When.
     pub at: UnixMillis,
     /// `main`, or the root of a thread; none: in the room as a whole.
@@ -86,31 +87,64 @@ impl Receipt {
         (self.by.id, if self.private { Str::new(format!("{thread}\u{1}")) } else { Str::new(thread) })
     }
 
-    /// As the reader's device tells the room.
-    pub fn write(&self) -> Json {
-        let mut out = object! { "type" => "m.receipt", "event" => &self.event, "ts" => self.at.0 };
-        if let Some(thread) = &self.thread {
-            out.set("thread", thread);
+    /// One that everybody may know.
+    pub fn public(by: &User, room: RoomId, to: &ReadTo, ids: &IdKey) -> Receipt {
+        let event = match to.name.is_empty() {
+            true => Str::new(ids.coded_event_id(EventRef::new(room, to.pos))),
+            false => to.name.clone(),
+        };
+        let thread = Some(to.thread.clone()).filter(|t| !t.is_empty());
+        Receipt { by: by.clone(), event, pos: to.pos, at: to.at, thread, private: false }
+    }
+
+    /// As the room keeps one that everybody may know.
+    pub fn to_read(&self) -> ReadTo {
+        let thread = self.thread.clone().unwrap_or_default();
+        ReadTo { thread, pos: self.pos, name: self.event.clone(), at: self.at }
+    }
+
+    /// The private ones of an account in a room, as the account keeps them.
+    pub fn write_private<'a>(all: impl Iterator<Item = &'a Receipt>) -> Json {
+        let mut out = Map::new();
+        for r in all {
+            let value = object! { "event" => &r.event, "pos" => r.pos.0, "ts" => r.at.0 };
+            out.insert(r.thread.clone().unwrap_or_default(), value);
         }
-        if let Some((pos, sub)) = self.place {
-            out.set("place", [pos.0, sub.into()]);
-        }
-        out
+        Json::Object(out)
     }
 
     /// The same, read.
-    pub fn read(by: &User, json: &Json) -> Option<Receipt> {
-        let at = json.get("ts").and_then(Json::as_int).and_then(|n| u64::try_from(n).ok())?;
-        let thread = json.str_of("thread").map(Str::new);
-        let event = Str::new(json.str_of("event")?);
-        let place = match json.get("place").and_then(Json::as_array) {
-            Some([pos, sub]) => {
-                let number = |n: &Json| n.as_int().and_then(|n| u64::try_from(n).ok());
-                number(pos).zip(number(sub)).map(|(pos, sub)| (Pos(pos), u8::try_from(sub).unwrap_or(0)))
-            }
-            _ => None,
+    pub fn read_private(by: &User, bytes: &[u8]) -> Vec<Receipt> {
+        let Ok(json) = Json::parse(bytes) else { return Vec::new() };
+        let number =
+            |v: &Json, key: &str| v.get(key).and_then(Json::as_int).and_then(|n| u64::try_from(n).ok());
+        let read = |(thread, v): (&Str, &Json)| {
+            let thread = Some(thread.clone()).filter(|t| !t.is_empty());
+            let (pos, at) = (Pos(number(v, "pos")?), UnixMillis(number(v, "ts")?));
+            let event = Str::new(v.str_of("event")?);
+            Some(Receipt { by: by.clone(), event, pos, at, thread, private: true })
         };
-        Some(Receipt { by: by.clone(), event, place, at: UnixMillis(at), thread, private: false })
+        json.as_object().into_iter().flat_map(Map::iter).filter_map(read).collect()
+    }
+}
+
+/// Up to where somebody has read a room, by all that is known of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Read {
+    /// The room as a whole.
+    pub whole: Pos,
+    main: Pos,
+    threads: BTreeMap<Str, Pos>,
+}
+
+impl Read {
+    /// Whether an entry is read that lies in that thread, which is its root's event id, or in none.
+    pub fn has(&self, pos: Pos, thread: Option<&str>) -> bool {
+        let of = match thread {
+            None => self.main,
+            Some(root) => self.threads.get(root).copied().unwrap_or(Pos::ZERO),
+        };
+        pos <= self.whole.max(of)
     }
 }
 
@@ -120,18 +154,18 @@ pub struct Unread {
     /// The last entry that was looked at.
     pub counted: Pos,
     /// The messages: entry, whether it is a highlight, the root of its thread.
-    pub items: Vec<(Pos, bool, Option<Pos>)>,
+    pub items: Vec<(Pos, bool, Option<Str>)>,
 }
 
 impl Unread {
     /// Notifications and highlights: of the room, or of a thread alone.
-    pub fn counts(&self, of: impl Fn(Option<Pos>) -> bool) -> (usize, usize) {
-        let those = self.items.iter().filter(|(_, _, thread)| of(*thread));
+    pub fn counts(&self, of: impl Fn(Option<&Str>) -> bool) -> (usize, usize) {
+        let those = self.items.iter().filter(|(_, _, thread)| of(thread.as_ref()));
         those.fold((0, 0), |(n, h), (_, high, _)| (n + 1, h + usize::from(*high)))
     }
 
     /// One more.
-    pub fn add(&mut self, pos: Pos, highlight: bool, thread: Option<Pos>) {
+    pub fn add(&mut self, pos: Pos, highlight: bool, thread: Option<Str>) {
         if self.items.len() < UNREAD {
             self.items.push((pos, highlight, thread));
         }
@@ -169,7 +203,15 @@ impl Room {
     }
 
     /// What the room is like at the moment.
-    pub fn take_in(&mut self, view: &RoomView, me: &User, domain: &str) {
+    pub fn take_in(&mut self, view: &RoomView, me: &User, settings: &Settings) {
+        let (domain, ids) = (&settings.domain, IdKey::new(&settings.secret));
+        // One's own first: of more than are kept others go.
+        let own = view.members.get(&me.id).into_iter();
+        for member in own.chain(view.members.values().filter(|m| m.user.id != me.id)) {
+            for to in &member.seen {
+                self.receive(Receipt::public(&member.user, view.id, to, &ids));
+            }
+        }
         self.name.clone_from(&view.head.known);
         let makers = view.members.values().filter(|m| m.standing.power == power::CREATOR);
         self.creators = makers.map(|m| Str::new(user_id(&m.user, domain))).collect();
@@ -218,19 +260,30 @@ impl Room {
         }
     }
 
-    /// The user has read up to there. True: less is unread now.
-    pub fn read(&mut self, upto: Pos) -> bool {
-        let Some(unread) = &mut self.unread else { return false };
-        let before = unread.items.len();
-        unread.items.retain(|(pos, ..)| *pos > upto);
-        unread.items.len() != before
+    /// Up to where the user has read; `mark`: the account's own mark of the room, which every protocol moves.
+    pub fn read_by(&self, me: AccountId, mark: Pos) -> Read {
+        let mut out = Read::default();
+        for r in self.receipts.range((me, Str::default())..).map(|(_, r)| r).take_while(|r| r.by.id == me) {
+            let of = match r.thread.as_deref() {
+                None => &mut out.whole,
+                Some("main") => &mut out.main,
+                Some(thread) => out.threads.entry(Str::new(thread)).or_default(),
+            };
+            *of = r.pos.max(*of);
+        }
+        // What is read in the main timeline moves the mark too, and says nothing of threads.
+        if mark > out.main {
+            out.whole = mark.max(out.whole);
+        }
+        out
     }
 
-    /// The user has read a thread up to there. True: less is unread now.
-    pub fn read_thread(&mut self, root: Pos, upto: Pos) -> bool {
+    /// The user has read. True: less is unread now.
+    pub fn have_read(&mut self, me: AccountId, mark: Pos) -> bool {
+        let read = self.read_by(me, mark);
         let Some(unread) = &mut self.unread else { return false };
         let before = unread.items.len();
-        unread.items.retain(|(pos, _, thread)| *pos > upto || *thread != Some(root));
+        unread.items.retain(|(pos, _, thread)| !read.has(*pos, thread.as_deref()));
         unread.items.len() != before
     }
 
@@ -259,6 +312,9 @@ impl Room {
     /// Somebody has read. True: that is news.
     pub fn receive(&mut self, receipt: Receipt) -> bool {
         let key = receipt.key();
+        if self.receipts.get(&key).is_some_and(|old| old.pos >= receipt.pos) {
+            return false;
+        }
         if !self.receipts.contains_key(&key) && self.receipts.len() >= RECEIPTS {
             return false;
         }
@@ -285,17 +341,19 @@ mod tests {
         let until = Some(Mono(5));
         assert!(room.typed(&user(1), true, until) && !room.typed(&user(1), true, until));
         assert!(room.typed(&user(1), false, None) && !room.typed(&user(1), false, None));
-        let receipt = Receipt {
-            by: user(1),
-            event: Str::new("$e"),
-            place: Some((Pos(9), 1)),
-            at: UnixMillis(7),
-            thread: Some(Str::new("main")),
-            private: false,
-        };
-        assert_eq!(Receipt::read(&user(1), &receipt.write()), Some(receipt.clone()));
+        let receipt = read(1, 7, Some("main"), true);
+        let kept = Receipt::write_private([&receipt].into_iter()).to_bytes();
+        assert_eq!(Receipt::read_private(&user(1), &kept), std::slice::from_ref(&receipt));
+        let public = Receipt { private: false, ..receipt.clone() };
+        let ids = IdKey::new(&[0; 32]);
+        assert_eq!(Receipt::public(&user(1), RoomId(1), &public.to_read(), &ids), public);
         assert!(room.receive(receipt.clone()) && !room.receive(receipt.clone()));
-        assert!(room.receive(Receipt { event: Str::new("$f"), ..receipt }));
+        assert!(room.receive(read(1, 8, Some("main"), true)) && !room.receive(receipt));
+    }
+
+    fn read(by: u64, pos: u64, thread: Option<&str>, private: bool) -> Receipt {
+        let (thread, event) = (thread.map(Str::new), Str::new(format!("$e{pos}")));
+        Receipt { by: user(by), event, pos: Pos(pos), at: UnixMillis(7), thread, private }
     }
 
     #[test]
@@ -303,11 +361,23 @@ mod tests {
         let mut room = Room::new(Membership::Joined, Pos(1));
         let mut unread = Unread::default();
         unread.add(Pos(3), false, None);
-        unread.add(Pos(4), true, Some(Pos(3)));
-        assert_eq!(unread.counts(|_| true), (2, 1));
-        assert_eq!(unread.counts(|t| t.is_none()), (1, 0));
+        unread.add(Pos(4), true, Some(Str::new("$e3")));
+        unread.add(Pos(5), false, None);
+        assert_eq!(unread.counts(|_| true), (3, 1));
+        assert_eq!(unread.counts(|t| t.is_none()), (2, 0));
         room.unread = Some(unread);
-        assert!(room.read(Pos(3)) && !room.read(Pos(3)));
-        assert_eq!(room.unread.unwrap().counts(|_| true), (1, 1));
+        let me = user(1).id;
+        let left = |room: &Room| room.unread.as_ref().unwrap().counts(|_| true);
+        // Another's receipt is nothing; what is read in the main timeline leaves threads, whatever the mark says.
+        room.receive(read(2, 5, None, false));
+        assert!(!room.have_read(me, Pos::ZERO));
+        room.receive(read(1, 5, Some("main"), true));
+        assert!(room.have_read(me, Pos(5)) && !room.have_read(me, Pos(5)));
+        assert_eq!(left(&room), (1, 1));
+        room.receive(read(1, 4, Some("$e3"), false));
+        assert!(room.have_read(me, Pos(5)));
+        assert_eq!(left(&room), (0, 0));
+        // A mark beyond comes from elsewhere, and means everything.
+        assert!(room.read_by(me, Pos(6)).has(Pos(6), Some("$e9")));
     }
 }

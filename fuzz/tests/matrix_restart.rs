@@ -1,0 +1,141 @@
+//! What a Matrix client holds on to when the server stops as it is and starts again: tokens, places, settings.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod server;
+
+use lavina_codecs::json::Json;
+use lavina_codecs::object;
+use server::Server;
+use server::matrix::{Client, events, joined};
+
+#[test]
+fn access_and_refresh_tokens_hold() {
+    let mut s = Server::unlimited();
+    let more = object! { "refresh_token" => true, "device_id" => "PHONE" };
+    let mut alice = Client::with(&mut s, "alice", more);
+    let first = alice.refresh.clone().unwrap();
+    s.restart();
+    alice.connect(&mut s);
+    assert_eq!(alice.get(&mut s, "/v3/account/whoami").str_of("device_id"), Some("PHONE"));
+    let refresh = |s: &mut Server, who: &Client, token: &str| {
+        let (status, got) = who.call(s, "POST /client/v3/refresh", object! { "refresh_token" => token });
+        (status, got)
+    };
+    let (status, got) = refresh(&mut s, &alice, &first);
+    assert_eq!(status, 200, "{got:?}");
+    // The answer may be lost: the old ones hold until the new ones are used.
+    s.restart();
+    alice.connect(&mut s);
+    let (status, got) = refresh(&mut s, &alice, &first);
+    assert_eq!(status, 200, "{got:?}");
+    let old = std::mem::replace(&mut alice.token, got.str_of("access_token").unwrap().to_owned());
+    alice.get(&mut s, "/v3/account/whoami");
+    s.restart();
+    alice.connect(&mut s);
+    assert_eq!(refresh(&mut s, &alice, &first).0, 401);
+    alice.get(&mut s, "/v3/account/whoami");
+    let new = std::mem::replace(&mut alice.token, old);
+    alice.refused(&mut s, "GET /client/v3/account/whoami", Json::object(), 401, "M_UNKNOWN_TOKEN");
+    alice.token = new;
+    // The access token ends by itself.
+    s.now.wall = lavina_core::time::UnixMillis(s.now.wall.0 + 3_600_001);
+    let (status, got) = alice.call(&mut s, "GET /client/v3/account/whoami", Json::object());
+    assert_eq!((status, got.get("soft_logout")), (401, Some(&Json::Bool(true))));
+    // Logged out stays logged out.
+    let mut bob = Client::new(&mut s, "bob");
+    bob.ok(&mut s, "POST /client/v3/logout", Json::object());
+    s.restart();
+    bob.connect(&mut s);
+    bob.refused(&mut s, "GET /client/v3/account/whoami", Json::object(), 401, "M_UNKNOWN_TOKEN");
+}
+
+fn ids(events: &[Json]) -> Vec<String> {
+    events.iter().map(|e| e.str_of("event_id").unwrap().to_owned()).collect()
+}
+
+#[test]
+fn places_in_time_hold() {
+    let mut s = Server::unlimited();
+    let (mut alice, mut bob) = (Client::new(&mut s, "alice"), Client::new(&mut s, "bob"));
+    let room = alice.create(&mut s, object! { "preset" => "public_chat" });
+    let quiet = alice.create(&mut s, object! { "preset" => "public_chat" });
+    bob.join(&mut s, &room);
+    bob.join(&mut s, &quiet);
+    let direct = alice.create(&mut s, object! { "is_direct" => true, "invite" => [bob.id.as_str()] });
+    let mut said: Vec<String> = (0..30).map(|n| alice.say(&mut s, &room, &format!("number {n}"))).collect();
+    bob.sync(&mut s);
+    let page = bob.get(&mut s, &format!("/v3/rooms/{room}/messages?dir=b&limit=5"));
+    let from = page.str_of("end").unwrap().to_owned();
+    s.restart();
+    for c in [&mut alice, &mut bob] {
+        c.connect(&mut s);
+    }
+    // Nothing happened: nothing is told.
+    let got = bob.sync(&mut s);
+    assert!(got.at(&["rooms", "join"]).is_none(), "{got:?}");
+    // A page goes on where it ended.
+    let next = bob.get(&mut s, &format!("/v3/rooms/{room}/messages?dir=b&limit=5&from={from}"));
+    let chunk = ids(next.get("chunk").and_then(Json::as_array).unwrap());
+    said.reverse();
+    assert_eq!(chunk, said[5..10]);
+    // What came between is told once, in both kinds of room.
+    let since = bob.since.clone();
+    let one = alice.say(&mut s, &room, "after");
+    let two = alice.say(&mut s, &direct, "to you");
+    s.restart();
+    for c in [&mut alice, &mut bob] {
+        c.connect(&mut s);
+    }
+    let got = bob.sync(&mut s);
+    assert_eq!(ids(events(joined(&got, &room), "timeline")), std::slice::from_ref(&one));
+    assert_eq!(ids(events(joined(&got, &direct), "timeline")), [two]);
+    assert!(got.at(&["rooms", "join", &quiet]).is_none());
+    assert!(bob.sync(&mut s).at(&["rooms", "join"]).is_none());
+    // A place of sync is a place for pages too.
+    let back = bob.get(&mut s, &format!("/v3/rooms/{room}/messages?dir=f&from={since}"));
+    assert_eq!(ids(back.get("chunk").and_then(Json::as_array).unwrap()), [one]);
+    // A request repeated is the same event.
+    let path = format!("PUT /client/v3/rooms/{room}/send/m.room.message/again");
+    let body = object! { "msgtype" => "m.text", "body" => "once" };
+    let id = alice.ok(&mut s, &path, body.clone());
+    s.restart();
+    alice.connect(&mut s);
+    assert_eq!(alice.ok(&mut s, &path, body), id);
+}
+
+#[test]
+fn what_a_client_keeps_on_the_server_holds() {
+    let mut s = Server::unlimited();
+    let (alice, mut bob) = (Client::new(&mut s, "alice"), Client::new(&mut s, "bob"));
+    let room = alice.create(&mut s, object! { "preset" => "public_chat", "name" => "Room" });
+    bob.join(&mut s, &room);
+    let user = format!("/v3/user/{}", bob.id);
+    let put =
+        |s: &mut Server, who: &Client, path: &str, body: Json| who.ok(s, &format!("PUT /client{path}"), body);
+    put(&mut s, &bob, &format!("{user}/account_data/x.y"), object! { "a" => 1 });
+    put(&mut s, &bob, &format!("{user}/rooms/{room}/tags/m.favourite"), object! { "order" => 1 });
+    put(
+        &mut s,
+        &bob,
+        "/v3/pushrules/global/override/mine",
+        object! { "actions" => Json::Array(vec![]), "conditions" => Json::Array(vec![]) },
+    );
+    let filter = object! { "room" => object! { "timeline" => object! { "limit" => 1 } } };
+    let filter = bob.ok(&mut s, &format!("POST /client{user}/filter"), filter);
+    let filter = filter.str_of("filter_id").unwrap().to_owned();
+    let to = object! { "messages" => object! { bob.id.as_str() => object! { "*" => object! { "x" => 1 } } } };
+    put(&mut s, &alice, "/v3/sendToDevice/x.y/1", to);
+    s.restart();
+    bob.connect(&mut s);
+    let got = bob.sync_with(&mut s, &format!("&filter={filter}"));
+    assert_eq!(events(joined(&got, &room), "timeline").len(), 1);
+    assert_eq!(events(&got, "to_device").len(), 1);
+    assert!(events(&got, "account_data").iter().any(|e| e.str_of("type") == Some("x.y")));
+    assert!(events(joined(&got, &room), "account_data").iter().any(|e| e.str_of("type") == Some("m.tag")));
+    bob.get(&mut s, "/v3/pushrules/global/override/mine");
+    // Letters stay until the next request says that they came.
+    s.restart();
+    bob.connect(&mut s);
+    let got = bob.sync(&mut s);
+    assert!(events(&got, "to_device").is_empty());
+}
