@@ -330,3 +330,15 @@ fn who_signs_anothers_key_hears_of_it_on_all_devices_and_nobody_else_does() {
     let signed = found.at(&["master_keys", "@bob:localhost", "signatures", "@alice:localhost"]);
     assert!(signed.is_some(), "{found:?}");
 }
+
+#[test]
+fn rooms_made_in_the_same_moment_are_two() {
+    let Scene { mut s, carol, alice, .. } = scene();
+    s.send(carol, "JOIN #one,#two\r\n");
+    let join = |name: &str| format!("{CLIENT}/join/%23{name}:localhost");
+    let one = alice.call(&mut s, "POST", &join("one"), None);
+    // The clock of the test stands still where nothing is sent: the server opens both at once.
+    s.now.wall = UnixMillis(s.now.wall.0 - 50);
+    let two = alice.call(&mut s, "POST", &join("two"), None);
+    assert_ne!(one.str_of("room_id"), two.str_of("room_id"));
+}

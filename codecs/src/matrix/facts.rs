@@ -20,7 +20,7 @@ use crate::json::{DEPTH, Json};
 use crate::object;
 use lavina_core::chat::room::Room;
 use lavina_core::event::{Actor, Event, Fact, How, MemberChange, What};
-use lavina_core::ids::AccountId;
+use lavina_core::ids::{AccountId, RoomId};
 use lavina_core::name::User;
 use lavina_core::policy::{JoinRule, Levels, Member, Membership, Policy, Power, power};
 use lavina_core::settings::Settings;
@@ -68,6 +68,9 @@ pub struct Opening {
     pub order: Vec<Str>,
 }
 
+/// The key of a create event's content that tells rooms apart.
+const NONCE: &str = "lavina.room";
+
 impl Opening {
     /// A room that was not made by a Matrix client.
     pub fn plain(version: &str) -> Opening {
@@ -98,9 +101,13 @@ impl Opening {
         !matches!(self.version.as_str(), "10" | "11")
     }
 
-    /// The content of the create event.
-    fn create(&self, creator: &str) -> Json {
+    /// The content of the create event. Where its hash is the room's id, rooms that one person makes in the same
+    /// millisecond must differ in it.
+    fn create(&self, creator: &str, room: RoomId) -> Json {
         let mut content = self.content.clone();
+        if !matches!(self.version.as_str(), "10" | "11") {
+            content.set(NONCE, format!("{:016x}", room.0));
+        }
         content.set("room_version", &self.version);
         if self.version == "10" {
             content.set("creator", creator);
@@ -282,7 +289,7 @@ impl<'a> Facts<'a> {
         let Some(opening) = self.opening() else { return };
         let by = self.event.by.clone();
         let creator = super::event::sender(&by, self.domain);
-        self.push("m.room.create", "", &opening.create(&creator), None);
+        self.push("m.room.create", "", &opening.create(&creator, self.event.room), None);
     }
 
     // --- people ---
@@ -367,7 +374,7 @@ impl<'a> Facts<'a> {
         let late = !self.stated("m.room.create", "");
         let server = super::ids::server_id(self.domain);
         if late {
-            self.push("m.room.create", "", &opening.create(&server), None);
+            self.push("m.room.create", "", &opening.create(&server, self.event.room), None);
             self.push(MEMBER, &server, &member::plain(Membership::Joined, None), None);
         }
         self.restate_levels(&opening);
