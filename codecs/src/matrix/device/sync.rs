@@ -36,6 +36,13 @@ pub use room::{Receipt, Room, Typing, Unread};
 /// Updates kept of one device; of more the oldest go, and who has not been told them reads them from the store.
 pub const UPDATES: usize = 2_000;
 
+/// Of those that were told, this many are kept for a client that asks once more with an older token.
+const TOLD: usize = 64;
+
+/// Who is present is not told of rooms with more people: nobody looks at such a list, and each of them would be kept for
+/// each device. Contacts are told all the same.
+pub const CROWD: u64 = 200;
+
 /// Filters of one device that are kept ready.
 const FILTERS: usize = 16;
 
@@ -193,11 +200,16 @@ impl Sync {
         Stamp { run: self.run, seq: self.seq, feed: self.feed, letters, at, shards: self.shards.clone() }
     }
 
-    /// What came after a token.
-    pub fn news(&self, since: &Stamp) -> News {
+    /// What came after a token. What that token was given with is told, and needed no longer.
+    pub fn news(&mut self, since: &Stamp) -> News {
         let first = self.updates.front().map_or(self.seq + 1, |(n, _)| *n);
         if since.run != self.run || since.seq > self.seq || since.seq + 1 < first {
             return News::Lost;
+        }
+        let told = self.updates.partition_point(|(n, _)| *n <= since.seq);
+        self.updates.drain(..told.saturating_sub(TOLD));
+        if self.updates.capacity() > 4 * (self.updates.len() + TOLD) {
+            self.updates.shrink_to(2 * self.updates.len());
         }
         let from = self.updates.partition_point(|(n, _)| *n <= since.seq);
         News::Updates(self.updates.iter().skip(from).map(|(_, update)| update.clone()).collect())
@@ -438,7 +450,8 @@ impl Sync {
                     if matches!(self.stage, Stage::Beginning(_)) || replay.gap {
                         r.last = r.last.max(view.last);
                     }
-                    for (id, presence) in &view.here {
+                    let crowd = view.joined() as u64 > CROWD;
+                    for (id, presence) in view.here.iter().filter(|_| !crowd) {
                         if let Some(member) = view.members.get(id) {
                             self.see(&member.user, presence);
                         }
@@ -465,9 +478,13 @@ impl Sync {
             return;
         }
         match &live.what {
-            LiveWhat::Here { presence, .. } => self.see(&live.by, presence),
+            LiveWhat::Here { presence, .. } if !self.is_crowd(live.room) => self.see(&live.by, presence),
+            LiveWhat::Here { .. } => {}
             LiveWhat::Gone { .. } => {
                 self.typed(live.room, &live.by, false, None);
+                if self.is_crowd(live.room) && !self.people.contains_key(&live.by.id) {
+                    return;
+                }
                 self.see(&live.by, &Presence { show: Show::Offline, ..Presence::default() });
             }
             LiveWhat::Typing(on) => self.typed(live.room, &live.by, *on, Some(now + TYPING)),
@@ -556,6 +573,10 @@ impl Sync {
         {
             self.push(Update::Typing(room));
         }
+    }
+
+    fn is_crowd(&self, room: RoomId) -> bool {
+        self.rooms.get(&room).and_then(|r| r.joined).is_some_and(|joined| joined > CROWD)
     }
 
     fn see(&mut self, who: &User, presence: &Presence) {
@@ -656,5 +677,41 @@ impl Sync {
                 self.push(Update::Value(key.clone(), value.clone()));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lavina_core::name::UserName;
+
+    #[test]
+    fn what_was_told_is_not_kept() {
+        let user = User::new(AccountId(1), UserName::new("alice").unwrap());
+        let mut sync = Sync::new(&Who { user, device: Str::new("D") });
+        sync.stage = Stage::Ready;
+        let many = TOLD as u64 * 16;
+        (0..many).for_each(|_| sync.push(Update::Counts));
+        let at = |seq| Stamp { seq, ..sync_stamp() };
+        fn sync_stamp() -> Stamp {
+            Stamp {
+                run: 0,
+                seq: 0,
+                feed: Pos::ZERO,
+                letters: Pos::ZERO,
+                at: UnixMillis(0),
+                shards: BTreeMap::new(),
+            }
+        }
+        let told = |news| match news {
+            News::Updates(updates) => Some(updates.len() as u64),
+            News::Lost => None,
+        };
+        assert_eq!(told(sync.news(&at(0))), Some(many), "nothing was told yet");
+        assert_eq!(told(sync.news(&at(many - 2))), Some(2));
+        assert_eq!(told(sync.news(&at(many - 2))), Some(2), "asked again");
+        assert!(sync.updates.len() <= TOLD + 2 && sync.updates.capacity() < many as usize);
+        assert_eq!(told(sync.news(&at(many - 12))), Some(12), "a little older");
+        assert_eq!(told(sync.news(&at(0))), None, "read from the store");
     }
 }
