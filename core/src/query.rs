@@ -310,6 +310,8 @@ pub struct RoomView {
     pub facts: Facts,
     /// The last position.
     pub last: Pos,
+    /// The last entry time.
+    pub last_at: UnixMillis,
 }
 
 /// The facts of an open room, by kind and key; shared, not copied.

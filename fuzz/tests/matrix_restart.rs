@@ -139,3 +139,69 @@ fn what_a_client_keeps_on_the_server_holds() {
     let got = bob.sync(&mut s);
     assert!(events(&got, "to_device").is_empty());
 }
+
+#[test]
+fn a_dialog_that_is_left_is_hidden_until_its_next_word() {
+    let mut s = Server::unlimited();
+    let (mut alice, mut bob) = (Client::new(&mut s, "alice"), Client::new(&mut s, "bob"));
+    let direct = alice.create(&mut s, object! { "is_direct" => true, "invite" => [bob.id.as_str()] });
+    alice.say(&mut s, &direct, "hi");
+    assert!(bob.sync(&mut s).at(&["rooms", "join", &direct]).is_some());
+    bob.ok(&mut s, &format!("POST /client/v3/rooms/{direct}/leave"), Json::object());
+    let got = bob.sync(&mut s);
+    assert!(got.at(&["rooms", "leave", &direct]).is_some(), "{got:?}");
+    for _ in 0..2 {
+        let got = Client::login(&mut s, "bob").get(&mut s, "/v3/sync");
+        assert!(got.at(&["rooms", "join", &direct]).is_none(), "{got:?}");
+        s.restart();
+        alice.connect(&mut s);
+        bob.connect(&mut s);
+    }
+    bob.sync(&mut s);
+    alice.say(&mut s, &direct, "are you there?");
+    let got = bob.sync(&mut s);
+    let texts: Vec<_> =
+        events(joined(&got, &direct), "timeline").iter().map(|e| e.str_at("content.body")).collect();
+    assert!(texts.contains(&Some("are you there?")), "{texts:?}");
+    assert!(Client::login(&mut s, "bob").get(&mut s, "/v3/sync").at(&["rooms", "join", &direct]).is_some());
+}
+
+#[test]
+fn members_as_they_were_and_long_reactions() {
+    let mut s = Server::unlimited();
+    let (mut alice, bob) = (Client::new(&mut s, "alice"), Client::new(&mut s, "bob"));
+    let room = alice.create(&mut s, object! { "preset" => "public_chat" });
+    alice.sync(&mut s);
+    let at = alice.since.clone();
+    bob.join(&mut s, &room);
+    let members = |s: &mut Server, query: &str| {
+        let got = alice.get(s, &format!("/v3/rooms/{room}/members?{query}"));
+        got.get("chunk").and_then(Json::as_array).unwrap().len()
+    };
+    assert_eq!((members(&mut s, "membership=join"), members(&mut s, &format!("at={at}"))), (2, 1));
+    let said = alice.say(&mut s, &room, "hi");
+    let relation = object! { "rel_type" => "m.annotation", "event_id" => &said, "key" => "x".repeat(200) };
+    let id = alice.send(&mut s, &room, "m.reaction", object! { "m.relates_to" => relation });
+    let got = alice.get(&mut s, &format!("/v1/rooms/{room}/relations/{said}/m.annotation/m.reaction"));
+    assert_eq!(ids(got.get("chunk").and_then(Json::as_array).unwrap()), [id]);
+}
+
+#[test]
+fn more_rooms_than_a_connection_may_have() {
+    let mut s = Server::with(|config| {
+        config.limits.values.rooms_per_session = 3;
+        config.limits.values.flood_burst = 0;
+        config.limits.values.flood_rate = 0;
+    });
+    let mut alice = Client::new(&mut s, "alice");
+    let rooms: Vec<String> = (0..8).map(|_| alice.create(&mut s, Json::object())).collect();
+    s.restart();
+    alice.connect(&mut s);
+    let got = alice.sync(&mut s);
+    for room in &rooms {
+        joined(&got, room);
+    }
+    let id = alice.say(&mut s, &rooms[7], "here too");
+    let got = alice.sync(&mut s);
+    assert_eq!(ids(events(joined(&got, &rooms[7]), "timeline")), [id]);
+}

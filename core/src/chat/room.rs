@@ -157,6 +157,7 @@ impl Room {
             attrs: self.attrs.clone(),
             facts: self.facts.clone(),
             last: self.last,
+            last_at: self.last_at,
         }
     }
 

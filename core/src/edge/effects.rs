@@ -16,6 +16,10 @@ use crate::{
 };
 use alloc::boxed::Box;
 
+/// How many times as many rooms as other sessions an agent follows ([`crate::limits::Limits::rooms_per_session`]); above,
+/// it is not attached.
+const AGENT_ROOMS: usize = 20;
+
 impl<P: Projection> Edge<P> {
     pub(super) fn carry_out(&mut self, slot: u32, effect: Effect<P>, post: &mut Post) {
         let Some(s) = self.sessions.get_mut(slot) else { return };
@@ -103,7 +107,8 @@ impl<P: Projection> Edge<P> {
         let limits = self.core_settings().limits;
         let Some(s) = self.sessions.get_mut(slot) else { return };
         let origin = Origin { session: s.core.me, req };
-        if attach && s.core.rooms.len() >= limits.rooms_per_session {
+        let agent = s.agent.is_some();
+        if attach && !agent && s.core.rooms.len() >= limits.rooms_per_session {
             return self.answer(origin, Err(Refusal::TooMany), post);
         }
         let attach = s.core.user.clone().filter(|_| attach).map(|user| {
@@ -166,7 +171,12 @@ impl<P: Projection> Edge<P> {
             return;
         }
         let others = s.core.rooms.len() - usize::from(s.core.rooms.contains_key(&room));
-        if others >= limits.rooms_per_session {
+        // An agent follows all rooms of its account, and shows none by itself.
+        let most = match s.agent {
+            Some(_) => limits.rooms_per_session.saturating_mul(AGENT_ROOMS),
+            None => limits.rooms_per_session,
+        };
+        if others >= most {
             s.core.rooms.remove(&room);
             self.call(slot, |p, cx| p.wake(Wake::Attached { room, replay: Err(Refusal::TooMany) }, cx));
             return;

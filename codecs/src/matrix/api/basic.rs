@@ -27,7 +27,7 @@ pub const ROOM_VERSIONS: &[&str] = &["12", "11", "10"];
 
 async fn versions(_: Ctx, _: Request) -> Answer {
     // Invitations can be blocked as v1.18 has it.
-    let features = object! { "org.matrix.msc4380.stable" => true };
+    let features = object! { "org.matrix.msc4380.stable" => true, "org.matrix.simplified_msc3575" => true };
     Ok(Response::ok(&object! { "versions" => VERSIONS.to_vec(), "unstable_features" => features }))
 }
 

@@ -1,7 +1,7 @@
 //! Membership (client-server API, "Room membership"): inviting, joining, knocking, leaving, kicking, banning.
 
 use crate::json::{Json, Map};
-use crate::matrix::api::{login, profile, state};
+use crate::matrix::api::{login, messages, paging, profile, state};
 use crate::matrix::error::Error;
 use crate::matrix::ids::user_id;
 use crate::matrix::levels::{self, POWER_LEVELS};
@@ -430,13 +430,23 @@ async fn members(ctx: Ctx, request: Request) -> Answer {
     if [only, never].into_iter().flatten().any(|word| !words.contains(&word)) {
         return Err(Error::invalid_param("there is no such membership"));
     }
-    let rows = state.iter().filter(|((kind, key), _)| {
-        let word = (*kind == "m.room.member").then(|| rooms::content(&state, kind, key));
-        let word = word.flatten();
-        let word = word.as_ref().and_then(|c| c.str_of("membership"));
+    let fits = |word: Option<&str>| {
         word.is_some_and(|word| only.is_none_or(|only| only == word) && never != Some(word))
+    };
+    let rows = state.iter().filter(|((kind, key), _)| {
+        let word = (*kind == "m.room.member").then(|| rooms::content(&state, kind, key)).flatten();
+        fits(word.as_ref().and_then(|c| c.str_of("membership")))
     });
-    let events = rooms::state_events(&ctx, &view, rows.map(|(_, row)| row));
+    let events = match request.param("at").filter(|at| !at.is_empty()) {
+        None => rooms::state_events(&ctx, &view, rows.map(|(_, row)| row)),
+        Some(at) => {
+            rooms::membership_or_forbidden(&view, ctx.user()?)?;
+            let place = messages::place(&ctx, &view, at).await?;
+            let mut then = paging::state_at(&ctx, &view, place, |kind, _| kind == "m.room.member").await?;
+            then.retain(|event| fits(event.content.str_of("membership")));
+            paging::state_json(&ctx, &then, Some(request.arg(0)))
+        }
+    };
     Ok(Response::ok(&object! { "chunk" => events }))
 }
 

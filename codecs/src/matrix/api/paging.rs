@@ -24,7 +24,7 @@ const READS: usize = 8;
 const READ_LEAST: u32 = 20;
 
 /// Former values that are followed back for the state of one place.
-const STEPS: usize = 16;
+const STEPS: usize = 1_000;
 
 /// A page.
 pub struct Page {

@@ -7,6 +7,7 @@ mod changes;
 mod elsewhere;
 pub mod people;
 mod room;
+pub mod sliding;
 pub mod unread;
 
 use super::scene::view_of;
@@ -35,6 +36,7 @@ use std::sync::Arc;
 pub const ROUTES: &[Route] = &[
     route!(Get "/_matrix/client/v3/sync" Must sync),
     route!(Get "/_matrix/client/v3/keys/changes" Must key_changes),
+    route!(Post "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync" Must sliding::sync),
 ];
 
 /// Longest that a request waits, in milliseconds; a longer timeout counts as this.

@@ -112,7 +112,9 @@ pub fn read(kind: &str, mut content: Json, look: &Look<'_>) -> Result<Intent, Ba
     let related = relation.and_then(|r| r.str_of("event_id")).and_then(|id| look.here(id));
     match (relation.and_then(|r| r.str_of("rel_type")), related) {
         (Some("m.annotation"), Some(target)) if kind == "m.reaction" => {
-            if let Some(key) = relation.and_then(|r| r.str_of("key")).filter(|k| !k.is_empty()) {
+            // A longer one is no reaction to others, but still one on Matrix.
+            let fits = |k: &&str| !k.is_empty() && (k.len() <= REACTION_MAX || k.starts_with("mxc://"));
+            if let Some(key) = relation.and_then(|r| r.str_of("key")).filter(fits) {
                 return Ok(Intent::React { target, key: reaction(key, &content), native });
             }
         }

@@ -14,6 +14,7 @@ use super::stamp::Stamp;
 use crate::json::Json;
 use crate::matrix::api::cross::SIGNED;
 use crate::matrix::api::keys::{CHANGED, CHANGED_SIGNAL};
+use crate::matrix::api::sync::sliding::Connections;
 use crate::matrix::filter::Filter;
 use crate::matrix::ids::IdKey;
 use crate::matrix::push::Ruleset;
@@ -88,6 +89,10 @@ pub enum Update {
     Counts,
     /// How much is unread in the room changed elsewhere.
     Unread(RoomId),
+    /// A dialog is hidden until its next entry.
+    Hidden(RoomId),
+    /// A dialog that was hidden is shown again.
+    Shown(RoomId),
 }
 
 /// What a device has been told, and what it has not been told yet.
@@ -126,6 +131,10 @@ pub struct Sync {
     pub known: BTreeMap<RoomId, BTreeMap<Str, u64>>,
     /// The user's private receipts in rooms that are not there yet.
     private: BTreeMap<RoomId, Vec<Receipt>>,
+    /// What was told on connections of sliding sync.
+    pub connections: Connections,
+    /// Dialogs that are hidden, as long as there is no entry after this one.
+    hidden: BTreeMap<RoomId, Pos>,
     filters: BTreeMap<Str, Arc<Filter>>,
     sent: VecDeque<(OnceKey, Str)>,
     typing: BTreeMap<RoomId, Mono>,
@@ -180,6 +189,8 @@ impl Sync {
             read: BTreeMap::new(),
             known: BTreeMap::new(),
             private: BTreeMap::new(),
+            hidden: BTreeMap::new(),
+            connections: Connections::default(),
             filters: BTreeMap::new(),
             sent: VecDeque::new(),
             typing: BTreeMap::new(),
@@ -213,6 +224,11 @@ impl Sync {
         }
         let from = self.updates.partition_point(|(n, _)| *n <= since.seq);
         News::Updates(self.updates.iter().skip(from).map(|(_, update)| update.clone()).collect())
+    }
+
+    /// Which run of the device's agent it is.
+    pub fn run(&self) -> u64 {
+        self.run
     }
 
     /// The number of the last update.
@@ -332,7 +348,7 @@ impl Sync {
             return self.own(event, cx);
         }
         if let Some((_, with)) = fed
-            && !self.rooms.contains_key(&event.room)
+            && !self.rooms.get(&event.room).is_some_and(Room::is_joined)
         {
             // The first word of a dialog: it is joined with it.
             let room = Room::dialog(with, event.pos.back());
@@ -386,13 +402,13 @@ impl Sync {
         match change.after.membership {
             Membership::Joined => {
                 let mut room = Room::new(Membership::Joined, event.pos);
-                room.last = last;
+                (room.last, room.at) = (last, event.at);
                 self.rooms.insert(event.room, room);
                 self.follow(event.room, event.pos, cx);
             }
             now @ (Membership::Invited | Membership::Knocking) => {
                 let mut room = Room::new(now, event.pos);
-                room.last = last;
+                (room.last, room.at) = (last, event.at);
                 self.rooms.insert(event.room, room);
             }
             Membership::Left | Membership::Banned => return self.gone(event.room, event),
@@ -406,7 +422,7 @@ impl Sync {
     /// The user is out of a room.
     fn gone(&mut self, room: RoomId, event: &Arc<Event>) {
         if let Some(old) = self.rooms.get_mut(&room) {
-            (old.membership, old.moved) = (Membership::Left, event.pos);
+            (old.membership, old.moved, old.at) = (Membership::Left, event.pos, event.at);
             old.last = old.last.max(event.pos);
         }
         self.known.remove(&room);
@@ -651,6 +667,21 @@ impl Sync {
         }
     }
 
+    /// A dialog is hidden, or (up to nowhere) shown again.
+    fn hide(&mut self, id: RoomId, upto: Pos) {
+        let joined = self.rooms.get(&id).is_some_and(Room::is_joined);
+        if upto > Pos::ZERO && joined {
+            if let Some(room) = self.rooms.get_mut(&id) {
+                room.membership = Membership::Left;
+            }
+            self.known.remove(&id);
+            self.push(Update::Hidden(id));
+        } else if upto == Pos::ZERO && !joined {
+            self.rooms.insert(id, Room::new(Membership::Joined, Pos::ZERO));
+            self.push(Update::Shown(id));
+        }
+    }
+
     /// A named value of the account changed.
     fn value(&mut self, key: &Str, value: &Octets, cx: &Cx<'_>) {
         if begin::is_own_key(key, &self.label) {
@@ -666,6 +697,9 @@ impl Sync {
         } else {
             if *key == begin::RULES {
                 self.rules = Some(Arc::new(begin::rules(Some(value), &self.me, &cx.settings().core.domain)));
+            }
+            if let Some((room, upto)) = begin::hidden(key, value) {
+                self.hide(room, upto);
             }
             if let Some(room) = key.strip_prefix(READ) {
                 let Ok(room) = room.parse().map(RoomId) else { return };

@@ -59,6 +59,8 @@ pub struct Change {
     pub whole: bool,
     /// The last change of the user's own membership.
     pub own: Option<Arc<Event>>,
+    /// True: a dialog that is hidden until its next entry.
+    pub hidden: bool,
     /// True: who types is to be told.
     pub typing: bool,
     /// Receipts to be told.
@@ -92,6 +94,7 @@ impl Change {
             events: Vec::new(),
             whole: false,
             own: None,
+            hidden: false,
             typing: false,
             receipts: Vec::new(),
             unread: false,
@@ -199,6 +202,16 @@ impl Changes {
                 {
                     change.receipts.retain(|r| r.key() != key);
                     change.receipts.push(receipt);
+                }
+            }
+            Update::Hidden(room) => {
+                if let Some(change) = self.room(sync, room) {
+                    (change.hidden, change.whole) = (true, false);
+                }
+            }
+            Update::Shown(room) => {
+                if let Some(change) = self.room(sync, room) {
+                    (change.hidden, change.whole) = (false, true);
                 }
             }
             Update::Unread(room) => {

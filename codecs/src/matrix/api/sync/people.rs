@@ -158,7 +158,7 @@ pub async fn device_lists(ctx: &Ctx, changes: &Changes) -> Result<Option<Json>, 
     for (id, change) in &changes.done {
         if change.whole && change.room.is_joined() && !changes.lost {
             changed.extend(members_of(ctx, *id).await?);
-        } else if !change.room.is_joined() && change.own.is_some() {
+        } else if !change.room.is_joined() && (change.own.is_some() || change.hidden) {
             let gone = members_of(ctx, *id).await.unwrap_or_default();
             parted.extend(gone.into_iter().map(|id| (id, ())));
         }

@@ -66,7 +66,7 @@ pub async fn section(
             let state = stripped(ctx, id).await?;
             Some(("knock", object! { "knock_state" => object! { "events" => state } }))
         }
-        Membership::Left | Membership::Banned if change.own.is_some() => {
+        Membership::Left | Membership::Banned if change.own.is_some() || change.hidden => {
             Some(("leave", left(ctx, wish, id, change).await?))
         }
         _ => None,
@@ -300,7 +300,7 @@ fn copy(wish: &Wish) -> Wish {
 }
 
 /// The state that somebody sees who is asked in, or asks to be let in.
-async fn stripped(ctx: &Ctx, id: RoomId) -> Result<Vec<Json>, Error> {
+pub async fn stripped(ctx: &Ctx, id: RoomId) -> Result<Vec<Json>, Error> {
     let mut view = view_of(ctx, id).await?;
     if view.head.open.is_none() {
         open_all(ctx, &[id]).await;
@@ -335,6 +335,13 @@ fn summary(view: &RoomView, changes: &Changes, ctx: &Ctx) -> Json {
     if named("m.room.name") && named("m.room.canonical_alias") {
         return out;
     }
+    let ids: Vec<String> = heroes(view, ctx).iter().map(|m| user_id(&m.user, ctx.domain())).collect();
+    out.set("m.heroes", ids);
+    out
+}
+
+/// People to name a room after that has no name of its own.
+pub fn heroes<'a>(view: &'a RoomView, ctx: &Ctx) -> Vec<&'a Member> {
     let own = ctx.user().map(|u| u.id).ok();
     let here = |m: &&Member| matches!(m.standing.membership, Membership::Joined | Membership::Invited);
     let mut rows: Vec<&Member> = view.members.values().filter(|m| Some(m.user.id) != own).collect();
@@ -343,13 +350,11 @@ fn summary(view: &RoomView, changes: &Changes, ctx: &Ctx) -> Json {
     if heroes.is_empty() {
         heroes = rows.into_iter().take(HEROES).collect();
     }
-    let ids: Vec<String> = heroes.iter().map(|m| user_id(&m.user, ctx.domain())).collect();
-    out.set("m.heroes", ids);
-    out
+    heroes
 }
 
 /// Typing and receipts.
-async fn ephemeral(ctx: &Ctx, wish: &Wish, id: RoomId, change: &Change) -> Result<Vec<Json>, Error> {
+pub async fn ephemeral(ctx: &Ctx, wish: &Wish, id: RoomId, change: &Change) -> Result<Vec<Json>, Error> {
     let now = ctx.now().mono;
     let mut out = Vec::new();
     if change.typing {
@@ -384,7 +389,13 @@ fn receipts(all: &[Receipt], domain: &str) -> Json {
 }
 
 /// The account's data about the room.
-async fn data(wish: &Wish, id: RoomId, change: &Change, ctx: &Ctx, whole: bool) -> Result<Vec<Json>, Error> {
+pub async fn data(
+    wish: &Wish,
+    id: RoomId,
+    change: &Change,
+    ctx: &Ctx,
+    whole: bool,
+) -> Result<Vec<Json>, Error> {
     let room_id = rooms::room_id(ctx, id).await?;
     let values = match whole {
         true => super::people::data_of_room(ctx, &room_id).await?,

@@ -28,6 +28,11 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Notifications and highlights of the room, threads included.
+    pub fn numbers(&self) -> (usize, usize) {
+        self.unread.counts(|_| true)
+    }
+
     /// The keys of the answer.
     pub fn json(&self, threads: bool) -> Vec<(&'static str, Json)> {
         let object = |(n, high): (usize, usize)| -> Json {

@@ -18,6 +18,7 @@ use lavina_core::text::Str;
 use std::sync::Arc;
 
 pub use crate::matrix::api::data::DATA;
+use crate::matrix::api::members::HIDDEN;
 pub use crate::matrix::api::pushrules::RULES;
 
 /// Milliseconds between two looks whether the rooms are attached, where nothing wakes earlier.
@@ -44,6 +45,12 @@ pub(super) fn is_own_key(key: &str, label: &Label) -> bool {
             .and_then(|rest| rest.strip_prefix(device))
             .is_some_and(|r| r.starts_with('/'))
     })
+}
+
+/// The dialog that a named value hides, and up to which entry; up to nowhere: it is shown again.
+pub(super) fn hidden(key: &str, value: &[u8]) -> Option<(RoomId, Pos)> {
+    let room = RoomId(key.strip_prefix(HIDDEN)?.parse().ok()?);
+    Some((room, Pos(value.try_into().map_or(0, u64::from_be_bytes))))
 }
 
 /// Whether a fallback key was handed out already.
@@ -81,6 +88,8 @@ impl Sync {
                 self.private.insert(RoomId(room), Receipt::read_private(&self.me, value));
             }
         }
+        let hidden = account.attrs.range(Str::new(HIDDEN)..).map_while(|(key, value)| hidden(key, value));
+        self.hidden = hidden.collect();
         self.blocked = account.head.as_ref().map(|h| h.blocked.clone()).unwrap_or_default();
         let waiting = account.letters.get(&self.label).and_then(|l| l.back());
         self.letters = waiting.copied().unwrap_or(Pos::ZERO);
@@ -94,7 +103,7 @@ impl Sync {
             let upto = self.shards.entry(shard).or_default();
             *upto = b.upto.max(*upto);
             let mut room = Room::new(b.member.standing.membership, b.member.since);
-            room.last = b.member.since;
+            (room.last, room.at) = (b.member.since, b.member.at);
             for receipt in self.private.remove(&b.room).unwrap_or_default() {
                 room.receive(receipt);
             }
@@ -113,6 +122,11 @@ impl Sync {
     fn ready(&mut self, run: u64, cx: &mut Cx<'_>) {
         let Stage::Beginning(held) = std::mem::replace(&mut self.stage, Stage::Ready) else { return };
         self.run = run;
+        for (id, upto) in std::mem::take(&mut self.hidden) {
+            if self.rooms.get(&id).is_some_and(|r| r.with.is_some() && r.last <= upto) {
+                self.rooms.remove(&id);
+            }
+        }
         for one in held {
             match one {
                 Held::Event(event, fed) => self.event(&event, fed, cx),

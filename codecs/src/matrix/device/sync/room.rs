@@ -32,6 +32,8 @@ pub struct Room {
     pub moved: Pos,
     /// Everything up to this entry is told, or is among the updates.
     pub last: Pos,
+    /// When something happened in it last.
+    pub at: UnixMillis,
     /// Whether it was looked at what the room is like.
     pub looked_at: bool,
     /// The other party, if it is a dialog.
@@ -179,6 +181,7 @@ impl Room {
             membership,
             moved,
             last: Pos::ZERO,
+            at: UnixMillis::default(),
             looked_at: false,
             with: None,
             name: None,
@@ -216,6 +219,7 @@ impl Room {
         let makers = view.members.values().filter(|m| m.standing.power == power::CREATOR);
         self.creators = makers.map(|m| Str::new(user_id(&m.user, domain))).collect();
         self.looked_at = true;
+        self.at = view.last_at.max(self.at);
         self.joined = Some(view.joined() as u64);
         let levels = view.facts.get(&(Str::new("m.room.power_levels"), Str::default()));
         self.levels =
@@ -228,7 +232,7 @@ impl Room {
 
     /// An entry came.
     pub fn happened(&mut self, event: &Event, me: &User, domain: &str) {
-        self.last = event.pos;
+        (self.last, self.at) = (event.pos, event.at);
         for fact in &event.facts {
             match fact.kind.as_str() {
                 "m.room.power_levels" => {
