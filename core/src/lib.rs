@@ -144,7 +144,7 @@
 //!     they all do, and ends when nothing is asked of it. What it must not lose is stored: letters, which wait
 //!     until they are collected, and big values on the account's *shelf*, which are never in memory.
 //!
-//! 15. **Media stream past the core** ([`blob`]). Their bytes pass through a session in both directions under
+//! 17. **Media stream past the core** ([`blob`]). Their bytes pass through a session in both directions under
 //!     a credit, and are kept outside by their hash. A download is read as its session's output drains, in
 //!     the turn of its answer, so nobody needs to be told that there is room again. Whose a content is says
 //!     a row of its own ([`media`]).
