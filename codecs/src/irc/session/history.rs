@@ -343,13 +343,16 @@ impl Irc {
 
     /// Lines of dialogs since this device was here.
     pub(super) fn missed_dialogs(&mut self, cx: &mut Cx<'_>) {
-        let (Some(since), Some(user)) = (self.seen_until, &self.user) else { return };
-        if self.asks_itself() || self.bot {
-            return;
-        }
+        let asked = self.seen_until.filter(|_| !self.asks_itself() && !self.bot);
+        let (Some(since), Some(user)) = (asked, &self.user) else { return self.nothing_missed() };
         let range = Range { after: Bound::Time(since), only: Only::Messages, ..Range::latest(DIALOG_LINES) };
         let req = cx.query(Query::Feed { account: user.id, with: None, range });
         self.ask(req, Ask::MissedDialogs);
+    }
+
+    /// No missed lines of dialogs will be read: what is shown need not be remembered.
+    pub(super) fn nothing_missed(&mut self) {
+        self.overlap.missed(Vec::new());
     }
 
     /// Shows missed lines, with the time in front where the client does not take it as a tag.

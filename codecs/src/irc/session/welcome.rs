@@ -70,7 +70,7 @@ impl Irc {
                 let req = cx.query(Query::Account(user.id));
                 self.ask(req, Ask::Device);
             }
-            Some(_) => {}
+            Some(_) => self.nothing_missed(),
             None => {
                 let text = "Guests are not admitted here. Log in (SASL, PASS, or /msg NickServ IDENTIFY <name> <password>) or register with an invitation";
                 self.service_notice("NickServ", text, cx);

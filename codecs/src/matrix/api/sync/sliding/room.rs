@@ -36,16 +36,6 @@ const BUMPS: &[&str] = &[
     "org.matrix.msc3672.beacon_info",
 ];
 
-fn word(membership: Membership) -> &'static str {
-    match membership {
-        Membership::Left => "leave",
-        Membership::Invited => "invite",
-        Membership::Joined => "join",
-        Membership::Banned => "ban",
-        Membership::Knocking => "knock",
-    }
-}
-
 /// What is to be told of a room, and what was told with it; none if there is nothing.
 ///
 /// # Errors
@@ -86,7 +76,7 @@ pub async fn section(
 }
 
 fn common(want: &Wanted, now: &Sent, initial: bool) -> Json {
-    let mut out = object! { "bump_stamp" => now.bump, "membership" => word(now.membership) };
+    let mut out = object! { "bump_stamp" => now.bump, "membership" => member::word(now.membership) };
     if initial {
         out.set("initial", true);
     }
