@@ -16,7 +16,7 @@ use lavina_core::{
     ids::{AccountId, ConnId, Pos, RoomId, WorkerId},
     name::{RoomName, User, UserName},
     policy::{Policy, power},
-    settings::Guests,
+    settings::{Guests, WhoMay},
     text::{Rich, Str},
     time::{Mono, Now, UnixMillis},
 };
@@ -78,7 +78,7 @@ struct Server {
 impl Server {
     fn new() -> Server {
         let mut config = Config { guests: Guests::Free, ..Config::default() };
-        config.registration.open = true;
+        config.rooms.who_may_create = WhoMay::Everybody;
         config.limits.values.flood_burst = 0;
         let settings = Arc::new(Settings::new(&config, 4, [7; 32]));
         let now = Now { mono: Mono(1_000), wall: UnixMillis(1_795_580_960_000) };
