@@ -93,6 +93,14 @@ impl Event {
         MsgId { room: self.room, pos: self.pos }
     }
 
+    /// How its author's client named the message said.
+    pub fn client_id(&self) -> Option<&Str> {
+        match &self.what {
+            What::Said(message) => message.client_id.as_ref(),
+            _ => None,
+        }
+    }
+
     /// The entries of its room that it is about: what it edits, withdraws or reacts to; the root of its
     /// thread; what it answers; what it withdraws.
     pub fn about(&self) -> impl Iterator<Item = Pos> + use<> {
@@ -166,6 +174,9 @@ pub enum What {
         /// The new content.
         #[n(1)]
         message: Box<Message>,
+        /// How its author's client named the message replaced.
+        #[n(2)]
+        target_client_id: Option<Str>,
     },
     /// A message was withdrawn by its author or a moderator; its content is gone from history.
     #[n(2)]
@@ -204,6 +215,9 @@ pub enum What {
         /// The sender's own wire form.
         #[n(4)]
         native: Option<Native>,
+        /// How its author's client named the message reacted to.
+        #[n(5)]
+        target_client_id: Option<Str>,
     },
     /// A membership or power changed.
     #[n(4)]
@@ -332,6 +346,9 @@ pub struct Message {
     #[n(10)]
     #[cbor(default)]
     pub file: Option<Box<File>>,
+    /// How its author's client named the message it answers. Where a client says only this, the room finds `reply`.
+    #[n(11)]
+    pub reply_client_id: Option<Str>,
 }
 
 /// A file that somebody shows.

@@ -158,6 +158,7 @@
 
 extern crate alloc;
 
+pub mod act;
 pub mod blob;
 pub mod chat;
 pub mod command;

@@ -4,6 +4,7 @@ use crate::{
     event::Native,
     ids::{AccountId, Pos},
     name::User,
+    seal::Seal,
     text::Str,
     time::UnixMillis,
 };
@@ -148,6 +149,9 @@ pub struct ReadTo {
     /// When.
     #[n(3)]
     pub at: UnixMillis,
+    /// The seal of that entry, where entries are sealed and the reader's protocol gave no name.
+    #[n(4)]
+    pub seal: Option<Seal>,
 }
 
 impl Member {

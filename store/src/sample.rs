@@ -172,7 +172,7 @@ impl World {
                 let body = Rich::plain(format!("words {bits:x}"));
                 What::Said(Box::new(Message { body, thread, reply, ..Message::default() }))
             }
-            5 => What::Edited { target, message: Box::default() },
+            5 => What::Edited { target, message: Box::default(), target_client_id: None },
             6 => What::Redacted {
                 target,
                 reason: None,
@@ -180,7 +180,14 @@ impl World {
                 target_client_id: None,
                 native: None,
             },
-            7 => What::Reacted { target, key: "+".into(), on: true, now: vec!["+".into()], native: None },
+            7 => What::Reacted {
+                target,
+                key: "+".into(),
+                on: true,
+                now: vec!["+".into()],
+                native: None,
+                target_client_id: Some("c".into()),
+            },
             8 => What::Topic(Rich::plain("about")),
             9 => What::Member(Box::new(MemberChange {
                 user: user(bits >> 4),

@@ -11,7 +11,7 @@ use crate::xmpp::styling;
 use crate::xmpp::writer::{Writer, escape_attr};
 use crate::xmpp::xml::Element;
 use lavina_core::event::{Event, File, Kind, Message, Native, What};
-use lavina_core::ids::MsgId;
+use lavina_core::ids::{MsgId, Pos, RoomId};
 use lavina_core::text::{Octets, Rich, Span, Str, Style};
 use std::borrow::Cow;
 
@@ -82,22 +82,29 @@ pub fn shown<'a>(event: &'a Event, kind: &str) -> Option<Cow<'a, [u8]>> {
         What::Said(message) => {
             own(&message.native).or_else(|| said(message, event.id(), None, kind).map(Cow::Owned))
         }
-        What::Edited { target, message } => own(&message.native).or_else(|| {
-            let target = MsgId { room: event.room, pos: *target }.text();
+        // A correction names the message by its sender's id, everywhere.
+        What::Edited { target, message, target_client_id } => own(&message.native).or_else(|| {
+            let target = id_in("chat", event.room, *target, target_client_id.as_ref());
             said(message, event.id(), Some(&target), kind).map(Cow::Owned)
         }),
         What::Redacted { native, target, target_client_id, .. } => own(native).or_else(|| {
-            let target = match target_client_id.as_ref().filter(|_| kind == "chat") {
-                Some(id) => id.to_string(),
-                None => MsgId { room: event.room, pos: *target }.text(),
-            };
+            let target = id_in(kind, event.room, *target, target_client_id.as_ref());
             Some(Cow::Owned(retraction(&target, event.id(), kind)))
         }),
-        What::Reacted { native, target, now, .. } => own(native).or_else(|| {
-            let target = MsgId { room: event.room, pos: *target }.text();
+        What::Reacted { native, target, now, target_client_id, .. } => own(native).or_else(|| {
+            let target = id_in(kind, event.room, *target, target_client_id.as_ref());
             Some(Cow::Owned(reactions(&target, now, event.id(), kind)))
         }),
         _ => None,
+    }
+}
+
+/// What a message is called where it is referred to: in a room by the room's id of it, between two people by the id with
+/// which its sender sent it (XEP-0444 §4, XEP-0461 §3.1, XEP-0424 §3.1).
+fn id_in(kind: &str, room: RoomId, pos: Pos, client_id: Option<&Str>) -> String {
+    match client_id.filter(|_| kind != "groupchat") {
+        Some(id) => id.to_string(),
+        None => MsgId { room, pos }.text(),
     }
 }
 
@@ -132,7 +139,8 @@ fn said(message: &Message, id: MsgId, replaces: Option<&str>, kind: &str) -> Opt
             shared(w, file);
         }
         if let Some(reply) = message.reply {
-            w.start_ns("reply", ns::REPLY).attr("id", &reply.text()).end();
+            let id = id_in(kind, reply.room, reply.pos, message.reply_client_id.as_ref());
+            w.start_ns("reply", ns::REPLY).attr("id", &id).end();
         }
         if let Some(thread) = message.thread {
             w.leaf("thread", &thread.text());

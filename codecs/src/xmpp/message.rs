@@ -9,11 +9,12 @@ use crate::xmpp::address::{Place, bare_jid, full_jid, place};
 use crate::xmpp::content::{clean, fragment, kind_of, may_copy, native, neutral, shown, write_stanza};
 use crate::xmpp::error::{StanzaCondition, StanzaError};
 use crate::xmpp::jid::Jid;
+use crate::xmpp::muc::change;
 use crate::xmpp::ns;
 use crate::xmpp::session::{Outcome, Xmpp};
 use crate::xmpp::writer::Writer;
 use crate::xmpp::xml::Element;
-use lavina_core::command::{Act, Command, EntityId, Target};
+use lavina_core::command::{Act, Command, EntityId};
 use lavina_core::event::{Event, Kind, Message, What};
 use lavina_core::ids::{Label, MsgId, OnceKey, Pos};
 use lavina_core::name::{User, UserName};
@@ -118,12 +119,15 @@ impl Xmpp {
             let error = StanzaError::new(StanzaCondition::PolicyViolation, "this message is too long");
             return self.message_error(slot, &stanza, &error, cx);
         }
+        self.displayed_in_dialog(&stanza, room, cx);
         let once = once_of(&stanza, &bytes, cx);
+        let reply = stanza.child("reply", ns::REPLY).and_then(|r| r.attr("id"));
         let message = Message {
             file: crate::files::said(&body.text, cx.settings()),
             body,
             kind,
-            reply: stanza.child("reply", ns::REPLY).and_then(|r| MsgId::parse(r.attr("id")?)),
+            reply: reply.and_then(MsgId::parse),
+            reply_client_id: reply.map(Str::new),
             thread: stanza.child_text("thread").and_then(|t| MsgId::parse(&t)),
             client_id: stanza.attr("id").map(Str::new),
             to: resource,
@@ -131,18 +135,10 @@ impl Xmpp {
             native: Some(native(bytes)),
             ..Message::default()
         };
-        let edited = stanza.child("replace", ns::CORRECT).and_then(|r| r.attr("id")).map(Str::new);
-        let retracted = stanza.child("retract", ns::RETRACT).and_then(|r| r.attr("id")).map(Str::new);
-        let plain = say(&me, with, message.clone());
-        let act = match (edited, retracted) {
-            (Some(id), _) => Act::Edit { target: Target::ClientId(id), message: Box::new(message) },
-            (None, Some(id)) => {
-                Act::Redact { target: Target::ClientId(id), reason: None, native: message.native }
-            }
-            (None, None) => plain.clone(),
-        };
-        let changes = act != plain;
-        let mut command = Command::by(&me, EntityId::Room(room), act);
+        let change = change(&stanza, &message, room);
+        let plain = say(&me, with, message);
+        let changes = change.is_some();
+        let mut command = Command::by(&me, EntityId::Room(room), change.unwrap_or_else(|| plain.clone()));
         command.once = once;
         self.command(command, false, cx, move |session, outcome, cx| match outcome.refusal() {
             // What it refers to is not known here (any more): between XMPP clients it may still mean something.

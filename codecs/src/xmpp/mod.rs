@@ -25,6 +25,7 @@ mod iq;
 pub mod jid;
 mod login;
 mod mam;
+mod markers;
 mod message;
 mod muc;
 pub mod ns;

@@ -489,7 +489,8 @@ impl Xmpp {
             Notice::Attrs { from, native: Some(native), .. } => self.pep_event(from, native, cx),
             Notice::Membership { name, event, .. } => self.membership_of(name.as_ref(), event, cx),
             Notice::Read { room, mark, .. } => self.read_elsewhere(*room, mark.pos, cx),
-            Notice::Attrs { .. } | Notice::Letter { .. } | Notice::ReadBy { .. } | Notice::Respelled(_) => {}
+            Notice::ReadBy { room, from, seen } => self.read_by(*room, from, seen, cx),
+            Notice::Attrs { .. } | Notice::Letter { .. } | Notice::Respelled(_) => {}
             Notice::Watched { .. } | Notice::Announced { .. } => {}
         }
     }

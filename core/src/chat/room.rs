@@ -335,6 +335,7 @@ impl Room {
             Act::Name(name) => return self.name(name.as_ref(), draft),
             Act::Show { display, native } => return self.show(display.as_ref(), native.as_ref(), draft),
             Act::See(seen) => return self.see(seen, draft),
+            Act::SeeNamed { name, at } => return self.see_named(name, *at, draft),
             Act::Withdraw(wish) => {
                 check_reason(wish.reason.as_ref(), draft.settings)?;
                 return self.withdraw(wish, draft);

@@ -3,10 +3,14 @@
 
 use super::{DONE, Done, Draft, KEY_MAX, at_most, room::Room};
 use crate::{
+    act::Act,
+    command::EntityId,
     event::LiveWhat,
     policy::{Member, Membership, ReadTo},
     projection::Notice,
     refusal::Refusal,
+    text::Str,
+    time::UnixMillis,
 };
 use alloc::vec::Vec;
 
@@ -14,6 +18,16 @@ use alloc::vec::Vec;
 pub const SEEN: usize = 16;
 
 impl Room {
+    /// A member has read up to the message that its author's client named so.
+    pub(super) fn see_named(&mut self, name: &Str, at: UnixMillis, draft: &mut Draft<'_>) -> Done {
+        let user = draft.entry.command.by.user().ok_or(Refusal::NotMember)?.id;
+        let Some(pos) = self.place_of(name, &draft.entry.command.by) else { return Ok(DONE) };
+        let done = self.see(&ReadTo { pos, at, ..ReadTo::default() }, draft)?;
+        let act = Act::MarkRead { room: self.id, pos, at: UnixMillis::default() };
+        draft.follow(EntityId::Account(user), act);
+        Ok(done)
+    }
+
     /// A member has read up to there.
     pub(super) fn see(&mut self, seen: &ReadTo, draft: &mut Draft<'_>) -> Done {
         let user = draft.entry.command.by.user().cloned().ok_or(Refusal::NotMember)?;
@@ -30,6 +44,10 @@ impl Room {
         {
             all.remove(first);
         }
+        let mut seen = seen.clone();
+        if seen.name.is_empty() {
+            seen.seal = self.entry(seen.pos).and_then(|event| event.seal(0));
+        }
         all.push(seen.clone());
         self.put_member(draft, user.id, Some(Member { seen: all, ..row }));
         match self.head.as_ref().and_then(|h| h.parties.clone()) {
@@ -43,7 +61,7 @@ impl Room {
             None => {
                 let joined = self.members.values().filter(|m| m.standing.membership == Membership::Joined);
                 let members = u32::try_from(joined.count()).unwrap_or(u32::MAX);
-                draft.out.live = Some(LiveWhat::Read { to: seen.clone(), members });
+                draft.out.live = Some(LiveWhat::Read { to: seen, members });
             }
         }
         Ok(DONE)

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     command::{EntityId, ReactMode, Target},
     event::{Actor, Event, Message, Native, What},
-    ids::{Pos, RoomId},
+    ids::{MsgId, Pos, RoomId},
     name::User,
     policy::{MaskKind, Member, Membership, Policy, Standing, glob, power},
     refusal::Refusal,
@@ -35,8 +35,25 @@ impl Room {
             Some(_) => self.check_voice(Some(subject), draft)?,
             None => self.open_dialog(parties.ok_or(Refusal::NoSuchRoom)?, draft)?,
         }
+        let message = self.answering(message, &draft.entry.command.by);
         self.emit(draft, What::Said(Box::new(message)));
         Ok(self.feed(draft))
+    }
+
+    /// The message with both names of the one it answers: the room's, and that of its author's client.
+    fn answering(&self, mut message: Message, by: &Actor) -> Message {
+        let here = message.reply.filter(|id| id.room == self.id);
+        match (here, &message.reply_client_id) {
+            (Some(id), _) => {
+                message.reply_client_id = self.entry(id.pos).and_then(|e| e.client_id().cloned());
+            }
+            (None, Some(name)) => {
+                let named = self.place_of(name, by).map(|pos| MsgId { room: self.id, pos });
+                message.reply = named.or(message.reply);
+            }
+            (None, None) => {}
+        }
+        message
     }
 
     /// The first message makes the dialog. Both parties belong to it from then on.
@@ -127,10 +144,8 @@ impl Room {
         };
         let found = match target {
             Target::Pos(pos) => self.entry(*pos).filter(fits),
-            Target::ClientId(id) => self.tail.iter().rev().find(|e| match &e.what {
-                What::Said(m) => m.client_id.as_ref() == Some(id) && e.by == *by,
-                _ => false,
-            }),
+            Target::ClientId(id) => self.named(id).find(|e| e.by == *by),
+            Target::Named(id) => self.named(id).next(),
         };
         let event = found.cloned().ok_or(Refusal::NoSuchItem)?;
         match by.user().map(|u| self.readable(u.id)) {
@@ -138,6 +153,17 @@ impl Room {
             Some(Some(readable)) if readable.has(event.pos) => Ok(event),
             Some(_) => Err(Refusal::NoSuchItem),
         }
+    }
+
+    /// The latest messages that their authors' clients named so, the last one first.
+    fn named(&self, id: &Str) -> impl Iterator<Item = &Arc<Event>> {
+        let said = |e: &&Arc<Event>| matches!(e.what, What::Said(_)) && e.client_id() == Some(id);
+        self.tail.iter().rev().filter(said)
+    }
+
+    /// Where the message is that its author's client named so, if the actor may see it.
+    pub(super) fn place_of(&self, name: &Str, by: &Actor) -> Option<Pos> {
+        self.target(&Target::Named(name.clone()), by, false).ok().map(|event| event.pos)
     }
 
     pub(super) fn edit(&mut self, target: &Target, message: &Message, draft: &mut Draft<'_>) -> Done {
@@ -151,7 +177,8 @@ impl Room {
         if matches!(&old.what, What::Said(m) if m.gone) {
             return Err(Refusal::NoSuchItem);
         }
-        self.emit(draft, What::Edited { target: old.pos, message: Box::new(message) });
+        let target_client_id = old.client_id().cloned();
+        self.emit(draft, What::Edited { target: old.pos, message: Box::new(message), target_client_id });
         Ok(self.feed(draft))
     }
 
@@ -257,7 +284,9 @@ impl Room {
             }
             // The wire form says it all, so it goes with the last step.
             let native = native.filter(|n| i == last && n.bytes.len() <= draft.settings.limits.native);
-            let what = What::Reacted { target: old.pos, key, on, now: now.clone(), native: native.cloned() };
+            let (now, native) = (now.clone(), native.cloned());
+            let target_client_id = old.client_id().cloned();
+            let what = What::Reacted { target: old.pos, key, on, now, native, target_client_id };
             self.emit(draft, what);
         }
         Ok(self.feed(draft))
@@ -306,7 +335,8 @@ fn distinct(keys: &[Str], settings: &Settings) -> Result<Vec<Str>, Refusal> {
 /// The message within the limits: what is too long is refused, a wire form too long is left out.
 fn checked(message: &Message, settings: &Settings) -> Result<Message, Refusal> {
     at_most(&message.body.text, settings.limits.text)?;
-    for label in [&message.client_id, &message.to, &message.from, &message.sort] {
+    let names = [&message.client_id, &message.to, &message.from, &message.sort, &message.reply_client_id];
+    for label in names {
         at_most(label.as_deref().unwrap_or(""), KEY_MAX)?;
     }
     if let Some(file) = &message.file {
@@ -346,7 +376,11 @@ fn emptied(event: &Event, left: Option<Seal>) -> Option<Arc<Event>> {
     };
     let what = match &event.what {
         What::Said(m) => What::Said(hollow(m)),
-        What::Edited { target, message } => What::Edited { target: *target, message: hollow(message) },
+        What::Edited { target, message, target_client_id } => What::Edited {
+            target: *target,
+            message: hollow(message),
+            target_client_id: target_client_id.clone(),
+        },
         _ => return None,
     };
     let mut hollow = Event { what, ..event.clone() };

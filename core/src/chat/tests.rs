@@ -34,7 +34,7 @@ fn say(text: &str) -> Act {
 
 fn see(pos: u64, thread: &str) -> Act {
     let (thread, at) = (Str::new(thread), UnixMillis(pos));
-    Act::See(ReadTo { thread, pos: Pos(pos), name: Str::new("e"), at })
+    Act::See(ReadTo { thread, pos: Pos(pos), name: Str::new("e"), at, seal: None })
 }
 
 fn power_to(user: &User, power: Power) -> Act {

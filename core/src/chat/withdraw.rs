@@ -177,7 +177,7 @@ impl Event {
     pub fn taken_back(&self) -> Option<Event> {
         let What::Withdrawn { reaction: Some(undone), .. } = &self.what else { return None };
         let Undone { by, target, key, now } = (**undone).clone();
-        let what = What::Reacted { target, key, on: false, now, native: None };
+        let what = What::Reacted { target, key, on: false, now, native: None, target_client_id: None };
         Some(Event { by, what, facts: alloc::vec::Vec::new(), sealed: None, ..self.clone() })
     }
 }

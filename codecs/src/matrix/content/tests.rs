@@ -300,7 +300,7 @@ fn what_others_say_becomes_messages() {
 #[test]
 fn what_others_do_becomes_events() {
     shows(
-        What::Edited { target: Pos(2), message: Box::new(message("bob: hi")) },
+        What::Edited { target: Pos(2), message: Box::new(message("bob: hi")), target_client_id: None },
         "m.room.message",
         &format!(
             r#"{{"msgtype":"m.text","body":"* bob: hi","m.mentions":{{}},
@@ -309,7 +309,14 @@ fn what_others_do_becomes_events() {
             id(2)
         ),
     );
-    let reacted = |on| What::Reacted { target: Pos(2), key: Str::new("👍"), on, now: vec![], native: None };
+    let reacted = |on| What::Reacted {
+        target: Pos(2),
+        key: Str::new("👍"),
+        on,
+        now: vec![],
+        native: None,
+        target_client_id: None,
+    };
     shows(
         reacted(true),
         "m.reaction",

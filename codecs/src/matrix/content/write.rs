@@ -59,7 +59,7 @@ pub fn write(event: &Event, undone: Option<EventRef>, with: &Write<'_>) -> Optio
     match &event.what {
         What::Said(message) | What::Edited { message, .. } if message.gone => Some(Shown::hollow(message)),
         What::Said(message) => own(&message.native).or_else(|| with.said(event.room, message)),
-        What::Edited { target, message } => {
+        What::Edited { target, message, .. } => {
             own(&message.native).or_else(|| with.edited(event.room, *target, message))
         }
         What::Reacted { native, target, key, on: true, .. } => {

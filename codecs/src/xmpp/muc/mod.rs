@@ -16,7 +16,7 @@ pub(super) use admin::{admin, moderate};
 pub(super) use config::owner;
 pub(super) use disco::{info, items};
 pub(super) use show::{Show, encode};
-pub(super) use speak::typing;
+pub(super) use speak::{change, typing};
 
 use crate::session::Cx;
 use crate::xmpp::error::StanzaCondition;

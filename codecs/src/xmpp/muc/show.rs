@@ -6,6 +6,7 @@ use crate::session::XMPP_NATIVE;
 use crate::settings::Settings;
 use crate::xmpp::address::{ROOMS, bare_jid, resource_of};
 use crate::xmpp::content::{build, shown};
+use crate::xmpp::markers::shows_marker;
 use crate::xmpp::message::{delay, stanza_id};
 use crate::xmpp::ns;
 use crate::xmpp::presence::write_content;
@@ -285,7 +286,7 @@ impl<'a> Show<'a> {
             LiveWhat::Signal(native) if native.protocol == XMPP_NATIVE => {
                 self.moment(live, &native.bytes, out);
             }
-            LiveWhat::Read { to, members } if *members <= READERS && matches!(&*to.thread, "" | "main") => {
+            LiveWhat::Read { to, members } if *members <= READERS && shows_marker(to) => {
                 let id = MsgId { room: live.room, pos: to.pos }.text();
                 let fragment = format!(" type='groupchat'><displayed xmlns='{}' id='{id}'/>", ns::MARKERS);
                 self.moment(live, fragment.as_bytes(), out);

@@ -35,6 +35,7 @@ impl Xmpp {
             let act = Act::SetTopic(Rich::plain(text));
             return self.act_in_room(slot, stanza, room, name, act, cx);
         }
+        self.displayed_in_room(&stanza, room, cx);
         if !is_kept(&stanza) {
             return self.room_moment(slot, stanza, room, name, cx);
         }
@@ -79,11 +80,13 @@ impl Xmpp {
             return self.message_error(slot, &stanza, &error, cx);
         }
         let once = once_of(&stanza, &bytes, cx);
+        let reply = stanza.child("reply", ns::REPLY).and_then(|r| r.attr("id"));
         let message = Message {
             file: crate::files::said(&body.text, cx.settings()),
             body,
             kind,
-            reply: stanza.child("reply", ns::REPLY).and_then(|r| MsgId::parse(r.attr("id")?)),
+            reply: reply.and_then(MsgId::parse),
+            reply_client_id: reply.map(Str::new),
             thread: stanza.child_text("thread").and_then(|t| MsgId::parse(&t)),
             client_id: stanza.attr("id").map(Str::new),
             to: None,
@@ -92,8 +95,9 @@ impl Xmpp {
             ..Message::default()
         };
         let subject = mask_subject(&me, &cx.core_settings().domain);
-        let plain = Act::Say { message: Box::new(message.clone()), subject, parties: None };
-        let Some(change) = change(&stanza, message, room) else {
+        let change = change(&stanza, &message, room);
+        let plain = Act::Say { message: Box::new(message), subject, parties: None };
+        let Some(change) = change else {
             let mut command = Command::by(&me, EntityId::Room(room), plain);
             command.once = once;
             return self.send_in_room(slot, stanza, name, command, cx);
@@ -192,25 +196,27 @@ pub(in crate::xmpp) fn typing(stanza: &Element) -> Option<bool> {
     state
 }
 
-/// The change of an earlier message that a stanza asks for.
-fn change(stanza: &Element, message: Message, room: RoomId) -> Option<Act> {
+/// The change of an earlier message that a stanza asks for, in a room or dialog.
+pub(in crate::xmpp) fn change(stanza: &Element, message: &Message, room: RoomId) -> Option<Act> {
     let id_of = |name, namespace| stanza.child(name, namespace).and_then(|el| el.attr("id"));
-    // Rooms name messages by their own ids; a correction names the sender's.
-    let target = |id: &str| match MsgId::parse(id).filter(|id| id.room == room) {
+    // Rooms name messages by their own ids, corrections and dialogs by the sender's, which is ours where that has none.
+    let target = |id: &str, named: fn(Str) -> Target| match MsgId::parse(id).filter(|id| id.room == room) {
         Some(id) => Target::Pos(id.pos),
-        None => Target::ClientId(Str::new(id)),
+        None => named(Str::new(id)),
     };
     if let Some(id) = id_of("replace", ns::CORRECT) {
-        return Some(Act::Edit { target: Target::ClientId(Str::new(id)), message: Box::new(message) });
+        let message = Box::new(message.clone());
+        return Some(Act::Edit { target: target(id, Target::ClientId), message });
     }
+    let native = message.native.clone();
     if let Some(id) = id_of("retract", ns::RETRACT) {
-        return Some(Act::Redact { target: target(id), reason: None, native: message.native });
+        return Some(Act::Redact { target: target(id, Target::ClientId), reason: None, native });
     }
     let reactions = stanza.child("reactions", ns::REACTIONS)?;
     let keys = reactions.children_named("reaction", ns::REACTIONS).map(|r| Str::new(r.text().trim()));
     let keys = keys.filter(|k| !k.is_empty()).collect();
-    let target = target(reactions.attr("id")?);
-    Some(Act::React { target, keys, mode: ReactMode::Replace, native: message.native })
+    let target = target(reactions.attr("id")?, Target::Named);
+    Some(Act::React { target, keys, mode: ReactMode::Replace, native })
 }
 
 #[cfg(test)]
@@ -234,7 +240,7 @@ mod tests {
     fn changes_name_the_message_by_the_rooms_id() {
         let id = MsgId { room: RoomId(7), pos: lavina_core::ids::Pos(9) };
         let retract = |id: &str| message(&[Element::new("retract", ns::RETRACT).with_attr("id", id)]);
-        let target = |stanza: &Element| match change(stanza, Message::default(), RoomId(7)) {
+        let target = |stanza: &Element| match change(stanza, &Message::default(), RoomId(7)) {
             Some(Act::Redact { target, .. }) => Some(target),
             _ => None,
         };

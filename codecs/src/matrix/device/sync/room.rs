@@ -92,7 +92,7 @@ impl Receipt {
     /// One that everybody may know.
     pub fn public(by: &User, room: RoomId, to: &ReadTo, ids: &IdKey) -> Receipt {
         let event = match to.name.is_empty() {
-            true => Str::new(ids.coded_event_id(EventRef::new(room, to.pos))),
+            true => Str::new(ids.name(EventRef::new(room, to.pos), to.seal.as_ref())),
             false => to.name.clone(),
         };
         let thread = Some(to.thread.clone()).filter(|t| !t.is_empty());
@@ -102,7 +102,7 @@ impl Receipt {
     /// As the room keeps one that everybody may know.
     pub fn to_read(&self) -> ReadTo {
         let thread = self.thread.clone().unwrap_or_default();
-        ReadTo { thread, pos: self.pos, name: self.event.clone(), at: self.at }
+        ReadTo { thread, pos: self.pos, name: self.event.clone(), at: self.at, seal: None }
     }
 
     /// The private ones of an account in a room, as the account keeps them.
