@@ -15,6 +15,19 @@ impl Str {
         Str(SmolStr::new(s))
     }
 
+    /// A copy of what somebody or something is called, without what can make one name look like another: controls of the
+    /// writing direction, and characters without a width. Joiners stay, since emoji and some scripts are written with them.
+    pub fn name(s: &str) -> Str {
+        let hidden = |c: char| {
+            matches!(c, '\u{61C}' | '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}'
+                | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
+        };
+        match s.contains(hidden) {
+            true => Str::new(s.chars().filter(|c| !hidden(*c)).collect::<String>()),
+            false => Str::new(s),
+        }
+    }
+
     /// The string itself.
     pub fn as_str(&self) -> &str {
         self.0.as_str()
@@ -220,6 +233,12 @@ impl Rich {
 mod tests {
     use super::*;
     use alloc::{string::ToString, vec};
+
+    #[test]
+    fn names_have_nothing_hidden() {
+        assert_eq!(Str::name("ali\u{200B}ce\u{202E}x\u{2066}"), "alicex");
+        assert_eq!(Str::name("Zoë 👩\u{200D}🔬"), "Zoë 👩\u{200D}🔬");
+    }
 
     #[test]
     fn quotations_get_marks_and_other_spans_stay_on_their_words() {

@@ -26,8 +26,16 @@ const OWN: &[&str] = &["membership", "reason"];
 pub fn native(content: &Json) -> Option<Native> {
     let mut kept = content.as_object()?.clone();
     kept.retain(|key, _| !OWN.contains(&key));
+    if let Some(name) = display(content) {
+        kept.insert("displayname", name);
+    }
     let bytes = Octets::from(Json::Object(kept).to_bytes());
     Some(Native { protocol: MATRIX_NATIVE, bytes })
+}
+
+/// The display name that a client gave.
+pub fn display(content: &Json) -> Option<Str> {
+    content.str_of("displayname").map(Str::name)
 }
 
 /// The content that [`native`] keeps.

@@ -36,7 +36,11 @@ impl Room {
             None => self.open_dialog(parties.ok_or(Refusal::NoSuchRoom)?, draft)?,
         }
         let message = self.answering(message, &draft.entry.command.by);
+        let loops = self.loops(&message.body.text, draft);
         self.emit(draft, What::Said(Box::new(message)));
+        if loops {
+            self.stop_loop(draft);
+        }
         Ok(self.feed(draft))
     }
 
@@ -346,6 +350,9 @@ fn checked(message: &Message, settings: &Settings) -> Result<Message, Refusal> {
     }
     let mut message = message.clone();
     message.gone = false;
+    if let Some(file) = &mut message.file {
+        file.name = Str::name(&file.name);
+    }
     message.native = message.native.filter(|n| n.bytes.len() <= settings.limits.native);
     if message.body.text.is_empty() && message.native.is_none() {
         return Err(Refusal::Invalid("empty message"));

@@ -492,7 +492,7 @@ impl Irc {
     pub(super) fn learn_name(&mut self, values: &[(Str, Octets)], cx: &mut Cx<'_>) {
         let found = values.iter().find(|(key, value)| key == DISPLAY_NAME && !value.is_empty());
         if let Some(name) = found.and_then(|(_, value)| std::str::from_utf8(value).ok()) {
-            self.real = Str::new(cut(name, REAL_MAX));
+            self.real = Str::name(cut(name, REAL_MAX));
             cx.display(self.real.clone());
         }
     }

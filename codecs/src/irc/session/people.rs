@@ -456,7 +456,7 @@ impl Irc {
         if real.is_empty() || real.len() > REAL_MAX {
             return self.fail(cx, "SETNAME", "INVALID_REALNAME", &[], "That is no real name");
         }
-        self.real = Str::new(real);
+        self.real = Str::name(real);
         cx.display(self.real.clone());
         self.store_name(cx);
         if self.caps.has(Cap::Setname) {

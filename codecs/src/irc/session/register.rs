@@ -174,7 +174,7 @@ impl Irc {
             return self.numeric(cx, n::ERR_ALREADYREGISTERED, &[]);
         }
         self.user_name = Str::new(cut(line.param(0), USER_MAX));
-        self.real = Str::new(cut(line.param(3), REAL_MAX));
+        self.real = Str::name(cut(line.param(3), REAL_MAX));
         self.try_register(cx);
     }
 

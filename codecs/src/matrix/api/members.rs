@@ -92,7 +92,7 @@ async fn join(ctx: &Ctx, room: RoomId, body: &Json, shown: Option<&Json>) -> Res
     if let Some(voucher) = &voucher {
         content.set("join_authorised_via_users_server", voucher);
     }
-    let display = content.str_of("displayname").map(Str::new);
+    let display = member::display(&content);
     let join = Join {
         subject: subject(&user, ctx.domain()),
         display,
@@ -367,7 +367,7 @@ async fn set_own(ctx: &Ctx, room: RoomId, wanted: &str, content: &Json) -> Resul
     let view = rooms::open_view(ctx, room).await?;
     match wanted {
         "join" if rooms::membership(&view, ctx.user()?) == Membership::Joined => {
-            let display = content.str_of("displayname").map(Str::new);
+            let display = member::display(content);
             let native: Option<Native> = member::native(content);
             let act = Act::Show { display, native };
             match ctx.act(EntityId::Room(room), act).await? {

@@ -73,7 +73,7 @@ pub fn content(account: &Account) -> Json {
 /// How somebody shows himself in a room: display name and, in Matrix's form, everything.
 pub fn shown(account: &Account) -> (Option<Str>, Option<Native>) {
     let content = content(account);
-    (content.str_of(DISPLAYNAME).map(Str::new), member::native(&content))
+    (member::display(&content), member::native(&content))
 }
 
 async fn get(ctx: Ctx, request: Request) -> Answer {
@@ -108,8 +108,8 @@ async fn profile(ctx: &Ctx, user: &str) -> Result<Json, Error> {
 async fn put(ctx: Ctx, request: Request) -> Answer {
     let body = request.json()?;
     let field = request.arg(1);
-    let value = body.get(field).cloned();
-    let value = match value {
+    let value = match body.get(field).cloned() {
+        Some(Json::Str(name)) if field == DISPLAYNAME => Some(Json::Str(Str::name(&name))),
         Some(Json::Null) if field == DISPLAYNAME || field == AVATAR => None,
         Some(value) => Some(value),
         None if field == DISPLAYNAME || field == AVATAR => None,
