@@ -334,6 +334,11 @@ impl<'a, P: Projection> Cx<'a, P> {
         self.core.resume_key = Some(key);
     }
 
+    /// Nobody can take the session over any more.
+    pub fn not_resumable(&mut self) {
+        self.core.resume_key = None;
+    }
+
     /// Takes over a parked or still connected session of the same account that is [`Cx::resumable`] with `key`, of
     /// which the client has taken `handled` counted units. The old session's requests in flight are answered first. This
     /// session ends when it succeeds; the old one goes on here with [`crate::projection::Wake::Resumed`], else this gets

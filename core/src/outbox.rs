@@ -20,21 +20,33 @@ pub struct Outbox {
     sent: usize,
     /// `bytes[..offered]` was shown for sending: some of it may be on its way, so no unit may end in it.
     offered: usize,
-    /// The counted, unacknowledged units: where each begins (`base` plus its place) and its length.
-    units: VecDeque<(u64, u32)>,
+    /// The counted, unacknowledged units.
+    units: VecDeque<Unit>,
     /// How many bytes were dropped from the front since the start.
     base: u64,
     retain: bool,
     acked: u32,
+    /// Marked units that are not acknowledged.
+    marked: u32,
     slots: VecDeque<Waiting>,
     first: u32,
+}
+
+/// A counted unit.
+#[derive(Clone, Copy, Debug)]
+struct Unit {
+    /// Where it begins: `base` plus its place.
+    start: u64,
+    len: u32,
+    /// Somebody wants to know when it is acknowledged, see [`Outbox::mark`].
+    marked: bool,
 }
 
 /// Counted units on their way to another connection.
 #[derive(Debug, Default)]
 pub struct Again {
     bytes: Vec<u8>,
-    units: VecDeque<(u64, u32)>,
+    units: VecDeque<Unit>,
 }
 
 #[derive(Debug, Default)]
@@ -43,6 +55,8 @@ struct Waiting {
     /// Ends of units in `bytes`, and whether they count.
     units: Vec<(usize, bool)>,
     done: bool,
+    /// Its last unit is to be marked.
+    marked: bool,
 }
 
 impl Outbox {
@@ -98,13 +112,51 @@ impl Outbox {
             self.first = self.first.wrapping_add(1);
             if let Some(next) = self.slots.front_mut() {
                 let (bytes, units) = (core::mem::take(&mut next.bytes), core::mem::take(&mut next.units));
-                let mut at = 0;
+                let (mut at, marked) = (0, core::mem::take(&mut next.marked));
                 for (end, counted) in units {
                     self.write(&bytes[at..end], counted);
                     at = end;
                 }
+                if marked {
+                    self.mark_last();
+                }
             }
         }
+    }
+
+    /// Marks the unit, a counted one, that was just written into this slot: [`Outbox::marked`] tells whether it is
+    /// acknowledged. Units are marked in the order of their slots. Without [`Outbox::retain`] nothing is marked.
+    pub fn mark(&mut self, slot: Slot) {
+        match slot.0.wrapping_sub(self.first) {
+            0 => self.mark_last(),
+            n => {
+                if let Some(w) = self.slots.get_mut(n as usize) {
+                    w.marked = true;
+                }
+            }
+        }
+    }
+
+    /// Marked units that are written and not acknowledged; they are the last that were marked.
+    pub fn marked(&self) -> usize {
+        self.marked as usize
+    }
+
+    /// Nobody wants to know any more.
+    pub fn unmark(&mut self) {
+        self.units.iter_mut().for_each(|u| u.marked = false);
+        self.slots.iter_mut().for_each(|w| w.marked = false);
+        self.marked = 0;
+    }
+
+    /// The slot that is given out next.
+    pub fn next_slot(&self) -> Slot {
+        Slot(self.first.wrapping_add(self.slots.len() as u32))
+    }
+
+    /// True: the slot is not done, or one before it is not.
+    pub fn is_open(&self, slot: Slot) -> bool {
+        (slot.0.wrapping_sub(self.first) as usize) < self.slots.len()
     }
 
     /// Slots not done yet.
@@ -115,7 +167,7 @@ impl Outbox {
     /// Counted units are kept from here on until acknowledged; the count begins at zero.
     pub fn retain(&mut self) {
         self.retain = true;
-        self.acked = 0;
+        (self.acked, self.marked) = (0, 0);
         self.units.clear();
     }
 
@@ -140,7 +192,7 @@ impl Outbox {
         if n > self.units.len() {
             return false;
         }
-        self.units.drain(..n);
+        self.marked -= self.units.drain(..n).filter(|u| u.marked).count() as u32;
         self.acked = total;
         self.shrink();
         true
@@ -176,10 +228,10 @@ impl Outbox {
     /// [`Outbox::again`] after the word that the session goes on. What did not count is dropped.
     pub fn rewind(&mut self) -> Again {
         let (mut bytes, mut units) = (Vec::new(), VecDeque::with_capacity(self.units.len()));
-        for &(start, len) in &self.units {
-            let from = (start - self.base) as usize;
-            units.push_back((bytes.len() as u64, len));
-            bytes.extend_from_slice(&self.bytes[from..from + len as usize]);
+        for unit in &self.units {
+            let from = (unit.start - self.base) as usize;
+            units.push_back(Unit { start: bytes.len() as u64, ..*unit });
+            bytes.extend_from_slice(&self.bytes[from..from + unit.len as usize]);
         }
         self.units.clear();
         (self.bytes, self.base, self.sent, self.offered) = (Vec::new(), 0, 0, 0);
@@ -190,7 +242,7 @@ impl Outbox {
     pub fn again(&mut self, again: Again) {
         debug_assert!(self.units.is_empty(), "counted units between rewind and again");
         let shift = self.base + self.bytes.len() as u64;
-        self.units = again.units.into_iter().map(|(start, len)| (start + shift, len)).collect();
+        self.units = again.units.into_iter().map(|u| Unit { start: u.start + shift, ..u }).collect();
         self.bytes.extend_from_slice(&again.bytes);
     }
 
@@ -209,9 +261,11 @@ impl Outbox {
     pub fn clear(&mut self) {
         self.bytes.truncate(self.offered.max(self.sent));
         self.units.clear();
+        self.marked = 0;
         for w in &mut self.slots {
             w.bytes.clear();
             w.units.clear();
+            w.marked = false;
         }
     }
 
@@ -231,13 +285,21 @@ impl Outbox {
     fn count(&mut self, len: usize, counted: bool) {
         if self.retain && counted {
             let start = self.base + (self.bytes.len() - len) as u64;
-            self.units.push_back((start, len as u32));
+            self.units.push_back(Unit { start, len: len as u32, marked: false });
+        }
+    }
+
+    fn mark_last(&mut self) {
+        if let Some(unit) = self.units.back_mut().filter(|u| self.retain && !u.marked) {
+            unit.marked = true;
+            self.marked += 1;
         }
     }
 
     /// Drops the front that is both sent and needed no more, when it is large enough to be worth it.
     fn shrink(&mut self) {
-        let needed = self.units.front().map_or(self.sent, |u| ((u.0 - self.base) as usize).min(self.sent));
+        let needed =
+            self.units.front().map_or(self.sent, |u| ((u.start - self.base) as usize).min(self.sent));
         if needed >= 4096 || needed == self.bytes.len() {
             self.bytes.drain(..needed);
             self.base += needed as u64;
@@ -313,6 +375,41 @@ mod tests {
         o.again(again);
         assert!(o.pending().is_empty());
         assert_eq!(o.counted(), 3);
+    }
+
+    #[test]
+    fn marked_units_are_told_from_others_until_they_are_acknowledged() {
+        let mut o = Outbox::default();
+        let a = o.slot();
+        o.answer(a, b"a", true);
+        o.mark(a);
+        o.done(a);
+        assert_eq!(o.marked(), 0);
+        o.retain();
+        let (a, b) = (o.next_slot(), { o.slot() });
+        assert_eq!(a, b);
+        let b = o.slot();
+        o.answer(b, b"b", true);
+        o.mark(b);
+        o.done(b);
+        assert_eq!((o.marked(), o.is_open(a), o.is_open(b)), (0, true, true));
+        o.write(b"e", true);
+        o.done(a);
+        assert_eq!((o.marked(), o.is_open(a), o.is_open(b), o.counted()), (1, false, false, 2));
+        assert!(o.acked(1));
+        assert_eq!(o.marked(), 1);
+        let again = o.rewind();
+        assert_eq!(o.marked(), 1);
+        o.again(again);
+        assert!(o.acked(2));
+        assert_eq!(o.marked(), 0);
+        let c = o.slot();
+        o.answer(c, b"c", true);
+        o.mark(c);
+        o.done(c);
+        o.unmark();
+        assert!(o.acked(3));
+        assert_eq!(o.marked(), 0);
     }
 
     #[test]

@@ -227,6 +227,50 @@ fn a_resumption_counts_only_what_is_stored() {
 }
 
 #[test]
+fn a_resumption_counts_no_message_whose_refusal_may_be_lost() {
+    let mut s = Server::new();
+    let [a, b] = ["alice", "bob"].map(|user| s.online(user));
+    let id = enable(&mut s, a);
+    let say = |to: &str, n: u8| {
+        format!("<message to='{to}@localhost' type='chat' id='m{n}'><body>word {n}</body></message>")
+    };
+    let ping = "<iq type='get' id='p'><ping xmlns='urn:xmpp:ping'/></iq>";
+    s.send(a, &say("bob", 1));
+    let got = s.send(a, &say("nobody", 2));
+    // the client is asked at once whether it has the refusal
+    assert!(got.contains("<service-unavailable") && got.ends_with("<r xmlns='urn:xmpp:sm:3'/>"), "{got}");
+    s.send(a, &format!("{}{ping}{}", say("bob", 3), say("nobody", 4)));
+    s.read(b);
+    s.cut(a);
+    // nothing of what came is acknowledged: the first message was taken, the second may be lost yet
+    let (c, got) = resume(&mut s, "alice", &id, 0);
+    let (resumed, again) = got.split_once("/>").unwrap();
+    assert!(resumed.ends_with(&format!("<resumed xmlns='urn:xmpp:sm:3' h='1' previd='{id}'")), "{got}");
+    assert_eq!(again.matches("type='error'").count(), 2, "{got}");
+    // what is sent again is known; one with the time at which it was first sent is the same
+    let late = "<delay xmlns='urn:xmpp:delay' stamp='2026-01-01T00:00:00Z'/></message>";
+    let third = say("bob", 3).replace("</message>", late);
+    let got = s.send(c, &format!("{}{third}", say("nobody", 2)));
+    assert_eq!((got.as_str(), s.read(b).as_str()), ("", ""));
+    s.cut(c);
+    let (d, got) = resume(&mut s, "alice", &id, 1);
+    assert!(got.contains(" h='3' "), "the first refusal is acknowledged: {got}");
+    let got = s.send(d, &format!("{ping}{}<r xmlns='urn:xmpp:sm:3'/>", say("nobody", 4)));
+    assert_eq!((got.as_str(), s.read(b).as_str()), ("<a xmlns='urn:xmpp:sm:3' h='5'/>", ""));
+    // once all is acknowledged the count is whole
+    s.cut(d);
+    let (e, got) = resume(&mut s, "alice", &id, 3);
+    assert!(got.contains(" h='5' "), "{got}");
+    // a client that sends nothing again is taken at its word
+    s.send(e, &say("nobody", 6));
+    s.cut(e);
+    let (f, got) = resume(&mut s, "alice", &id, 3);
+    assert!(got.contains(" h='5' "), "{got}");
+    let got = s.send(f, &format!("{}<r xmlns='urn:xmpp:sm:3'/>", say("bob", 7)));
+    assert!(got.contains("<a xmlns='urn:xmpp:sm:3' h='6'/>") && s.read(b).contains("word 7"), "{got}");
+}
+
+#[test]
 fn what_can_wait_waits_while_nobody_looks() {
     let mut s = Server::new();
     let [a, b] = ["alice", "bob"].map(|user| s.online(user));

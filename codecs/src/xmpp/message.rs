@@ -191,6 +191,7 @@ impl Xmpp {
                 error.write(w);
                 w.end();
             });
+            self.refused(slot, cx);
         }
         cx.done(slot);
     }

@@ -42,6 +42,7 @@ mod sasl2;
 pub mod session;
 mod signal;
 pub mod sm;
+mod sm_doubt;
 mod sm_session;
 mod stream;
 pub mod styling;

@@ -17,6 +17,7 @@ use crate::xmpp::login::Login;
 use crate::xmpp::muc::{self, Rooms};
 use crate::xmpp::pep::Client;
 use crate::xmpp::sasl2::Opening;
+use crate::xmpp::sm_doubt::Doubts;
 use crate::xmpp::sm_session::Sm;
 use crate::xmpp::stream::Stream;
 use crate::xmpp::writer::{Writer, escape_attr};
@@ -72,6 +73,8 @@ pub struct Bound {
     pub carbons: bool,
     /// Stream management, if enabled.
     pub sm: Option<Sm>,
+    /// Messages that were refused, while the client may not know it.
+    pub(super) doubts: Option<Box<Doubts>>,
     /// The account's other sessions that are available, with their priorities.
     pub siblings: VecMap<Label, i8>,
     /// The addresses the account has blocked.
@@ -421,6 +424,7 @@ impl Xmpp {
             interested: false,
             carbons: false,
             sm: None,
+            doubts: None,
             siblings: VecMap::new(),
             blocked,
             fed: None,

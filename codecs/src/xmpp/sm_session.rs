@@ -20,9 +20,9 @@ pub struct Sm {
     /// Stanzas taken from the client.
     pub handled: Count,
     /// What a client must know to resume the session; none: it may not be resumed.
-    key: Option<u128>,
+    pub(super) key: Option<u128>,
     /// Stanzas written since the client was last asked.
-    unasked: u32,
+    pub(super) unasked: u32,
 }
 
 impl Xmpp {
@@ -84,6 +84,7 @@ impl Xmpp {
     pub(super) fn resumed(&mut self, around: Around, cx: &mut Cx<'_>) {
         self.stream.taken_over();
         cx.hold(self.is_held());
+        self.count_back(cx);
         let Some(sm) = self.bound.as_ref().and_then(|b| b.sm) else { return };
         let [mut out, after] = around;
         let mut w = Writer::in_stream(&mut out);
@@ -137,6 +138,7 @@ impl Xmpp {
             return Err(self.fail(StreamCondition::BadFormat, "`h` is no count", cx));
         };
         if cx.outbox().acked(h.0) {
+            self.settle_doubts(cx);
             return Ok(());
         }
         let sent = cx.outbox().counted();

@@ -164,10 +164,9 @@ impl Xmpp {
                 return Err(self.fail(StreamCondition::InvalidFrom, "", cx));
             }
         }
-        if let Some(sm) = self.bound.as_mut().and_then(|b| b.sm.as_mut()) {
-            sm.handled = sm.handled.next();
+        if !self.count_stanza(&element, cx) {
+            take(self, element, cx);
         }
-        take(self, element, cx);
         Ok(())
     }
 
