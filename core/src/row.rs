@@ -458,11 +458,17 @@ pub struct RoomRows {
 /// Encodes a row, head, member or event.
 pub fn encode<T: Encode<()>>(value: &T) -> Vec<u8> {
     let mut out = Vec::new();
-    // Writing into a vector cannot fail, and no implementation here fails by itself.
-    if minicbor::encode(value, &mut out).is_err() {
-        out.clear();
-    }
+    encode_into(value, &mut out);
     out
+}
+
+/// The same behind what is there.
+pub fn encode_into<T: Encode<()>>(value: &T, out: &mut Vec<u8>) {
+    let before = out.len();
+    // Writing into a vector cannot fail, and no implementation here fails by itself.
+    if minicbor::encode(value, &mut *out).is_err() {
+        out.truncate(before);
+    }
 }
 
 /// Decodes what [`encode`] made; `None` if it is anything else.

@@ -42,12 +42,12 @@ pub(crate) struct Edge<P: Projection> {
     worker_count: u8,
     rng: Rng,
     sessions: Slab<Session<P>>,
-    conns: BTreeMap<ConnId, u32>,
-    hubs: BTreeMap<AccountId, Vec<u32>>,
+    /// Looked up only, never iterated; the hasher is fixed. So are the two below.
+    conns: HashMap<ConnId, u32, FixedState>,
+    hubs: HashMap<AccountId, Vec<u32>, FixedState>,
+    rooms: HashMap<RoomId, Attached, FixedState>,
     /// Sessions without a connection, by account and label.
     agents: BTreeMap<(AccountId, crate::ids::Label), u32>,
-    /// Looked up only, never iterated; the hasher is fixed.
-    rooms: HashMap<RoomId, Attached, FixedState>,
     timers: BTreeSet<(Mono, u32, u8)>,
     jobs: BTreeMap<JobId, (SessionRef, crate::ids::ReqId)>,
     next_job: u64,
@@ -97,6 +97,7 @@ impl<P: Projection> Edge<P> {
     pub fn new(me: WorkerId, workers: u8, settings: Arc<P::Settings>, seed: [u8; 32], now: Now) -> Edge<P> {
         let mut rng = Rng::new(seed);
         let sessions = Slab::new(rng.next_u64() as u32);
+        let hasher = || FixedState::with_seed(u64::from(me.0));
         Edge {
             now,
             settings,
@@ -105,10 +106,10 @@ impl<P: Projection> Edge<P> {
             worker_count: workers,
             rng,
             sessions,
-            conns: BTreeMap::new(),
-            hubs: BTreeMap::new(),
+            conns: HashMap::with_hasher(hasher()),
+            hubs: HashMap::with_hasher(hasher()),
             agents: BTreeMap::new(),
-            rooms: HashMap::with_hasher(FixedState::with_seed(u64::from(me.0))),
+            rooms: HashMap::with_hasher(hasher()),
             timers: BTreeSet::new(),
             jobs: BTreeMap::new(),
             next_job: 0,

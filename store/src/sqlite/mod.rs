@@ -4,6 +4,7 @@ mod backup;
 mod lock;
 mod paging;
 mod read;
+mod recent;
 mod schema;
 #[cfg(test)]
 pub(crate) mod scratch;
@@ -87,6 +88,9 @@ impl Sqlite {
             // and synced again before the store counts as open.
             wal::flush(&conn)?;
         }
+        let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        recent::file(&tx, options.shards)?;
+        tx.commit()?;
         let restored = schema::meta(&conn, key::COPY)? != 0;
         if restored {
             restore(&mut conn, options.shards)?;
@@ -115,11 +119,17 @@ impl Sqlite {
     }
 }
 
+impl Sqlite {
+    fn rows(&self) -> Result<Rows, Fault> {
+        Rows::open(&self.path, self.writer.shards(), self.writer.recent())
+    }
+}
+
 impl Reader for Sqlite {
     fn read(&mut self, read: &Read) -> Result<Page, Fault> {
         let rows = match self.rows.take() {
             Some(rows) => rows,
-            None => Rows::open(&self.path, self.writer.shards())?,
+            None => self.rows()?,
         };
         self.rows.insert(rows).read(read)
     }
@@ -137,7 +147,7 @@ impl Store for Sqlite {
     }
 
     fn reader(&self) -> Result<Box<dyn Reader>, Fault> {
-        Ok(Box::new(Rows::open(&self.path, self.writer.shards())?))
+        Ok(Box::new(self.rows()?))
     }
 
     fn close(self: Box<Self>) -> Result<(), Fault> {

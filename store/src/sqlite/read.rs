@@ -3,6 +3,7 @@
 use super::{
     backup, int, paging,
     paging::blob,
+    recent::{self, Recent},
     schema::{self, Role},
     uint,
     write::{span, unreadable},
@@ -30,6 +31,7 @@ use std::{cmp::Reverse, path::Path, sync::Arc};
 pub(super) struct Rows {
     conn: Connection,
     shards: u8,
+    recent: Arc<Recent>,
 }
 
 impl Reader for Rows {
@@ -38,20 +40,48 @@ impl Reader for Rows {
             backup::copy(&self.conn, Path::new(&**path))?;
             return Ok(Page::Done);
         }
-        self.conn.prepare_cached("BEGIN")?.execute(())?;
-        let page = self.answer(read);
-        self.conn.prepare_cached("COMMIT")?.execute(())?;
-        page
+        self.run("BEGIN")?;
+        let page = match recent::last(&self.conn) {
+            Ok(Some(last)) if self.recent.concerns(last, read) => None,
+            Ok(_) => Some(self.answer(read)),
+            Err(fault) => Some(Err(fault)),
+        };
+        self.run("COMMIT")?;
+        page.unwrap_or_else(|| self.file_and_answer(read))
     }
 }
 
 impl Rows {
-    pub(super) fn open(path: &Path, shards: u8) -> Result<Rows, Fault> {
-        Ok(Rows { conn: schema::connect(path, Role::Reader)?, shards })
+    pub(super) fn open(path: &Path, shards: u8, recent: &Arc<Recent>) -> Result<Rows, Fault> {
+        Ok(Rows { conn: schema::connect(path, Role::Reader)?, shards, recent: Arc::clone(recent) })
+    }
+
+    /// What is recent is filed first, in the same moment. The answer is good also where that cannot be kept, on a full
+    /// disk.
+    fn file_and_answer(&self, read: &Read) -> Result<Page, Fault> {
+        let _turn = self.recent.turn();
+        self.run("BEGIN IMMEDIATE")?;
+        let page = recent::file(&self.conn, self.shards).and_then(|()| self.answer(read));
+        if page.is_ok() && self.run("COMMIT").is_ok() {
+            self.recent.done();
+        } else {
+            // It may have been rolled back already, by the failure.
+            let _ = self.conn.execute_batch("ROLLBACK");
+        }
+        page
+    }
+
+    fn run(&self, sql: &str) -> Result<(), Fault> {
+        Ok(self.conn.prepare_cached(sql)?.execute(()).map(drop)?)
     }
 
     pub(super) fn conn(&self) -> &Connection {
         &self.conn
+    }
+
+    #[cfg(test)]
+    pub(super) fn conn_mut(&mut self) -> &mut Connection {
+        &mut self.conn
     }
 
     fn answer(&self, read: &Read) -> Result<Page, Fault> {

@@ -9,7 +9,7 @@ pub(super) const APPLICATION: u32 = 0x4c61_7669;
 
 /// Each step brings a store from version n (its place in the list) to n + 1. Never change one that was
 /// released; add one.
-pub(super) const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5, V6];
+pub(super) const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5, V6, V7];
 
 /// The newest version known.
 pub(super) fn known() -> u32 {
@@ -134,6 +134,11 @@ const V6: &str = "
 CREATE TABLE sealed (name INTEGER NOT NULL, event INTEGER NOT NULL, PRIMARY KEY (name, event)) WITHOUT ROWID;
 ";
 
+/// Entries and rows of feeds that do not stand in their tables yet: see `recent.rs`.
+const V7: &str = "
+CREATE TABLE recent (seq INTEGER PRIMARY KEY, data BLOB NOT NULL);
+";
+
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
@@ -159,7 +164,12 @@ pub(super) fn connect(path: &Path, role: Role) -> Result<Connection, Fault> {
             )));
         }
     }
-    conn.pragma_update(None, "synchronous", if role == Role::Writer(Durability::Process) { 1 } else { 2 })?;
+    // What a reader writes is stored already, in another place.
+    let sync = match role {
+        Role::Writer(Durability::Process) | Role::Reader => 1,
+        Role::Writer(Durability::Power) | Role::Checkpointer => 2,
+    };
+    conn.pragma_update(None, "synchronous", sync)?;
     // What was withdrawn or erased must not be found in free pages.
     conn.pragma_update(None, "secure_delete", true)?;
     conn.pragma_update(None, "wal_autocheckpoint", 0)?;
@@ -168,7 +178,8 @@ pub(super) fn connect(path: &Path, role: Role) -> Result<Connection, Fault> {
     conn.pragma_update(None, "temp_store", 2)?;
     conn.pragma_update(None, "trusted_schema", false)?;
     if role == Role::Reader {
-        conn.pragma_update(None, "query_only", true)?;
+        // It can answer before it writes, and so also when it cannot write.
+        conn.pragma_update(None, "cache_spill", false)?;
     }
     Ok(conn)
 }

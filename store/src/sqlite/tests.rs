@@ -5,12 +5,14 @@
 use super::{Options, Sqlite, schema, scratch::Scratch};
 use crate::{
     Durability, Fault, Reader, Store,
-    sample::{SHARDS, event, mix, room, room_head, said},
+    sample::{SHARDS, account, account_head, dialog_head, event, mix, room, room_head, said},
 };
 use lavina_core::{
-    ids::{Pos, ShardId},
+    ids::{Pos, RoomId, ShardId},
+    query::Range,
     row::{Change, Page, Read},
     text::Str,
+    time::UnixMillis,
 };
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
@@ -183,4 +185,111 @@ fn a_torn_log_leaves_a_clean_beginning() {
         assert_eq!(log.len() % 3, 0, "a commit is all or none");
         assert!(log.is_empty() || next(&mut store) == log.len() as u64 + 1);
     }
+}
+
+/// Rows of entries and feeds that do not stand in their places yet.
+fn recent(store: &Sqlite) -> u32 {
+    store.writer.conn().query_row("SELECT count(*) FROM recent", [], |r| r.get(0)).unwrap()
+}
+
+/// What a dialog's entries leave: a line of the log, of two feeds, and what is still to follow.
+fn dialog(store: &mut Sqlite, from: u64, to: u64) -> RoomId {
+    let id = RoomId::dialog(account(0), account(1), SHARDS);
+    for n in from..=to {
+        let mut batch = vec![Change::Event(event(id, n, n, 0, said("hello")))];
+        if n == 1 {
+            batch.extend([0, 1].map(|n| Change::Account(account(n), Some(account_head(n, 0)))));
+            batch.push(Change::Room(id, Some(dialog_head(0, 1))));
+        }
+        for party in [0, 1] {
+            let (account, pos, at) = (account(party), Pos(1_000 + n), UnixMillis(n));
+            batch.push(Change::Feed { account, pos, room: id, entry: Pos(n), at });
+        }
+        store.append(&batch).unwrap();
+        store.commit().unwrap();
+    }
+    id
+}
+
+fn feed(reader: &mut dyn Reader) -> Vec<u64> {
+    let read = Read::Feed { account: account(1), with: None, range: Range::latest(99) };
+    match reader.page(&read) {
+        Page::Feed(s) => s.entries.iter().map(|(_, e)| e.pos.0).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_is_recent_is_filed_for_who_reads_it_and_left_alone_by_others() {
+    let scratch = Scratch::new("recent");
+    let mut store = made(&scratch.path("a.db"));
+    let id = dialog(&mut store, 1, 3);
+    let mut reader = store.reader().unwrap();
+    assert_eq!(recent(&store), 3);
+    assert!(matches!(reader.page(&Read::Room(room(0), 9)), Page::Room(Some(_))));
+    assert!(matches!(reader.page(&Read::Account(account(2))), Page::Account(None)));
+    assert_eq!(recent(&store), 3);
+    assert_eq!(feed(&mut *reader), [1, 2, 3]);
+    assert_eq!(recent(&store), 0);
+    dialog(&mut store, 4, 5);
+    let Page::Heads(heads) = reader.page(&Read::Heads(vec![id.shard(SHARDS)])) else { panic!() };
+    assert_eq!(heads[0].events.iter().map(|e| e.pos.0).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    // What is followed by then is not noted as waiting when it is filed.
+    dialog(&mut store, 6, 7);
+    store.append(&[Change::Followed(id.shard(SHARDS), Pos(6))]).unwrap();
+    store.commit().unwrap();
+    let Page::Heads(heads) = reader.page(&Read::Heads(vec![id.shard(SHARDS)])) else { panic!() };
+    assert_eq!(heads[0].events.iter().map(|e| e.pos.0).collect::<Vec<_>>(), [7]);
+    let unfollowed = "SELECT count(*) FROM unfollowed";
+    assert_eq!(store.writer.conn().query_row(unfollowed, [], |r| r.get(0)), Ok(1));
+}
+
+#[test]
+fn what_is_recent_survives_the_end_of_the_process() {
+    let scratch = Scratch::new("recent-crash");
+    let path = scratch.path("a.db");
+    let mut store = made(&path);
+    dialog(&mut store, 1, 40);
+    assert!(recent(&store) > 0);
+    drop(store);
+    let mut store = open(&path).unwrap();
+    assert_eq!(recent(&store), 0);
+    assert_eq!(feed(&mut store), (1..=40).collect::<Vec<_>>());
+    // And so it does when it is closed in order, where nothing recent is left.
+    dialog(&mut store, 41, 42);
+    Box::new(store).close().unwrap();
+    let conn = rusqlite::Connection::open(&path).unwrap();
+    assert_eq!(conn.query_row("SELECT count(*) FROM recent", [], |r| r.get(0)), Ok(0));
+    assert_eq!(conn.query_row("SELECT count(*) FROM feed", [], |r| r.get(0)), Ok(84));
+}
+
+#[test]
+fn what_is_recent_is_filed_when_there_is_enough_of_it() {
+    let scratch = Scratch::new("recent-enough");
+    let mut store = made(&scratch.path("a.db"));
+    let mut most = 0;
+    for n in 1..=40 {
+        say(&mut store, n * 200 - 199, n * 200);
+        store.commit().unwrap();
+        most = most.max(recent(&store));
+    }
+    assert!(recent(&store) < most, "{most}");
+    assert_eq!(log(&mut store), (1..=8_000).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_is_recent_is_read_also_when_it_cannot_be_filed() {
+    let scratch = Scratch::new("recent-full");
+    let mut store = made(&scratch.path("a.db"));
+    assert!(log(&mut store).is_empty());
+    say(&mut store, 1, 50);
+    store.commit().unwrap();
+    // As on a full disk, where a commit cannot be written.
+    let rows = store.rows.as_mut().unwrap();
+    rows.conn_mut().commit_hook(Some(|| true)).unwrap();
+    assert_eq!(log(&mut store).len(), 50);
+    assert!(recent(&store) > 0);
+    store.rows.as_mut().unwrap().conn_mut().commit_hook(None::<fn() -> bool>).unwrap();
+    assert_eq!(log(&mut store).len(), 50);
+    assert_eq!(recent(&store), 0);
 }

@@ -2,6 +2,7 @@
 
 use super::{
     int,
+    recent::{self, Batch, Entry, Fed, Recent},
     schema::{self, ROOMS_MAX, SHIFT, key},
     uint, wal,
 };
@@ -11,7 +12,7 @@ use crate::{
 };
 use lavina_core::{
     event::Event,
-    ids::{AccountId, Pos, RoomId},
+    ids::{AccountId, Pos, RoomId, ShardId},
     media::{Media, MediaId},
     name::NameKey,
     policy::{Member, Membership},
@@ -27,18 +28,22 @@ use std::{
     },
 };
 
-/// Rooms whose numbers and counts are kept in memory; above, all are forgotten and read again.
+/// Rooms whose numbers and counts are kept in memory, and accounts whose numbers are; above, all are
+/// forgotten and read again.
 const KNOWN: usize = 4096;
 
-/// The writing connection, and the transaction under way.
+/// The writing connection, and what waits for the commit.
 pub(super) struct Writer {
     conn: Connection,
     shards: u8,
-    /// True between the first append and the commit.
-    open: bool,
-    /// An append or commit failed: the connection is not to be used again.
+    appended: Vec<Change>,
+    /// A commit failed: the connection is not to be used again.
     broken: bool,
     rooms: BTreeMap<RoomId, Known>,
+    accounts: BTreeMap<AccountId, i64>,
+    recent: Arc<Recent>,
+    /// Made again for each entry, in the same memory.
+    entry: Vec<u8>,
     /// Pages in the write-ahead log, told by SQLite after each commit.
     pages: Arc<AtomicU32>,
 }
@@ -62,7 +67,17 @@ impl Writer {
             told.store(n.max(0) as u32, Ordering::Relaxed);
             Ok(())
         }))?;
-        Ok(Writer { conn, shards, open: false, broken: false, rooms: BTreeMap::new(), pages })
+        Ok(Writer {
+            conn,
+            shards,
+            appended: Vec::new(),
+            broken: false,
+            rooms: BTreeMap::new(),
+            accounts: BTreeMap::new(),
+            recent: Arc::default(),
+            entry: Vec::new(),
+            pages,
+        })
     }
 
     pub(super) fn conn(&self) -> &Connection {
@@ -73,22 +88,31 @@ impl Writer {
         self.shards
     }
 
-    pub(super) fn append(&mut self, batch: &[Change]) -> Result<(), Fault> {
-        self.guarded(|w| {
-            if !w.open {
-                w.run("BEGIN IMMEDIATE", ())?;
-                w.open = true;
-            }
-            batch.iter().try_for_each(|change| w.change(change))
-        })
+    /// Shared with the readers.
+    pub(super) fn recent(&self) -> &Arc<Recent> {
+        &self.recent
+    }
+
+    pub(super) fn append(&mut self, changes: &[Change]) -> Result<(), Fault> {
+        if self.broken {
+            return Err(Fault::Broken);
+        }
+        self.appended.extend_from_slice(changes);
+        Ok(())
     }
 
     /// Pages in the log afterwards.
     pub(super) fn commit(&mut self) -> Result<u32, Fault> {
         self.guarded(|w| {
-            if w.open {
+            if !w.appended.is_empty() {
+                let recent = Arc::clone(&w.recent);
+                let _turn = recent.turn();
+                w.run("BEGIN IMMEDIATE", ())?;
+                let mut batch = Batch::begin(&recent, &w.conn, w.shards)?;
+                w.carry_out(&mut batch)?;
+                batch.end(&recent, &w.conn)?;
                 w.run("COMMIT", ())?;
-                w.open = false;
+                batch.committed(&recent);
             }
             Ok(w.pages.load(Ordering::Relaxed))
         })
@@ -99,10 +123,13 @@ impl Writer {
         if self.broken {
             return Ok(());
         }
-        if self.open {
-            self.run("ROLLBACK", ())?;
-        }
+        let turn = self.recent.turn();
+        self.run("BEGIN IMMEDIATE", ())?;
+        recent::file(&self.conn, self.shards)?;
         schema::put_meta(&self.conn, key::CLEAN, 1)?;
+        self.run("COMMIT", ())?;
+        self.recent.done();
+        drop(turn);
         // A reader on another thread may still be at work; then the log is carried over at the next start.
         let _ = wal::flush(&self.conn);
         self.conn.flush_prepared_statement_cache();
@@ -128,7 +155,32 @@ impl Writer {
         Ok(self.conn.prepare_cached(sql)?.execute(params)?)
     }
 
-    fn change(&mut self, change: &Change) -> Result<(), Fault> {
+    fn carry_out(&mut self, batch: &mut Batch) -> Result<(), Fault> {
+        if self.rooms.len() >= KNOWN {
+            // What is read again must stand in the log.
+            batch.file(&self.conn, self.shards)?;
+            self.rooms.clear();
+        }
+        if self.accounts.len() >= KNOWN {
+            self.accounts.clear();
+        }
+        // Of a shard's places only the last counts.
+        let mut heads: BTreeMap<ShardId, Pos> = BTreeMap::new();
+        for change in std::mem::take(&mut self.appended) {
+            if let Change::Head(shard, next) = change {
+                heads.insert(shard, next);
+                continue;
+            }
+            if matches!(change, Change::Account(_, None) | Change::Room(_, None) | Change::Rewrite(_)) {
+                // It concerns entries and feeds where they belong.
+                batch.file(&self.conn, self.shards)?;
+            }
+            self.change(&change, batch)?;
+        }
+        heads.into_iter().try_for_each(|(shard, next)| set_head(&self.conn, i64::from(shard.0), int(next.0)))
+    }
+
+    fn change(&mut self, change: &Change, batch: &mut Batch) -> Result<(), Fault> {
         match change {
             Change::Name(key, row) => self.name(key, row.as_ref()),
             Change::Account(id, head) => self.account(*id, head.as_ref()),
@@ -143,7 +195,16 @@ impl Writer {
                     self.run(sql, (int(id.0), &**address)).map(drop)
                 }
             },
-            Change::Feed { account, pos, room, entry, at } => self.feed(*account, *pos, *room, *entry, at.0),
+            Change::Feed { account, pos, room, entry, at } => {
+                let fed = Fed {
+                    account: self.account_number(*account)?,
+                    pos: int(pos.0),
+                    room: self.room_number(*room)?,
+                    entry: int(entry.0),
+                    at: at.0,
+                };
+                batch.fed(&self.conn, *account, &fed)
+            }
             Change::Read(account, room, mark) => {
                 let sql = "INSERT INTO seen VALUES (?1, ?2, ?3, ?4) \
                            ON CONFLICT DO UPDATE SET pos = excluded.pos, at = excluded.at";
@@ -153,12 +214,12 @@ impl Writer {
             Change::Room(id, Some(head)) => self.room(*id, head),
             Change::Room(id, None) => self.erase_room(*id),
             Change::Topic(id, topic) => {
-                let n = self.known(*id)?.n;
+                let n = self.room_number(*id)?;
                 let topic = topic.as_ref().map(row::encode);
                 self.run("UPDATE room SET topic = ?2 WHERE n = ?1", (n, topic)).map(drop)
             }
             Change::Masks(id, masks) => {
-                let n = self.known(*id)?.n;
+                let n = self.room_number(*id)?;
                 self.run("UPDATE room SET masks = ?2 WHERE n = ?1", (n, row::encode(masks))).map(drop)
             }
             Change::Member(room, account, m) => self.member(*room, *account, m.as_ref()),
@@ -181,12 +242,12 @@ impl Writer {
                 self.run(sql, (int(id.0), &**label, int(upto.0.min(i64::MAX as u64))))?;
                 Ok(())
             }
-            Change::Event(e) => self.event(e),
+            Change::Event(e) => self.event(e, batch),
             Change::Rewrite(e) => {
-                let id = event_id(self.known(e.room)?.n, e.pos.0);
+                let id = event_id(self.room_number(e.room)?, e.pos.0);
                 self.run("UPDATE event SET data = ?2 WHERE id = ?1", (id, row::encode(&**e))).map(drop)
             }
-            Change::Head(shard, next) => set_head(&self.conn, i64::from(shard.0), int(next.0)),
+            Change::Head(..) => Ok(()),
             Change::Follow(shard, pos, n, command) => {
                 let sql = "INSERT INTO follow VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET command = excluded.command";
                 self.run(sql, (shard.0, int(pos.0), n, row::encode(&**command))).map(drop)
@@ -213,7 +274,7 @@ impl Writer {
         Ok(())
     }
 
-    fn account(&self, id: AccountId, head: Option<&AccountHead>) -> Result<(), Fault> {
+    fn account(&mut self, id: AccountId, head: Option<&AccountHead>) -> Result<(), Fault> {
         let Some(head) = head else { return self.erase_account(id) };
         let sql = "INSERT INTO account (id, name, deleted, head) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (id)
                    DO UPDATE SET name = excluded.name, deleted = excluded.deleted, head = excluded.head";
@@ -225,7 +286,8 @@ impl Writer {
         Ok(())
     }
 
-    fn erase_account(&self, id: AccountId) -> Result<(), Fault> {
+    fn erase_account(&mut self, id: AccountId) -> Result<(), Fault> {
+        self.accounts.remove(&id);
         let id = int(id.0);
         if let Some(n) = self.find("SELECT n FROM account WHERE id = ?1", id)? {
             self.run("DELETE FROM feed WHERE id BETWEEN ?1 AND ?2", span(n))?;
@@ -253,29 +315,6 @@ impl Writer {
         self.run(sql, (key, int(media.owner.0), hash, size, int(media.at.0), row::encode(media))).map(drop)
     }
 
-    fn feed(&self, account: AccountId, pos: Pos, room: RoomId, entry: Pos, at: u64) -> Result<(), Fault> {
-        let account = match self.find("SELECT n FROM account WHERE id = ?1", int(account.0))? {
-            Some(n) => n,
-            None => {
-                self.run("INSERT INTO account (id) VALUES (?1)", (int(account.0),))?;
-                self.conn.last_insert_rowid()
-            }
-        };
-        let room = self.room_number(room)?;
-        let new = self.run(
-            "INSERT INTO dialog VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
-            (account, room, int(entry.0), int(pos.0)),
-        )?;
-        if new == 0 {
-            return Ok(());
-        }
-        let (first, last) = span(account);
-        let sql = "INSERT INTO feed VALUES (?1, ?2, ?3, max(?4, coalesce(
-                     (SELECT at FROM feed WHERE id BETWEEN ?5 AND ?6 ORDER BY id DESC LIMIT 1), 0)))";
-        self.run(sql, (event_id(account, pos.0), room, int(entry.0), int(at), first, last))?;
-        Ok(())
-    }
-
     fn room(&mut self, id: RoomId, head: &RoomHead) -> Result<(), Fault> {
         let known = self.known(id)?;
         let dialog = head.parties.is_some();
@@ -283,10 +322,11 @@ impl Writer {
         let sql = "UPDATE room SET name = ?2, secret = ?3, dialog = ?4, head = ?5 WHERE n = ?1";
         self.run(sql, (known.n, name, head.policy.secret, dialog, row::encode(head)))?;
         if dialog != known.dialog {
-            self.rooms.remove(&id);
+            self.rooms.insert(id, Known { dialog, ..known });
             let shard = id.shard(self.shards).0;
             let (first, last) = span(known.n);
-            // Entries that came before the room was known to be a dialog (or not to be one).
+            // Entries that came before the room was known to be a dialog (or not to be one). Those that are not filed
+            // are looked at then.
             if dialog {
                 let sql = "INSERT OR IGNORE INTO unfollowed SELECT ?1, id & ?4, id FROM event
                            WHERE id BETWEEN ?2 AND ?3
@@ -382,7 +422,7 @@ impl Writer {
         Ok(())
     }
 
-    fn event(&mut self, e: &Arc<Event>) -> Result<(), Fault> {
+    fn event(&mut self, e: &Event, batch: &mut Batch) -> Result<(), Fault> {
         let mut known = self.known(e.room)?;
         if e.pos.0 <= known.last || e.pos > Pos::MAX {
             return Err(Fault::Misuse("an entry does not come after its room's last"));
@@ -392,23 +432,21 @@ impl Writer {
         known.nth += 1;
         known.said += i64::from(class != Class::Other);
         known.messages += i64::from(class == Class::Message);
-        let id = event_id(known.n, e.pos.0);
-        let sql = "INSERT INTO event VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-        let row = (id, class as u8, known.nth, known.said, known.messages, row::encode(&**e));
-        self.run(sql, row)?;
+        self.rooms.insert(e.room, known);
+        let Known { n, nth, said, messages, .. } = known;
+        let id = event_id(n, e.pos.0);
+        self.entry.clear();
+        row::encode_into(e, &mut self.entry);
+        let entry = Entry { id, kind: class as u8, nth, said, messages, data: &self.entry };
+        batch.entry(&self.conn, e.room, e.sealed.is_some(), &entry)?;
         for target in e.about() {
-            let row = (known.n, int(target.0), int(e.pos.0));
+            let row = (n, int(target.0), int(e.pos.0));
             self.run("INSERT INTO related VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING", row)?;
         }
         for seal in e.sealed.iter().flat_map(|s| s.names.iter().flatten()) {
             let row = (seal.short().cast_signed(), id);
             self.run("INSERT INTO sealed VALUES (?1, ?2) ON CONFLICT DO NOTHING", row)?;
         }
-        if known.dialog {
-            let shard = e.room.shard(self.shards).0;
-            self.run("INSERT OR REPLACE INTO unfollowed VALUES (?1, ?2, ?3)", (shard, int(e.pos.0), id))?;
-        }
-        self.rooms.insert(e.room, known);
         Ok(())
     }
 
@@ -431,9 +469,6 @@ impl Writer {
             .optional()?;
         drop(statement);
         let known = last.unwrap_or(Known { n, dialog, last: 0, nth: 0, said: 0, messages: 0 });
-        if self.rooms.len() >= KNOWN {
-            self.rooms.clear();
-        }
         self.rooms.insert(id, known);
         Ok(known)
     }
@@ -448,6 +483,22 @@ impl Writer {
         self.run("INSERT INTO room (id) VALUES (?1)", (int(id.0),))?;
         let n = self.conn.last_insert_rowid();
         if n > ROOMS_MAX { Err(Fault::Full("it has as many rooms as it can number")) } else { Ok(n) }
+    }
+
+    /// The account's number; made if it is not there.
+    fn account_number(&mut self, id: AccountId) -> Result<i64, Fault> {
+        if let Some(n) = self.accounts.get(&id) {
+            return Ok(*n);
+        }
+        let n = match self.find("SELECT n FROM account WHERE id = ?1", int(id.0))? {
+            Some(n) => n,
+            None => {
+                self.run("INSERT INTO account (id) VALUES (?1)", (int(id.0),))?;
+                self.conn.last_insert_rowid()
+            }
+        };
+        self.accounts.insert(id, n);
+        Ok(n)
     }
 
     fn find(&self, sql: &str, key: i64) -> Result<Option<i64>, Fault> {
