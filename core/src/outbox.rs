@@ -85,6 +85,10 @@ impl Outbox {
 
     /// Takes a place in the order of answers.
     pub fn slot(&mut self) -> Slot {
+        if self.slots.capacity() == 0 {
+            // Most sessions have one request under way; some for long.
+            self.slots.reserve_exact(1);
+        }
         self.slots.push_back(Waiting::default());
         Slot(self.first.wrapping_add(self.slots.len() as u32 - 1))
     }

@@ -299,7 +299,7 @@ pub struct RoomView {
     /// The topic, who set it, when.
     pub topic: Option<TopicSet>,
     /// Everybody with a row: members, invited, banned.
-    pub members: BTreeMap<AccountId, Member>,
+    pub members: Members,
     /// Who of them is there, with presence.
     pub here: BTreeMap<AccountId, Presence>,
     /// The lists of masks.
@@ -313,6 +313,9 @@ pub struct RoomView {
     /// The last entry time.
     pub last_at: UnixMillis,
 }
+
+/// The rows of a room's people; shared, not copied.
+pub type Members = Arc<BTreeMap<AccountId, Member>>;
 
 /// The facts of an open room, by kind and key; shared, not copied.
 pub type Facts = Arc<BTreeMap<(Str, Str), Arc<crate::row::FactRow>>>;

@@ -188,7 +188,7 @@ fn lay_powers(content: &mut Json, newcomer: Power, room: &Room, change: Option<&
             set_in(content, "users", &id, power);
         }
     };
-    for (id, member) in &room.members {
+    for (id, member) in room.members.iter() {
         lay(*id, &member.user, member.standing.power);
     }
     if let Some(change) = change.filter(|c| !room.members.contains_key(&c.user.id)) {

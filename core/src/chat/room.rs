@@ -13,7 +13,7 @@ use crate::{
     policy::{JoinRule, MaskEntry, Member, Membership, Policy, Power, Standing, Stay, Visibility},
     presence::Presence,
     projection::Notice,
-    query::{Facts, RoomView, TopicSet},
+    query::{Facts, Members, RoomView, TopicSet},
     refusal::Refusal,
     row::{Change, FactRow, RoomHead, RoomRows},
     seal::Sealed,
@@ -43,7 +43,7 @@ pub struct Room {
     /// The mask lists.
     pub masks: Vec<MaskEntry>,
     /// Rows of members: joined, invited, banned, knocking, left with a power of their own.
-    pub members: BTreeMap<AccountId, Member>,
+    pub members: Members,
     /// Named values.
     pub attrs: BTreeMap<Str, Octets>,
     /// Facts, where it is open.
@@ -252,7 +252,7 @@ impl Room {
             head: None,
             topic: None,
             masks: Vec::new(),
-            members: BTreeMap::new(),
+            members: Members::default(),
             attrs: BTreeMap::new(),
             facts: Facts::default(),
             tail: VecDeque::new(),
@@ -275,7 +275,7 @@ impl Room {
             head: Some(rows.head),
             topic: rows.topic,
             masks: rows.masks,
-            members: rows.members.into_iter().map(|m| (m.user.id, m)).collect(),
+            members: Arc::new(rows.members.into_iter().map(|m| (m.user.id, m)).collect()),
             attrs: rows.attrs.into_iter().collect(),
             facts: Arc::new(rows.facts.into_iter().map(keyed).collect()),
             whole: tail.front().is_none_or(|e| e.prev == Pos::ZERO),
@@ -576,7 +576,7 @@ impl Room {
 
     /// Puts them back when the room was read again.
     pub(crate) fn put_back(&mut self, guests: Vec<Member>) {
-        self.members.extend(guests.into_iter().map(|m| (m.user.id, m)));
+        Arc::make_mut(&mut self.members).extend(guests.into_iter().map(|m| (m.user.id, m)));
     }
 
     /// An entry about a guest turned out not to be stored: the standing is what it was before.
@@ -586,22 +586,24 @@ impl Room {
         if !user.is_guest() || change.how == How::Rename {
             return;
         }
+        let members = Arc::make_mut(&mut self.members);
         if standing == gone {
-            self.members.remove(&user.id);
-        } else if let Some(row) = self.members.get_mut(&user.id) {
+            members.remove(&user.id);
+        } else if let Some(row) = members.get_mut(&user.id) {
             row.standing = standing;
         } else {
             let display = change.display.clone();
             let row =
                 Member { display, native: change.native.clone(), ..Member::new(user, standing, pos, at) };
-            self.members.insert(row.user.id, row);
+            members.insert(row.user.id, row);
         }
     }
 
     pub(super) fn put_member(&mut self, draft: &mut Draft<'_>, id: AccountId, row: Option<Member>) {
+        let members = Arc::make_mut(&mut self.members);
         match &row {
-            Some(row) => self.members.insert(id, row.clone()),
-            None => self.members.remove(&id),
+            Some(row) => members.insert(id, row.clone()),
+            None => members.remove(&id),
         };
         draft.change(Change::Member(self.id, id, row));
     }

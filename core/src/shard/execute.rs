@@ -46,15 +46,14 @@ impl Shards {
         let at = UnixMillis(desk.now.wall.0.max(entity.last_at().0 + 1));
         let Order { command, origin, attach, from, again, .. } = order;
         let entry = Entry { command, first: shard.next, at, again };
+        // It shares rows with the entity, which are changed where they are if nobody else has them.
+        slot.live.view = None;
         let mut outcome = entity.apply(&entry, desk.settings);
         let first = shard.next;
         let durable = !id.is_transient();
         let used = positions(&outcome, durable);
         debug_assert!(outcome.events.windows(2).all(|w| w[0].pos < w[1].pos && w[1].prev == w[0].pos));
         shard.next = Pos(first.0 + used);
-        if used > 0 || !outcome.changes.is_empty() {
-            slot.live.view = None;
-        }
         if durable && used > 0 {
             // Before the rows: they may erase the room with its log.
             for event in &outcome.events {
