@@ -5,6 +5,7 @@ use crate::{
     home::Home,
     jobs::Jobs,
     log::{Format, Logger},
+    memory::{self, Keeper},
     outside::{self, Outside, Storage, Wish},
     places,
     post::{Post, PostOffice},
@@ -40,7 +41,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, OnceLock,
-        mpsc::{Receiver, Sender, channel},
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
     time::Duration,
 };
@@ -267,27 +268,34 @@ impl<R: Runtime> Server<R> {
             }
         });
         self.tell(manager, State::Ready);
-        while let Ok(Call::Reload) = self.calls.1.recv() {
-            self.tell(manager, State::Reloading);
-            let settings = configuration(invocation).and_then(|config| home.settings(&config, self.shards));
-            match settings {
-                Ok(settings) => {
-                    self.running.settings(&Arc::new(settings));
-                    self.running.outside().log.say(Level::Info, "configuration and certificate read again");
-                }
-                Err(Trouble(_, why)) => {
-                    let _ = writeln!(stderr(), "{why}");
-                    self.running
-                        .outside()
-                        .log
-                        .say(Level::Error, "the configuration is wrong; the old one stays");
-                }
+        let mut keeper = Keeper::default();
+        loop {
+            match self.calls.1.recv_timeout(memory::EVERY) {
+                Ok(Call::Reload) => self.reload(invocation, home, manager),
+                Err(RecvTimeoutError::Timeout) => keeper.look(),
+                Ok(Call::Shutdown) | Err(RecvTimeoutError::Disconnected) => break,
             }
-            self.tell(manager, State::Ready);
         }
         self.tell(manager, State::Stopping);
         self.stop()?;
         Ok(Exit::Ok.code())
+    }
+
+    /// Reads the configuration and the certificate again.
+    fn reload(&self, invocation: &Invocation, home: &Home, manager: &Manager) {
+        self.tell(manager, State::Reloading);
+        let settings = configuration(invocation).and_then(|config| home.settings(&config, self.shards));
+        match settings {
+            Ok(settings) => {
+                self.running.settings(&Arc::new(settings));
+                self.running.outside().log.say(Level::Info, "configuration and certificate read again");
+            }
+            Err(Trouble(_, why)) => {
+                let _ = writeln!(stderr(), "{why}");
+                self.running.outside().log.say(Level::Error, "the configuration is wrong; the old one stays");
+            }
+        }
+        self.tell(manager, State::Ready);
     }
 
     /// Tells who started this process; that it cannot be told does not stop the server.

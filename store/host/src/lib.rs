@@ -3,7 +3,7 @@
 //! A runtime waits for sockets and tells the [`pump::Pump`] of each worker's thread which are ready; the
 //! pump drives the worker. Everything else a server needs of its machine is here as well: the data
 //! directory, the certificate, signals, the log, the command line.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod alarm;
 pub mod clock;
@@ -12,6 +12,7 @@ mod home;
 pub mod jobs;
 pub mod launch;
 pub mod log;
+mod memory;
 pub mod outside;
 mod places;
 pub mod post;

@@ -1,0 +1,67 @@
+//! Memory that nobody uses any more, given back to the system.
+//!
+//! The answer to a client's first sync takes many times what is kept for the client. Such pieces lie before what came
+//! later, and glibc's allocator gives memory back by itself only from the end: a server that was busy once would keep
+//! that size for ever. Other allocators (musl's) are left alone.
+
+use rustix::time::{ClockId, clock_gettime};
+use std::time::Duration;
+
+/// How often it is looked whether there may be something to give back.
+pub(crate) const EVERY: Duration = Duration::from_secs(15);
+
+/// Processor time that was spent since the last time; after less there is nothing worth it.
+const WORK: Duration = Duration::from_millis(100);
+
+/// Gives memory back now and then.
+#[derive(Debug, Default)]
+pub(crate) struct Keeper {
+    /// The process's processor time when it did so last.
+    spent: Duration,
+}
+
+impl Keeper {
+    /// Gives back what is free, if something was done since the last time.
+    pub fn look(&mut self) {
+        if spent().saturating_sub(self.spent) >= WORK {
+            trim();
+            self.spent = spent();
+        }
+    }
+}
+
+fn spent() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[expect(unsafe_code, reason = "no safe function tells the allocator to give memory back")]
+fn trim() {
+    unsafe extern "C" {
+        fn malloc_trim(pad: usize) -> std::ffi::c_int;
+    }
+    // SAFETY: malloc_trim(3) may be called at any time from any thread; it touches free memory only.
+    unsafe { malloc_trim(0) };
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn trim() {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_work_it_looks_again() {
+        let mut keeper = Keeper::default();
+        while spent() < WORK {
+            std::hint::spin_loop();
+        }
+        keeper.look();
+        assert!(keeper.spent >= WORK);
+        let before = keeper.spent;
+        keeper.look();
+        assert!(keeper.spent == before || keeper.spent >= before + WORK);
+    }
+}
