@@ -12,6 +12,8 @@ pub mod irc;
 pub mod job;
 #[cfg(feature = "matrix")]
 pub mod json;
+#[cfg(feature = "http")]
+mod late;
 pub mod layer;
 #[cfg(feature = "matrix")]
 pub mod matrix;

@@ -34,6 +34,9 @@ pub struct Settings {
     /// What only HTTP has.
     #[cfg(feature = "http")]
     pub http: crate::http::settings::HttpSettings,
+    /// The push rules that everybody has on Matrix.
+    #[cfg(feature = "matrix")]
+    pub push_rules: crate::matrix::push::Predefined,
     /// TLS for HTTP listeners.
     #[cfg(all(feature = "http", feature = "tls"))]
     pub http_tls: Option<Arc<crate::tls::TlsConfig>>,
@@ -87,6 +90,8 @@ impl Settings {
             xmpp_tls: None,
             #[cfg(feature = "http")]
             http: crate::http::settings::HttpSettings::new(config),
+            #[cfg(feature = "matrix")]
+            push_rules: crate::matrix::push::Predefined::default(),
             #[cfg(all(feature = "http", feature = "tls"))]
             http_tls: None,
         }

@@ -2,9 +2,11 @@
 
 use lavina_core::time::UnixMillis;
 
-const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-const MONTHS: [&str; 12] =
-    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const DAYS: [&str; 7] = ["Thu, ", "Fri, ", "Sat, ", "Sun, ", "Mon, ", "Tue, ", "Wed, "];
+const MONTHS: [&str; 12] = [
+    " Jan ", " Feb ", " Mar ", " Apr ", " May ", " Jun ", " Jul ", " Aug ", " Sep ", " Oct ", " Nov ",
+    " Dec ",
+];
 
 /// As in `Sun, 06 Nov 1994 08:49:37 GMT`.
 #[must_use]
@@ -15,7 +17,23 @@ pub fn imf_fixdate(at: UnixMillis) -> String {
     let weekday = DAYS[(days % 7) as usize];
     let month = MONTHS[month - 1];
     let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
+    let mut out = String::with_capacity(29);
+    let mut put = |text: &str, number: u64| {
+        out.push_str(text);
+        out.extend([number / 10 % 10, number % 10].map(digit));
+    };
+    put(weekday, day);
+    put(month, year / 100);
+    put("", year);
+    put(" ", hour);
+    put(":", minute);
+    put(":", second);
+    out.push_str(" GMT");
+    out
+}
+
+fn digit(n: u64) -> char {
+    char::from(b'0' + n as u8)
 }
 
 /// Year, month and day (both from 1) of a number of days since 1970-01-01, in the Gregorian calendar. Years are counted

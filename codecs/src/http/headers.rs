@@ -14,7 +14,8 @@ pub struct Headers {
 impl Headers {
     /// Copies fields.
     pub(super) fn copy<'a>(from: impl Iterator<Item = (&'a str, &'a [u8])>) -> Headers {
-        let mut headers = Headers::default();
+        // Room for what most requests have.
+        let mut headers = Headers { bytes: Vec::with_capacity(256), fields: Vec::with_capacity(8) };
         for (name, value) in from {
             let name = headers.push(name.as_bytes());
             let value = headers.push(value.trim_ascii());

@@ -13,6 +13,7 @@ use super::status::{Fault, Status};
 use super::stream::{Incoming, LATER, Later, SENDING, Transfer};
 use super::websocket::Spoken;
 use crate::job::{Done, Job};
+use crate::late::Late;
 use crate::session::Cx;
 use crate::settings::{Listener, Settings};
 use lavina_core::event::{Event, Live};
@@ -21,6 +22,7 @@ use lavina_core::outbox::Slot;
 use lavina_core::projection::{Hole, Mode, Parcel, Reason, Seen, Wake};
 use lavina_core::query::{Query, Reply};
 use lavina_core::refusal::Refusal;
+use lavina_core::vecmap::VecMap;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -119,7 +121,7 @@ pub struct Http {
     pub(super) reading: Option<Reading>,
     /// The places given out and not answered.
     pub(super) open: Vec<Slot>,
-    waiting: BTreeMap<ReqId, (Ticket, Then)>,
+    waiting: VecMap<ReqId, (Ticket, Then)>,
     sending: Vec<Sending>,
     /// A piece is on its way; the next waits until it is nearly sent.
     piece: bool,
@@ -128,6 +130,7 @@ pub struct Http {
     /// Requests that wait for a time, and until when.
     pub(super) later: Vec<Later>,
     clock: Clock,
+    timer: Late,
     /// Nothing is read any more; the connection closes for this reason once everything is answered.
     pub(super) last: Option<Reason>,
     /// What is spoken from here on instead.
@@ -144,12 +147,13 @@ impl Http {
             reader: Reader::default(),
             reading: None,
             open: Vec::new(),
-            waiting: BTreeMap::new(),
+            waiting: VecMap::new(),
             sending: Vec::new(),
             piece: false,
             transfers: BTreeMap::new(),
             later: Vec::new(),
             clock: Clock::Off,
+            timer: Late::default(),
             last: None,
             switched: None,
         }
@@ -243,9 +247,9 @@ impl Http {
     /// Something else happened.
     pub fn wake(&mut self, why: Wake, cx: &mut Cx<'_>) {
         match why {
-            Wake::Timer(TIMER) => self.time_is_over(cx),
+            Wake::Timer(TIMER) if self.timer.rings(TIMER, cx) => self.time_is_over(cx),
             Wake::Lost => {
-                for (_, then) in std::mem::take(&mut self.waiting).into_values() {
+                for (_, (_, then)) in std::mem::take(&mut self.waiting) {
                     if let Then::Answer(_, lost) = then {
                         lost(cx);
                     }
@@ -539,16 +543,14 @@ impl Http {
         }
         self.clock = wanted;
         let now = cx.now().mono;
-        cx.timer(
-            TIMER,
-            match wanted {
-                Clock::Off => None,
-                Clock::Idle => Some(now + KEEP_ALIVE),
-                Clock::Head => Some(now + HEAD_TIME),
-                Clock::Body(_) => Some(now + BODY_TIME),
-                Clock::Sent => Some(now + SEND_TIME),
-            },
-        );
+        let due = match wanted {
+            Clock::Off => None,
+            Clock::Idle => Some(now + KEEP_ALIVE),
+            Clock::Head => Some(now + HEAD_TIME),
+            Clock::Body(_) => Some(now + BODY_TIME),
+            Clock::Sent => Some(now + SEND_TIME),
+        };
+        self.timer.put(TIMER, due, cx);
     }
 
     fn time_is_over(&mut self, cx: &mut Cx<'_>) {
@@ -581,7 +583,7 @@ impl Http {
             cx.answer(slot, &out, false);
             cx.done(slot);
         }
-        (self.reading, self.waiting, self.transfers) = (None, BTreeMap::new(), BTreeMap::new());
+        (self.reading, self.waiting, self.transfers) = (None, VecMap::new(), BTreeMap::new());
         self.later = Vec::new();
     }
 

@@ -176,7 +176,7 @@ impl Json {
 
     /// The shortest spelling, keys sorted.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(128);
+        let mut out = Vec::with_capacity(512);
         self.write(&mut out);
         out
     }

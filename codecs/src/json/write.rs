@@ -1,6 +1,7 @@
 //! The writer: no white space, keys sorted, the least of escapes.
 
 use super::Json;
+use std::io::Write;
 
 /// The largest integer of canonical JSON: 2^53 - 1, and as much below zero.
 pub const SAFE_INT: i64 = (1 << 53) - 1;
@@ -25,7 +26,8 @@ pub(super) fn write(value: &Json, out: &mut Vec<u8>) {
         Json::Null => out.extend_from_slice(b"null"),
         Json::Bool(true) => out.extend_from_slice(b"true"),
         Json::Bool(false) => out.extend_from_slice(b"false"),
-        Json::Int(n) => out.extend_from_slice(n.to_string().as_bytes()),
+        // Writing to a vector cannot fail.
+        Json::Int(n) => _ = write!(out, "{n}"),
         // The debug form keeps a fraction or an exponent, so it reads back as a float.
         Json::Float(n) if n.is_finite() => out.extend_from_slice(format!("{n:?}").as_bytes()),
         Json::Float(_) => out.extend_from_slice(b"null"),

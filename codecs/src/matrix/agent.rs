@@ -11,10 +11,10 @@ use super::ids::IdKey;
 use super::rate::{self, Rates};
 use super::request::{Cancelled, Request, Response};
 use super::rooms::Names;
-use super::route::Route;
 use super::task::{self, Answer, Got, Tasks, Who};
 use super::token::{Kind, Token};
 use crate::job::Done;
+use crate::late::Late;
 use crate::session::{Cx, Session};
 use crate::settings::Settings;
 use lavina_core::event::{Event, Live};
@@ -59,6 +59,10 @@ pub struct Agent {
     waiting: Vec<(Origin, Box<Request>)>,
     /// What was asked of it, where that is limited.
     rates: Rates,
+    /// When it goes, when who sleeps is to be woken, when its user no longer counts as there.
+    idle: Late,
+    sleep: Late,
+    rest: Late,
 }
 
 /// How far it is.
@@ -106,6 +110,9 @@ impl Agent {
             stage: Stage::Fresh,
             waiting: Vec::new(),
             rates: Rates::default(),
+            idle: Late::default(),
+            sleep: Late::default(),
+            rest: Late::default(),
         })
     }
 
@@ -126,7 +133,7 @@ impl Agent {
     pub(super) fn present(&mut self, show: Option<Show>, until: Mono, cx: &mut Cx<'_>) {
         if let (Some(show), Some(sync)) = (show, self.sync()) {
             sync.show(show, cx);
-            cx.timer(TIMER_REST, Some(until + REST));
+            self.rest.put(TIMER_REST, Some(until + REST), cx);
         }
     }
 
@@ -217,8 +224,8 @@ impl Agent {
                 self.give_up(&Error::unavailable("the server is too busy; try again soon"), cx);
             }
             Wake::Drain => self.give_up(&Error::unavailable("the server is stopping"), cx),
-            Wake::Timer(TIMER_IDLE) => self.idle(cx),
-            Wake::Timer(TIMER_REST) => {
+            Wake::Timer(TIMER_IDLE) if self.idle.rings(TIMER_IDLE, cx) => self.idle(cx),
+            Wake::Timer(TIMER_REST) if self.rest.rings(TIMER_REST, cx) => {
                 if let Some(sync) = self.sync() {
                     sync.show(Show::Offline, cx);
                 }
@@ -229,10 +236,11 @@ impl Agent {
                 cx.timer(TIMER_TYPING, next);
                 self.something(cx);
             }
-            Wake::Timer(_) => {
+            Wake::Timer(TIMER_SLEEP) if self.sleep.rings(TIMER_SLEEP, cx) => {
                 for task in self.tasks.wake(Some(cx.now().mono)) {
                     self.run(Some(task), cx);
                 }
+                self.sleep.put(TIMER_SLEEP, self.tasks.next_due(), cx);
             }
             Wake::Attached { room, replay } => {
                 if let Some(device) = self.device() {
@@ -328,17 +336,16 @@ impl Agent {
             self.stage = Stage::Gone;
             cx.close(Reason::Bye);
         } else {
-            cx.timer(TIMER_IDLE, Some(cx.now().mono + IDLE));
+            self.idle.put(TIMER_IDLE, Some(cx.now().mono + IDLE), cx);
         }
     }
 
     // --- serving ---
 
-    fn begin(&mut self, from: Origin, mut request: Box<Request>, cx: &mut Cx<'_>) {
-        let Some((route, args)) = Route::find(&request) else {
+    fn begin(&mut self, from: Origin, request: Box<Request>, cx: &mut Cx<'_>) {
+        let Some(route) = request.route else {
             return respond(from, Err(Error::unrecognized("there is nothing like this here")), cx);
         };
-        request.args = args;
         let who = match &mut self.stage {
             Stage::Ready(device) => {
                 let now = cx.now().wall;
@@ -363,7 +370,7 @@ impl Agent {
             _ => None,
         };
         if who.is_some() {
-            cx.timer(TIMER_IDLE, Some(cx.now().mono + IDLE));
+            self.idle.put(TIMER_IDLE, Some(cx.now().mono + IDLE), cx);
         }
         let whose = if who.is_some() { Some(Str::default()) } else { rate::whose(request.peer) };
         if let (Some(what), Some(whose)) = (rate::of(route), whose)
@@ -396,7 +403,7 @@ impl Agent {
         if let Some((from, answer)) = task::run(self, task, cx) {
             respond(from, answer, cx);
         }
-        cx.timer(TIMER_SLEEP, self.tasks.next_due());
+        self.sleep.put(TIMER_SLEEP, self.tasks.next_due(), cx);
     }
 
     fn noticed(&mut self, notice: &Arc<Notice>, cx: &mut Cx<'_>) {

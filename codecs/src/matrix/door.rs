@@ -12,8 +12,8 @@ use lavina_core::text::Str;
 
 /// Hands a request to the agent whose it is; its answer is the response.
 pub fn serve(http: &mut Http, request: HttpRequest, ticket: Ticket, cx: &mut Cx<'_>) {
-    let request = taken(request, cx);
-    match Route::place(&request, cx) {
+    let mut request = taken(request, cx);
+    match Route::place(&mut request, cx) {
         Place::Refused(error) => http.respond(ticket, error.response(), cx),
         Place::Agent(account, label) => {
             let req = cx.hand(account, label.clone(), Parcel::new(Taken::Request(Box::new(request))));
@@ -55,6 +55,7 @@ fn taken(request: HttpRequest, cx: &Cx<'_>) -> Request {
         query,
         peer: request.peer,
         base,
+        route: None,
         args: Vec::new(),
         body: request.body,
     }

@@ -21,6 +21,7 @@ use lavina_core::name::{RoomName, User, UserName};
 use lavina_core::seal::Seal;
 use sha2::Sha256;
 use std::fmt::Write;
+use std::sync::OnceLock;
 use subtle::ConstantTimeEq;
 
 /// Longest id of any kind in bytes, its sigil included.
@@ -34,7 +35,11 @@ const LABEL: &[u8] = b"lavina matrix ids 1";
 
 /// Makes and knows room and event ids.
 #[derive(Clone)]
-pub struct IdKey(Hmac<Sha256>);
+pub struct IdKey {
+    secret: [u8; 32],
+    /// Made with the first id: where events are named by their hashes none is needed.
+    key: OnceLock<Hmac<Sha256>>,
+}
 
 /// Which event: an entry of a room's log can be several, which `sub` numbers from zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,7 +72,11 @@ impl EventRef {
 impl IdKey {
     /// The key of the server that has this secret.
     pub fn new(secret: &[u8; 32]) -> IdKey {
-        IdKey(hmac(&mac(hmac(secret), &[LABEL])))
+        IdKey { secret: *secret, key: OnceLock::new() }
+    }
+
+    fn key(&self) -> Hmac<Sha256> {
+        self.key.get_or_init(|| hmac(&mac(hmac(&self.secret), &[LABEL]))).clone()
     }
 
     /// The id of a room.
@@ -125,7 +134,7 @@ impl IdKey {
     }
 
     fn room_bytes(&self, room: RoomId) -> [u8; 32] {
-        let code = mac(self.0.clone(), &[b"room", &room.0.to_be_bytes()]);
+        let code = mac(self.key(), &[b"room", &room.0.to_be_bytes()]);
         let mut out = [0; 32];
         out[..8].copy_from_slice(&room.0.to_be_bytes());
         out[8..].copy_from_slice(&code[..24]);
@@ -137,7 +146,7 @@ impl IdKey {
         out[..8].copy_from_slice(&event.room.0.to_be_bytes());
         out[8..16].copy_from_slice(&event.pos.0.to_be_bytes());
         out[16] = event.sub;
-        let code = mac(self.0.clone(), &[b"event", &out[..17]]);
+        let code = mac(self.key(), &[b"event", &out[..17]]);
         out[17..].copy_from_slice(&code[..15]);
         out
     }

@@ -2,6 +2,7 @@
 //! them.
 
 use super::error::Error;
+use super::route::Route;
 use crate::http::request::Method;
 use crate::http::response::Response as HttpResponse;
 use crate::http::status::Status;
@@ -31,7 +32,9 @@ pub struct Request {
     pub peer: Option<SocketAddr>,
     /// How the client reached us: scheme and authority.
     pub base: Option<Str>,
-    /// What the variable segments of the route are, in order. Filled in by the router.
+    /// The endpoint. Filled in by the router.
+    pub route: Option<&'static Route>,
+    /// What the variable segments of its path are, in order. Filled in by the router.
     pub args: Vec<Str>,
 }
 

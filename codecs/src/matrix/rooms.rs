@@ -21,6 +21,7 @@ use lavina_core::refusal::Refusal;
 use lavina_core::row::FactRow;
 use lavina_core::seal::{Piece, Seal};
 use lavina_core::text::Str;
+use lavina_core::vecmap::VecMap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -99,8 +100,8 @@ pub fn name_of_view(ctx: &Ctx, view: &RoomView) -> String {
 /// Ids of rooms that an agent has come across, so that it need not ask again.
 #[derive(Debug, Default)]
 pub struct Names {
-    rooms: BTreeMap<Seal, RoomId>,
-    ids: BTreeMap<RoomId, Str>,
+    rooms: VecMap<Seal, RoomId>,
+    ids: VecMap<RoomId, Str>,
 }
 
 impl Names {
@@ -108,7 +109,9 @@ impl Names {
         if self.ids.len() >= NAMES {
             *self = Names::default();
         }
-        self.rooms.extend(chain::seal_of(&id).map(|seal| (seal, room)));
+        if let Some(seal) = chain::seal_of(&id) {
+            self.rooms.insert(seal, room);
+        }
         self.ids.insert(room, id);
     }
 }

@@ -23,6 +23,12 @@ pub struct Route {
     pub serve: fn(Ctx, Request) -> Flow,
 }
 
+impl std::fmt::Debug for Route {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.method.name(), self.path)
+    }
+}
+
 /// Whether an endpoint needs an access token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Auth {
@@ -89,9 +95,18 @@ pub enum Place {
 }
 
 impl Route {
-    /// The endpoint of a request, and what its variable segments are.
-    pub fn find(request: &Request) -> Option<(&'static Route, Vec<Str>)> {
-        rows().find_map(|r| Some((r, fits(r, request.method, &request.path)?)))
+    /// The endpoint of that path and method.
+    pub fn find(method: Method, path: &[Str]) -> Option<&'static Route> {
+        rows().find(|r| {
+            let same = r.method == method || (r.method == Method::Get && method == Method::Head);
+            same && fits(r.path, path)
+        })
+    }
+
+    /// The variable segments of a path that is this endpoint's, in order.
+    fn args(&self, path: &[Str]) -> Vec<Str> {
+        let both = self.path.trim_start_matches('/').split('/').zip(path);
+        both.filter(|(wanted, _)| wanted.starts_with('{')).map(|(_, given)| given.clone()).collect()
     }
 
     /// All endpoints.
@@ -99,15 +114,16 @@ impl Route {
         rows()
     }
 
-    /// Who serves a request.
-    pub fn place(request: &Request, cx: &Cx<'_>) -> Place {
-        let Some((route, _)) = Route::find(request) else {
-            let known = rows().any(|r| path_fits(r.path, &request.path).is_some());
+    /// Who serves a request; its endpoint is noted in it.
+    pub fn place(request: &mut Request, cx: &Cx<'_>) -> Place {
+        let Some(route) = Route::find(request.method, &request.path) else {
+            let known = rows().any(|r| fits(r.path, &request.path));
             return Place::Refused(match known {
                 true => Error::wrong_method("this is there, but not with this method"),
                 false => Error::unrecognized("there is nothing like this here"),
             });
         };
+        (request.route, request.args) = (Some(route), route.args(&request.path));
         let token = request.token.as_ref().map(|t| Token::parse(t));
         let front = || {
             let (account, label) = agent::front(cx);
@@ -126,25 +142,15 @@ fn rows() -> impl Iterator<Item = &'static Route> {
     TABLES.iter().flat_map(|table| table.iter())
 }
 
-fn fits(route: &Route, method: Method, path: &[Str]) -> Option<Vec<Str>> {
-    let same = route.method == method || (route.method == Method::Get && method == Method::Head);
-    if same { path_fits(route.path, path) } else { None }
-}
-
-/// The variable segments, if the path is one of this form. A trailing slash counts as an empty last segment, which
-/// only a variable one can be.
-fn path_fits(pattern: &str, path: &[Str]) -> Option<Vec<Str>> {
-    let mut args = Vec::new();
-    let mut given = path.iter();
-    for wanted in pattern.trim_start_matches('/').split('/') {
-        let given = given.next()?;
-        if wanted.starts_with('{') {
-            args.push(given.clone());
-        } else if wanted != given.as_str() && !(wanted == "v3" && *given == "r0") {
-            return None;
-        }
-    }
-    given.next().is_none().then_some(args)
+/// Whether the path is one of this form. A trailing slash counts as an empty last segment, which only a variable one can
+/// be. Compared from the end, where paths differ soonest.
+fn fits(pattern: &str, path: &[Str]) -> bool {
+    let mut given = path.iter().rev();
+    let fit = |wanted: &str, given: &Str| {
+        wanted.starts_with('{') || wanted == given.as_str() || (wanted == "v3" && *given == "r0")
+    };
+    let mut wanted = pattern.trim_start_matches('/').rsplit('/');
+    wanted.all(|wanted| given.next().is_some_and(|given| fit(wanted, given))) && given.next().is_none()
 }
 
 #[cfg(test)]
@@ -155,13 +161,18 @@ mod tests {
     fn paths_fit_their_patterns() {
         let path = |s: &str| s.split('/').skip(1).map(Str::new).collect::<Vec<_>>();
         let pattern = "/_matrix/client/v3/rooms/{room}/state/{type}/{key}";
-        let fit = |s: &str| path_fits(pattern, &path(s));
-        let args = fit("/_matrix/client/v3/rooms/!a/state/m.room.name/").expect("fits");
-        assert_eq!(args, ["!a", "m.room.name", ""]);
-        assert!(fit("/_matrix/client/r0/rooms/!a/state/x/y").is_some());
-        assert!(fit("/_matrix/client/v3/rooms/!a/state/x").is_none());
-        assert!(fit("/_matrix/client/v3/rooms/!a/state/x/y/z").is_none());
-        assert!(fit("/_matrix/client/v1/rooms/!a/state/x/y").is_none());
+        let fit = |s: &str| fits(pattern, &path(s));
+        assert!(fit("/_matrix/client/r0/rooms/!a/state/x/y"));
+        assert!(!fit("/_matrix/client/v3/rooms/!a/state/x"));
+        assert!(!fit("/_matrix/client/v3/rooms/!a/state/x/y/z"));
+        assert!(!fit("/x/_matrix/client/v3/rooms/!a/state/x/y"));
+        assert!(!fit("/_matrix/client/v1/rooms/!a/state/x/y"));
+        let named = path("/_matrix/client/v3/rooms/!a/state/m.room.name/");
+        let route = Route::find(Method::Get, &named).expect("it is there");
+        assert_eq!(
+            (route.path, route.args(&named)),
+            (pattern, ["!a", "m.room.name", ""].map(Str::new).to_vec())
+        );
     }
 
     #[test]

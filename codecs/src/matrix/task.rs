@@ -18,8 +18,8 @@ use lavina_core::name::User;
 use lavina_core::query::{Query, Reply};
 use lavina_core::text::Str;
 use lavina_core::time::{Mono, Now};
+use lavina_core::vecmap::VecMap;
 use std::any::Any;
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -55,7 +55,7 @@ struct Slot {
     now: Now,
     next: u32,
     wishes: Vec<(u32, Wish)>,
-    answers: BTreeMap<u32, Got>,
+    answers: Vec<(u32, Got)>,
 }
 
 /// What a task wants.
@@ -212,7 +212,11 @@ impl Ctx {
 
 impl Ticket {
     fn take<T>(&self, read: impl FnOnce(Got) -> Option<T>) -> Poll<T> {
-        lock(&self.slot).answers.remove(&self.n).and_then(read).map_or(Poll::Pending, Poll::Ready)
+        let mut slot = lock(&self.slot);
+        let at = slot.answers.iter().position(|(n, _)| *n == self.n);
+        let got = at.map(|at| slot.answers.swap_remove(at).1);
+        drop(slot);
+        got.and_then(read).map_or(Poll::Pending, Poll::Ready)
     }
 }
 
@@ -253,10 +257,10 @@ impl<T: 'static> Future for Given<T> {
 /// The tasks of an agent, and what they wait for.
 #[derive(Default)]
 pub(super) struct Tasks {
-    tasks: BTreeMap<u64, Task>,
+    tasks: VecMap<u64, Task>,
     next: u64,
     /// The core's requests in flight.
-    asked: BTreeMap<ReqId, (u64, u32)>,
+    asked: VecMap<ReqId, (u64, u32)>,
     /// Who sleeps, and until when.
     asleep: Vec<(u64, u32, Mono)>,
 }
@@ -287,7 +291,7 @@ impl Tasks {
         now: Now,
         begin: impl FnOnce(Ctx) -> Flow,
     ) -> u64 {
-        let slot = Slot { now, next: 0, wishes: Vec::new(), answers: BTreeMap::new() };
+        let slot = Slot { now, next: 0, wishes: Vec::new(), answers: Vec::new() };
         let slot = Arc::new(Mutex::new(slot));
         let flow = begin(Ctx { slot: slot.clone(), settings, who });
         self.next += 1;
@@ -305,29 +309,28 @@ impl Tasks {
     pub(super) fn abandon(&mut self) -> Vec<Origin> {
         self.asleep.clear();
         self.asked.clear();
-        std::mem::take(&mut self.tasks).into_values().map(|task| task.from).collect()
+        std::mem::take(&mut self.tasks).into_iter().map(|(_, task)| task.from).collect()
     }
 
     /// An answer came; the task that waited for it, if it was one.
     pub(super) fn got(&mut self, req: ReqId, got: Got) -> Option<u64> {
         let (task, n) = self.asked.remove(&req)?;
-        lock(&self.tasks.get(&task)?.slot).answers.insert(n, got);
+        lock(&self.tasks.get(&task)?.slot).answers.push((n, got));
         Some(task)
     }
 
     /// Something happened to the device, or (with a time) that time has come: who sleeps goes on.
     pub(super) fn wake(&mut self, due: Option<Mono>) -> Vec<u64> {
-        let (up, still): (Vec<_>, Vec<_>) =
-            self.asleep.drain(..).partition(|(_, _, until)| due.is_none_or(|now| *until <= now));
-        self.asleep = still;
-        let mut tasks = Vec::with_capacity(up.len());
-        for (task, n, _) in up {
-            if let Some(t) = self.tasks.get(&task) {
-                lock(&t.slot).answers.insert(n, Got::Value(Box::new(())));
-                tasks.push(task);
+        let mut up = Vec::new();
+        self.asleep.retain(|(task, n, until)| {
+            let wakes = due.is_none_or(|now| *until <= now);
+            if let Some(t) = self.tasks.get(task).filter(|_| wakes) {
+                lock(&t.slot).answers.push((*n, Got::Value(Box::new(()))));
+                up.push(*task);
             }
-        }
-        tasks
+            !wakes
+        });
+        up
     }
 
     /// When the first of those asleep is to be woken.
@@ -339,25 +342,23 @@ impl Tasks {
 /// Polls a task until it waits for something that takes time; gives its answer when it has one.
 pub(super) fn run(agent: &mut Agent, id: u64, cx: &mut Cx<'_>) -> Option<(Origin, Answer)> {
     loop {
-        // Taken out, because what it wishes may be done with the agent.
-        let mut task = agent.tasks.tasks.remove(&id)?;
+        let task = agent.tasks.tasks.get_mut(&id)?;
         lock(&task.slot).now = cx.now();
         let polled = task.flow.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         if let Poll::Ready(answer) = polled {
-            return Some((task.from, answer));
+            return agent.tasks.tasks.remove(&id).map(|task| (task.from, answer));
         }
-        let wishes = std::mem::take(&mut lock(&task.slot).wishes);
+        let mut wishes = std::mem::take(&mut lock(&task.slot).wishes);
         let slot = task.slot.clone();
-        agent.tasks.tasks.insert(id, task);
         let mut again = false;
-        for (n, wish) in wishes {
+        for (n, wish) in wishes.drain(..) {
             let asked = match wish {
                 Wish::Query(query) => cx.query(*query),
                 Wish::Command(command, attach) => cx.command(*command, attach),
                 Wish::Job(job) => cx.job(*job),
                 Wish::With(call) => {
                     let value = call(agent, cx);
-                    lock(&slot).answers.insert(n, Got::Value(value));
+                    lock(&slot).answers.push((n, Got::Value(value)));
                     again = true;
                     continue;
                 }
@@ -368,9 +369,13 @@ pub(super) fn run(agent: &mut Agent, id: u64, cx: &mut Cx<'_>) -> Option<(Origin
             };
             agent.tasks.asked.insert(asked, (id, n));
         }
+        let mut slot = lock(&slot);
         if !again {
+            // It waits, perhaps for long: with no more than it needs.
+            slot.answers.shrink_to_fit();
             return None;
         }
+        slot.wishes = wishes;
     }
 }
 

@@ -110,12 +110,15 @@ pub fn rules(data: &[u8]) {
         let _ = filter.timeline.admits("!r", &json);
         let _ = filter.fields(json.clone());
     }
-    let mut rules = Ruleset::from_stored("@a:x", &json);
-    assert_eq!(Ruleset::from_stored("@a:x", &rules.to_stored()), rules, "what is kept comes back");
+    let plain = push::Predefined::default();
+    let mut rules = Ruleset::from_stored(&plain, "@a:x", &json);
+    let again = Ruleset::from_stored(&plain, "@a:x", &rules.to_stored());
+    assert_eq!(again, rules, "what is kept comes back");
     for kind in push::Kind::ALL {
         let _ = rules.put(kind, "mine", &json, push::Place::default());
     }
-    let subject = push::Subject::new(&json, 2, 50, Some(&json));
+    let powers = || push::Powers { sender: 50, levels: Some(json.clone()) };
+    let subject = push::Subject::new(&json, 2, &powers);
     let _ = rules.evaluate(&subject, push::Reader { id: "@a:x", display: Some("A") });
     if let Ok(Some(search)) = Search::parse(&json) {
         assert!(search.rank(&json).is_none_or(|rank| rank > 0) && search.terms().len() <= 20);

@@ -199,7 +199,7 @@ async fn round(
 ) -> Result<(Vec<(When, Json)>, Option<When>), Error> {
     let rooms = ctx.with(|agent, _| -> Vec<(RoomId, Room)> {
         let rooms = agent.sync().map(|s| &s.rooms).into_iter().flatten();
-        rooms.filter(|(_, r)| r.is_joined()).map(|(id, r)| (*id, r.clone())).collect()
+        rooms.filter(|(_, r)| r.is_joined()).map(|(id, r)| (*id, Room::clone(r))).collect()
     });
     let (mut found, mut upto) = (Vec::new(), None);
     for (id, room) in rooms.await {

@@ -37,9 +37,10 @@ pub async fn rules(ctx: &Ctx) -> Result<Ruleset, Error> {
     let account = account(ctx).await?;
     let user = ids::user_id(ctx.user()?, ctx.domain());
     let stored = account.attrs.get(&Str::new(RULES)).and_then(|value| Json::parse(value).ok());
+    let predefined = &ctx.settings().push_rules;
     Ok(match stored {
-        Some(stored) => Ruleset::from_stored(&user, &stored),
-        None => Ruleset::new(&user),
+        Some(stored) => Ruleset::from_stored(predefined, &user, &stored),
+        None => Ruleset::new(predefined, &user),
     })
 }
 
@@ -75,7 +76,7 @@ async fn get(ctx: Ctx, request: Request) -> Answer {
     if request.arg(1).is_empty() {
         return Ok(Response::ok(rules.to_json().get(kind.name()).unwrap_or(&Json::Array(Vec::new()))));
     }
-    Ok(Response::ok(&rules.get(kind, request.arg(1))?.to_json(kind)))
+    Ok(Response::ok(&rules.rule_json(kind, request.arg(1))?))
 }
 
 async fn put(ctx: Ctx, request: Request) -> Answer {
@@ -93,7 +94,7 @@ async fn delete(ctx: Ctx, request: Request) -> Answer {
 
 async fn enabled(ctx: Ctx, request: Request) -> Answer {
     let (kind, rules) = (kind_of(request.arg(0))?, rules(&ctx).await?);
-    let rule = rules.get(kind, request.arg(1))?.to_json(kind);
+    let rule = rules.rule_json(kind, request.arg(1))?;
     Ok(Response::ok(&object! { "enabled" => rule.get("enabled").cloned().unwrap_or(Json::Bool(true)) }))
 }
 
@@ -105,7 +106,7 @@ async fn set_enabled(ctx: Ctx, request: Request) -> Answer {
 
 async fn actions(ctx: Ctx, request: Request) -> Answer {
     let (kind, rules) = (kind_of(request.arg(0))?, rules(&ctx).await?);
-    let rule = rules.get(kind, request.arg(1))?.to_json(kind);
+    let rule = rules.rule_json(kind, request.arg(1))?;
     let none = || Json::Array(Vec::new());
     Ok(Response::ok(&object! { "actions" => rule.get("actions").cloned().unwrap_or_else(none) }))
 }

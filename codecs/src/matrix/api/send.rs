@@ -154,7 +154,7 @@ impl Sending {
         let known = ctx.with(move |agent, _| {
             let sync = agent.sync()?;
             let room = sync.rooms.get(&room).filter(|r| r.is_joined() && r.with.is_none())?;
-            room.levels.clone()
+            room.levels()
         });
         let id = user_id(&self.me, ctx.domain());
         if let Some(content) = known.await {

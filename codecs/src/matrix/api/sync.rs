@@ -18,7 +18,6 @@ use crate::matrix::error::Error;
 use crate::matrix::filter::Filter;
 use crate::matrix::ids::user_id;
 use crate::matrix::request::{Request, Response};
-use crate::matrix::rooms;
 use crate::matrix::route::{Route, route};
 use crate::matrix::task::{Answer, Ctx};
 use crate::object;
@@ -131,13 +130,19 @@ async fn filter(ctx: &Ctx, said: Option<&str>) -> Result<Arc<Filter>, Error> {
 
 async fn sync(ctx: Ctx, request: Request) -> Answer {
     let wish = Wish::read(&ctx, &request).await?;
-    begin::begin(&ctx).await?;
-    let show = wish.show;
-    let until = wish.until;
-    ctx.with(move |agent, cx| agent.present(show, until, cx)).await;
+    // It may wait for long; what takes room is made anew when there is something to tell.
+    drop(request);
+    if !arrive(&ctx, &wish).await {
+        Box::pin(begin::begin(&ctx)).await?;
+        arrive(&ctx, &wish).await;
+    }
     collect(&ctx, &wish).await?;
     loop {
-        let (body, told, counts) = answer(&ctx, &wish).await?;
+        if ctx.now().mono < wish.until && is_quiet(&ctx, &wish).await {
+            ctx.wait(wish.until).await;
+            continue;
+        }
+        let (body, told, counts) = Box::pin(answer(&ctx, &wish)).await?;
         let over = ctx.now().mono >= wish.until;
         let news = body.as_object().is_some_and(|b| NEWS.iter().any(|key| b.contains(key)));
         if news || counts || over || wish.since.is_none() || wish.full {
@@ -148,6 +153,25 @@ async fn sync(ctx: Ctx, request: Request) -> Answer {
             ctx.wait(wish.until).await;
         }
     }
+}
+
+/// The user is there, if the device follows its rooms; else false.
+async fn arrive(ctx: &Ctx, wish: &Wish) -> bool {
+    let (show, until) = (wish.show, wish.until);
+    let there = ctx.with(move |agent, cx| {
+        let ready = agent.sync().is_some_and(|s| s.is_ready());
+        if ready {
+            agent.present(show, until, cx);
+        }
+        ready
+    });
+    there.await
+}
+
+/// Whether there is nothing to tell: then nothing is made only to find that out.
+async fn is_quiet(ctx: &Ctx, wish: &Wish) -> bool {
+    let Some(since) = wish.since.clone().filter(|_| !wish.full) else { return false };
+    ctx.with(move |agent, _| agent.sync().is_some_and(|s| s.is_quiet(&since))).await
 }
 
 /// Whose keys changed since a token. What changed after the second token is told too: to look once too often does no harm.
@@ -188,16 +212,16 @@ async fn collect(ctx: &Ctx, wish: &Wish) -> Result<(), Error> {
 
 /// One answer, the number of the last update in it, and whether the counts of keys in it are new.
 async fn answer(ctx: &Ctx, wish: &Wish) -> Result<(Json, u64, bool), Error> {
-    begin::look_at_new_rooms(ctx).await;
+    Box::pin(begin::look_at_new_rooms(ctx)).await;
     let since = wish.since.clone();
     let changes = ctx.with(move |agent, cx| agent.sync().map(|s| Changes::take(s, since.as_ref(), cx))).await;
     let mut changes = changes.ok_or_else(|| Error::unknown_token(false))?;
     if changes.lost {
-        elsewhere::read_again(ctx, wish, &mut changes).await?;
+        Box::pin(elsewhere::read_again(ctx, wish, &mut changes)).await?;
     }
     if changes.initial && wish.filter.include_leave {
         for left in elsewhere::formerly(ctx).await? {
-            elsewhere::add_left(ctx, &mut changes, left).await?;
+            Box::pin(elsewhere::add_left(ctx, &mut changes, left)).await?;
         }
     }
     let told = changes.stamp.seq;
@@ -210,7 +234,7 @@ async fn answer(ctx: &Ctx, wish: &Wish) -> Result<(Json, u64, bool), Error> {
     if !presence.is_empty() {
         out.insert("presence", object! { "events" => presence });
     }
-    let data = people::account_data(ctx, wish, &changes).await?;
+    let data = Box::pin(people::account_data(ctx, wish, &changes)).await?;
     if !data.is_empty() {
         out.insert("account_data", object! { "events" => data });
     }
@@ -219,7 +243,7 @@ async fn answer(ctx: &Ctx, wish: &Wish) -> Result<(Json, u64, bool), Error> {
         out.insert("to_device", object! { "events" => letters });
     }
     if wish.since.is_some()
-        && let Some(lists) = people::device_lists(ctx, &changes).await?
+        && let Some(lists) = Box::pin(people::device_lists(ctx, &changes)).await?
     {
         out.insert("device_lists", lists);
     }
@@ -236,7 +260,7 @@ async fn sections(ctx: &Ctx, wish: &Wish, changes: &mut Changes) -> Result<Map, 
     let mut found: [(&'static str, Map); 4] =
         ["join", "invite", "knock", "leave"].map(|name| (name, Map::new()));
     for (id, change) in std::mem::take(&mut changes.rooms) {
-        let room_id = rooms::room_id(ctx, id).await?;
+        let room_id = room::name(ctx, id, &change.room).await?;
         if !wish.filter.rooms.admit(&room_id) {
             continue;
         }
@@ -279,4 +303,21 @@ async fn members_of(ctx: &Ctx, room: lavina_core::ids::RoomId) -> Result<BTreeSe
     let joined =
         |m: &&lavina_core::policy::Member| m.standing.membership == lavina_core::policy::Membership::Joined;
     Ok(view.members.values().filter(joined).map(|m| user_id(&m.user, ctx.domain())).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a request takes of memory as long as it waits.
+    fn size<F>(_: fn(Ctx, Request) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_request_that_waits_takes_little() {
+        for size in [size(sync), size(sliding::sync)] {
+            assert!(size <= 2_048, "{size}");
+        }
+    }
 }

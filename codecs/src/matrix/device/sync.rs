@@ -32,13 +32,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 pub use begin::Beginning;
-pub use room::{Receipt, Room, Typing, Unread};
+pub use room::{Read, Receipt, Room, Typing, Unread};
 
 /// Updates kept of one device; of more the oldest go, and who has not been told them reads them from the store.
 pub const UPDATES: usize = 2_000;
 
 /// Of those that were told, this many are kept for a client that asks once more with an older token.
-const TOLD: usize = 64;
+const TOLD: usize = 16;
 
 /// Who is present is not told of rooms with more people: nobody looks at such a list, and each of them would be kept for
 /// each device. Contacts are told all the same.
@@ -62,7 +62,7 @@ const HELD: usize = 4_096;
 /// What the names of the account's values begin with that hold its private receipts in a room, whose id follows.
 pub const READ: &str = "m.read/";
 
-/// Something that happened.
+/// Something that happened. Small: each device keeps some of them.
 #[derive(Clone, Debug)]
 pub enum Update {
     /// An entry of a room that the user is in.
@@ -72,19 +72,19 @@ pub enum Update {
     /// Who types in the room changed.
     Typing(RoomId),
     /// Somebody has read.
-    Receipt(RoomId, (AccountId, Str)),
+    Receipt(RoomId, Box<(AccountId, Str)>),
     /// Somebody's presence.
     Presence(AccountId),
     /// A named value of the account.
-    Value(Str, Octets),
+    Value(Box<(Str, Octets)>),
     /// A letter came.
     Letter,
     /// The keys of somebody's devices changed.
-    Keys(User),
+    Keys(Box<User>),
     /// The user signed a key of somebody with this id.
     Signed(Str),
     /// Somebody is in none of the rooms any more.
-    Parted(User),
+    Parted(Box<User>),
     /// How many one-time keys there are changed.
     Counts,
     /// How much is unread in the room changed elsewhere.
@@ -106,7 +106,7 @@ pub struct Sync {
     seq: u64,
     updates: VecDeque<(u64, Update)>,
     /// The rooms that the user is in, or is asked into.
-    pub rooms: BTreeMap<RoomId, Room>,
+    pub rooms: BTreeMap<RoomId, Box<Room>>,
     /// Rooms that are being attached.
     attaching: BTreeSet<RoomId>,
     /// The positions of a token, and the highest seen beyond them while a room of the shard is being attached.
@@ -118,11 +118,11 @@ pub struct Sync {
     /// Up to which letter they are collected.
     pub collected: Pos,
     /// How present people are that one may see.
-    pub people: BTreeMap<AccountId, (User, Presence)>,
+    pub people: BTreeMap<AccountId, Box<(User, Presence)>>,
     /// The user's rules for notifications.
     pub rules: Option<Arc<Ruleset>>,
     /// The names of the device's one-time and fallback keys, and whether they are used.
-    pub keys: BTreeMap<Str, bool>,
+    pub keys: Arc<BTreeMap<Str, bool>>,
     /// Whom the user does not want to hear.
     blocked: Vec<Str>,
     /// Where the user has read, as far as that was told here.
@@ -184,7 +184,7 @@ impl Sync {
             collected: Pos::ZERO,
             people: BTreeMap::new(),
             rules: None,
-            keys: BTreeMap::new(),
+            keys: Arc::default(),
             blocked: Vec::new(),
             read: BTreeMap::new(),
             known: BTreeMap::new(),
@@ -220,10 +220,20 @@ impl Sync {
         let told = self.updates.partition_point(|(n, _)| *n <= since.seq);
         self.updates.drain(..told.saturating_sub(TOLD));
         if self.updates.capacity() > 4 * (self.updates.len() + TOLD) {
-            self.updates.shrink_to(2 * self.updates.len());
+            self.updates.shrink_to(self.updates.len() + TOLD);
         }
         let from = self.updates.partition_point(|(n, _)| *n <= since.seq);
         News::Updates(self.updates.iter().skip(from).map(|(_, update)| update.clone()).collect())
+    }
+
+    /// Whether the device follows its rooms.
+    pub fn is_ready(&self) -> bool {
+        matches!(self.stage, Stage::Ready)
+    }
+
+    /// Whether nothing happened since that token.
+    pub fn is_quiet(&self, since: &Stamp) -> bool {
+        self.is_ready() && (since.run, since.seq) == (self.run, self.seq) && self.letters <= since.letters
     }
 
     /// Which run of the device's agent it is.
@@ -266,7 +276,7 @@ impl Sync {
     pub fn show(&mut self, show: Show, cx: &mut Cx<'_>) {
         if self.shown != Some(show) {
             self.shown = Some(show);
-            let status = self.people.get(&self.me.id).map(|(_, p)| p.status.clone()).unwrap_or_default();
+            let status = self.people.get(&self.me.id).map(|seen| seen.1.status.clone()).unwrap_or_default();
             self.say_presence(Presence { show, status, ..Presence::default() }, cx);
         }
     }
@@ -348,11 +358,11 @@ impl Sync {
             return self.own(event, cx);
         }
         if let Some((_, with)) = fed
-            && !self.rooms.get(&event.room).is_some_and(Room::is_joined)
+            && !self.is_in(event.room)
         {
             // The first word of a dialog: it is joined with it.
             let room = Room::dialog(with, event.pos.back());
-            self.rooms.insert(event.room, room);
+            self.rooms.insert(event.room, Box::new(room));
             self.push(Update::Own(event.clone()));
         }
         let Some(room) = self.rooms.get_mut(&event.room).filter(|r| r.is_joined() && event.pos > r.last)
@@ -383,10 +393,10 @@ impl Sync {
             return;
         }
         if after == Membership::Joined {
-            self.push(Update::Keys(change.user.clone()));
+            self.push(Update::Keys(Box::new(change.user.clone())));
         } else if before == Membership::Joined {
             self.typed(event.room, &change.user, false, None);
-            self.push(Update::Parted(change.user.clone()));
+            self.push(Update::Parted(Box::new(change.user.clone())));
         }
     }
 
@@ -398,18 +408,18 @@ impl Sync {
             return;
         }
         let last = old.map_or(Pos::ZERO, |r| r.last).max(event.pos);
-        let was_joined = old.is_some_and(Room::is_joined);
+        let was_joined = old.is_some_and(|r| r.is_joined());
         match change.after.membership {
             Membership::Joined => {
                 let mut room = Room::new(Membership::Joined, event.pos);
                 (room.last, room.at) = (last, event.at);
-                self.rooms.insert(event.room, room);
+                self.rooms.insert(event.room, Box::new(room));
                 self.follow(event.room, event.pos, cx);
             }
             now @ (Membership::Invited | Membership::Knocking) => {
                 let mut room = Room::new(now, event.pos);
                 (room.last, room.at) = (last, event.at);
-                self.rooms.insert(event.room, room);
+                self.rooms.insert(event.room, Box::new(room));
             }
             Membership::Left | Membership::Banned => return self.gone(event.room, event),
         }
@@ -526,7 +536,7 @@ impl Sync {
         let Some(r) = self.rooms.get_mut(&room) else { return };
         if r.receive(receipt) {
             let less = own && r.have_read(self.me.id, mark);
-            self.push(Update::Receipt(room, key));
+            self.push(Update::Receipt(room, Box::new(key)));
             if less {
                 self.push(Update::Unread(room));
             }
@@ -580,7 +590,7 @@ impl Sync {
 
     /// The keys of somebody's devices changed.
     pub fn keys_changed(&mut self, whose: &User) {
-        self.push(Update::Keys(whose.clone()));
+        self.push(Update::Keys(Box::new(whose.clone())));
     }
 
     fn typed(&mut self, room: RoomId, who: &User, on: bool, until: Option<Mono>) {
@@ -591,6 +601,10 @@ impl Sync {
         }
     }
 
+    fn is_in(&self, room: RoomId) -> bool {
+        self.rooms.get(&room).is_some_and(|r| r.is_joined())
+    }
+
     fn is_crowd(&self, room: RoomId) -> bool {
         self.rooms.get(&room).and_then(|r| r.joined).is_some_and(|joined| joined > CROWD)
     }
@@ -598,9 +612,9 @@ impl Sync {
     fn see(&mut self, who: &User, presence: &Presence) {
         let room = self.people.len() < PEOPLE || self.people.contains_key(&who.id);
         let presence = Presence { native: None, ..presence.clone() };
-        let same = self.people.get(&who.id).is_some_and(|(_, p)| *p == presence);
+        let same = self.people.get(&who.id).is_some_and(|seen| seen.1 == presence);
         if room && !same {
-            self.people.insert(who.id, (who.clone(), presence));
+            self.people.insert(who.id, Box::new((who.clone(), presence)));
             self.push(Update::Presence(who.id));
         }
     }
@@ -623,7 +637,7 @@ impl Sync {
                     self.own(event, cx);
                 }
             }
-            Notice::Destroyed { room, event } if self.rooms.get(room).is_some_and(Room::is_joined) => {
+            Notice::Destroyed { room, event } if self.is_in(*room) => {
                 self.gone(*room, event);
             }
             Notice::Presence { from, presence, label } if *label != self.label => {
@@ -669,7 +683,7 @@ impl Sync {
 
     /// A dialog is hidden, or (up to nowhere) shown again.
     fn hide(&mut self, id: RoomId, upto: Pos) {
-        let joined = self.rooms.get(&id).is_some_and(Room::is_joined);
+        let joined = self.is_in(id);
         if upto > Pos::ZERO && joined {
             if let Some(room) = self.rooms.get_mut(&id) {
                 room.membership = Membership::Left;
@@ -677,7 +691,7 @@ impl Sync {
             self.known.remove(&id);
             self.push(Update::Hidden(id));
         } else if upto == Pos::ZERO && !joined {
-            self.rooms.insert(id, Room::new(Membership::Joined, Pos::ZERO));
+            self.rooms.insert(id, Box::new(Room::new(Membership::Joined, Pos::ZERO)));
             self.push(Update::Shown(id));
         }
     }
@@ -686,17 +700,17 @@ impl Sync {
     fn value(&mut self, key: &Str, value: &Octets, cx: &Cx<'_>) {
         if begin::is_own_key(key, &self.label) {
             match value.is_empty() {
-                true => _ = self.keys.remove(key),
-                false => _ = self.keys.insert(key.clone(), begin::is_used(value)),
+                true => _ = Arc::make_mut(&mut self.keys).remove(key),
+                false => _ = Arc::make_mut(&mut self.keys).insert(key.clone(), begin::is_used(value)),
             }
             self.push(Update::Counts);
         } else if *key == CHANGED {
-            self.push(Update::Keys(self.me.clone()));
+            self.push(Update::Keys(Box::new(self.me.clone())));
         } else if let Some((whose, _)) = key.strip_prefix(SIGNED).and_then(|rest| rest.split_once('/')) {
             self.push(Update::Signed(Str::new(whose)));
         } else {
             if *key == begin::RULES {
-                self.rules = Some(Arc::new(begin::rules(Some(value), &self.me, &cx.settings().core.domain)));
+                self.rules = Some(Arc::new(begin::rules(Some(value), &self.me, cx.settings())));
             }
             if let Some((room, upto)) = begin::hidden(key, value) {
                 self.hide(room, upto);
@@ -708,7 +722,7 @@ impl Sync {
                 }
             }
             if key.starts_with(begin::DATA) || *key == begin::RULES {
-                self.push(Update::Value(key.clone(), value.clone()));
+                self.push(Update::Value(Box::new((key.clone(), value.clone()))));
             }
         }
     }

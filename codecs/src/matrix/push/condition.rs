@@ -5,27 +5,35 @@ use super::rule::PATTERN_MAX;
 use crate::json::Json;
 use crate::matrix::filter::keys;
 use lavina_core::text::Str;
+use std::cell::OnceCell;
 
 /// Characters of a body that patterns look at; more are passed over.
 const BODY_MAX: usize = 16 * 1024;
 
-/// An event to be judged, made ready once for all who may be told of it.
+/// An event to be judged.
 pub struct Subject<'a> {
     event: &'a Json,
-    body: Option<Folded>,
+    /// Made ready with the first pattern that looks at it.
+    body: OnceCell<Option<Folded>>,
     /// How many are joined to the room.
     members: u64,
+    /// Asked by the rules that need it.
+    powers: &'a dyn Fn() -> Powers,
+}
+
+/// What a room says of powers.
+#[derive(Clone, Debug, Default)]
+pub struct Powers {
     /// The sender's power; `i64::MAX` for the creators of rooms from version 12 on.
-    power: i64,
+    pub sender: i64,
     /// The content of the room's power levels.
-    levels: Option<&'a Json>,
+    pub levels: Option<Json>,
 }
 
 impl<'a> Subject<'a> {
     /// An event in the client's format, and what is true of its room.
-    pub fn new(event: &'a Json, members: u64, power: i64, levels: Option<&'a Json>) -> Subject<'a> {
-        let body = event.str_at("content.body").map(|body| Folded::new(cut(body)));
-        Subject { event, body, members, power, levels }
+    pub fn new(event: &'a Json, members: u64, powers: &'a dyn Fn() -> Powers) -> Subject<'a> {
+        Subject { event, body: OnceCell::new(), members, powers }
     }
 
     pub(super) fn sender(&self) -> &str {
@@ -37,14 +45,17 @@ impl<'a> Subject<'a> {
     }
 
     pub(super) fn words(&self, glob: &Glob) -> bool {
-        self.body.as_ref().is_some_and(|body| glob.fits_words(body))
+        let ready = || self.event.str_at("content.body").map(|body| Folded::new(cut(body)));
+        self.body.get_or_init(ready).as_ref().is_some_and(|body| glob.fits_words(body))
     }
 
-    /// The power that calling people in a way needs (`m.room.power_levels`, `notifications`).
-    fn needed(&self, key: &str) -> i64 {
-        let level = self.levels.and_then(|l| l.at(&["notifications", key]));
+    /// Whether the sender has the power that calling people in a way needs (`m.room.power_levels`, `notifications`).
+    fn may(&self, key: &str) -> bool {
+        let powers = (self.powers)();
+        let level = powers.levels.as_ref().and_then(|l| l.at(&["notifications", key]));
         // Rooms before version 10 may have them as strings.
-        level.and_then(|l| l.as_int().or_else(|| l.as_str()?.trim().parse().ok())).unwrap_or(50)
+        let needed = level.and_then(|l| l.as_int().or_else(|| l.as_str()?.trim().parse().ok()));
+        powers.sender >= needed.unwrap_or(50)
     }
 }
 
@@ -68,6 +79,9 @@ pub(super) enum Condition {
     Words(Glob),
     Is(Vec<Str>, Json),
     Contains(Vec<Str>, Json),
+    /// As [`Condition::Match`] and [`Condition::Contains`], with the reader's own id.
+    MatchReader(Vec<Str>),
+    ContainsReader(Vec<Str>),
     DisplayName,
     Members(std::cmp::Ordering, bool, u64),
     Permission(Str),
@@ -78,6 +92,18 @@ pub(super) enum Condition {
 impl Condition {
     pub(super) fn new(json: &Json) -> Condition {
         Condition::known(json).unwrap_or(Condition::Never)
+    }
+
+    /// The same for a predefined rule's, in which `null` stands for the reader's id.
+    pub(super) fn predefined(json: &Json) -> Condition {
+        let kind = json.str_of("kind").unwrap_or_default();
+        let path = || json.str_of("key").map(keys).unwrap_or_default();
+        let open = |key| json.get(key).is_some_and(Json::is_null);
+        match kind {
+            "event_match" if open("pattern") => Condition::MatchReader(path()),
+            "event_property_contains" if open("value") => Condition::ContainsReader(path()),
+            _ => Condition::new(json),
+        }
     }
 
     fn known(json: &Json) -> Option<Condition> {
@@ -102,13 +128,19 @@ impl Condition {
         let value = |path: &[Str]| path.iter().try_fold(subject.event, |json, key| json.get(key));
         match self {
             Condition::Match(path, glob) => {
-                value(path).and_then(Json::as_str).is_some_and(|s| glob.fits(&Folded::new(cut(s))))
+                value(path).and_then(Json::as_str).is_some_and(|s| glob.fits_text(cut(s)))
             }
             Condition::Words(glob) => subject.words(glob),
             Condition::Is(path, wanted) => value(path).is_some_and(|v| is_plain(v) && v == wanted),
             Condition::Contains(path, wanted) => value(path)
                 .and_then(Json::as_array)
                 .is_some_and(|list| list.iter().any(|v| is_plain(v) && v == wanted)),
+            Condition::MatchReader(path) => {
+                value(path).and_then(Json::as_str).is_some_and(|s| Glob::literal(reader.id).fits_text(s))
+            }
+            Condition::ContainsReader(path) => value(path)
+                .and_then(Json::as_array)
+                .is_some_and(|list| list.iter().any(|v| v.as_str() == Some(reader.id))),
             Condition::DisplayName => reader
                 .display
                 .filter(|name| !name.is_empty() && name.len() <= PATTERN_MAX)
@@ -118,7 +150,7 @@ impl Condition {
                 let found = subject.members.cmp(count);
                 found == *order || (*or_equal && found.is_eq())
             }
-            Condition::Permission(key) => subject.power >= subject.needed(key),
+            Condition::Permission(key) => subject.may(key),
             Condition::Never => false,
         }
     }
@@ -160,7 +192,8 @@ mod tests {
                 "m.mentions":{"user_ids":["@a:x",["@c:x"]]},"float":1.5}}"#,
         );
         let levels = json(r#"{"notifications":{"room":20,"old":"30"}}"#);
-        let subject = Subject::new(&event, 3, 25, Some(&levels));
+        let powers = || Powers { sender: 25, levels: Some(levels.clone()) };
+        let subject = Subject::new(&event, 3, &powers);
         let reader = Reader { id: "@a:x", display: Some("alice?") };
         for (condition, holds) in [
             (r#"{"kind":"event_match","key":"type","pattern":"M.room.*"}"#, true),

@@ -67,6 +67,13 @@ impl Glob {
         at <= end && fits_at(last, text, end)
     }
 
+    /// The same for a text that is not made ready: one that is looked at once.
+    pub(super) fn fits_text(&self, text: &str) -> bool {
+        let [piece] = self.0.as_slice() else { return self.fits(&Folded::new(text)) };
+        let mut chars = text.chars().map(fold);
+        piece.iter().all(|p| chars.next().is_some_and(|c| p.is_none_or(|p| p == c))) && chars.next().is_none()
+    }
+
     /// Whether some part of the text that begins and ends at word boundaries fits.
     pub(super) fn fits_words(&self, text: &Folded) -> bool {
         let chars = text.0.as_slice();
@@ -165,6 +172,7 @@ mod tests {
         fn as_defined(pattern in "[ab *?_]{0,6}", text in "[ab _]{0,8}") {
             let (p, t): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
             prop_assert_eq!(whole(&pattern, &text), slow(&p, &t));
+            prop_assert_eq!(Glob::new(&pattern).fits_text(&text), slow(&p, &t));
             let folded = Folded::new(&text);
             let any = (0..=t.len()).filter(|from| folded.boundary(*from)).any(|from| {
                 (from..=t.len()).filter(|to| folded.boundary(*to)).any(|to| slow(&p, &t[from..to]))

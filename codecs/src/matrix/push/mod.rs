@@ -8,6 +8,6 @@ mod predefined;
 mod rule;
 mod ruleset;
 
-pub use condition::{Reader, Subject};
+pub use condition::{Powers, Reader, Subject};
 pub use rule::{Actions, BadRule, Kind, PATTERN_MAX, RULE_MAX, Rule};
-pub use ruleset::{Place, RULES_MAX, Ruleset};
+pub use ruleset::{Place, Predefined, RULES_MAX, Ruleset};

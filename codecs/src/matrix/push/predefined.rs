@@ -4,11 +4,11 @@ use super::rule::{Actions, Kind, Rule};
 use crate::json::Json;
 use crate::object;
 
-/// The predefined rules of a kind, for the person of that id. The first of the overrides, the master rule, comes even
-/// before people's own rules; all others after them.
-pub(super) fn rules(kind: Kind, user: &str) -> Vec<Rule> {
+/// The predefined rules of a kind, the same for everybody: `null` stands for the person's id. The first of the overrides,
+/// the master rule, comes even before people's own rules; all others after them.
+pub(super) fn rules(kind: Kind) -> Vec<Rule> {
     match kind {
-        Kind::Override => overrides(user),
+        Kind::Override => overrides(),
         Kind::Underride => underrides(),
         Kind::Content | Kind::Room | Kind::Sender => Vec::new(),
     }
@@ -17,20 +17,20 @@ pub(super) fn rules(kind: Kind, user: &str) -> Vec<Rule> {
 /// The id of the rule that switches everything off.
 pub(super) const MASTER: &str = ".m.rule.master";
 
-fn matches(key: &str, pattern: &str) -> Json {
-    object! { "kind" => "event_match", "key" => key, "pattern" => pattern }
+fn matches(key: &str, pattern: impl Into<Json>) -> Json {
+    object! { "kind" => "event_match", "key" => key, "pattern" => pattern.into() }
 }
 
 fn is(key: &str, value: impl Into<Json>) -> Json {
     object! { "kind" => "event_property_is", "key" => key, "value" => value.into() }
 }
 
-fn overrides(user: &str) -> Vec<Rule> {
+fn overrides() -> Vec<Rule> {
     let silent = || Actions::of(false, None, false);
     let mentioned = object! {
         "kind" => "event_property_contains",
         "key" => "content.m\\.mentions.user_ids",
-        "value" => user,
+        "value" => Json::Null,
     };
     let may_call = object! { "kind" => "sender_notification_permission", "key" => "room" };
     let mut master = Rule::made(MASTER, vec![], silent());
@@ -43,7 +43,7 @@ fn overrides(user: &str) -> Vec<Rule> {
             vec![
                 matches("type", "m.room.member"),
                 matches("content.membership", "invite"),
-                matches("state_key", user),
+                matches("state_key", Json::Null),
             ],
             Actions::of(true, Some("default"), false),
         ),

@@ -170,7 +170,7 @@ pub struct Rule {
     pub default: bool,
     /// What it does.
     pub actions: Actions,
-    /// As they were given; what is not known here survives.
+    /// As they were given; what is not known here survives. In predefined ones `null` stands for the reader's id.
     conditions: Vec<Json>,
     compiled: Vec<Condition>,
     pattern: Option<(Str, Glob)>,
@@ -217,7 +217,7 @@ impl Rule {
 
     /// One of the server's own.
     pub(super) fn made(id: &str, conditions: Vec<Json>, actions: Actions) -> Rule {
-        let compiled = conditions.iter().map(Condition::new).collect();
+        let compiled = conditions.iter().map(Condition::predefined).collect();
         Rule { id: Str::new(id), enabled: true, default: true, actions, conditions, compiled, pattern: None }
     }
 
@@ -232,12 +232,20 @@ impl Rule {
             }
     }
 
-    /// As clients have it.
-    pub fn to_json(&self, kind: Kind) -> Json {
+    /// As clients have it; `reader`: whose it is.
+    pub fn to_json(&self, kind: Kind, reader: &str) -> Json {
         let mut out = Map::new();
         out.insert("actions", self.actions.to_json());
         if matches!(kind, Kind::Override | Kind::Underride) {
-            out.insert("conditions", Json::Array(self.conditions.clone()));
+            let mut conditions = self.conditions.clone();
+            for condition in conditions.iter_mut().filter(|_| self.default) {
+                for key in ["pattern", "value"] {
+                    if condition.get(key).is_some_and(Json::is_null) {
+                        condition.set(key, reader);
+                    }
+                }
+            }
+            out.insert("conditions", Json::Array(conditions));
         }
         out.insert("default", self.default);
         out.insert("enabled", self.enabled);

@@ -5,15 +5,38 @@ use super::predefined::{self, MASTER};
 use super::rule::{Actions, BadRule, Kind, Rule};
 use crate::json::{Json, Map};
 use crate::object;
+use std::fmt;
+use std::sync::Arc;
 
 /// Rules that one person can make; more are refused.
 pub const RULES_MAX: usize = 500;
 
-/// All rules of a person, by kind; among a kind the more important ones first.
+/// Rules by kind; among a kind the more important ones first.
+type Rules = [Vec<Rule>; Kind::ALL.len()];
+
+/// The predefined rules: one copy for all people who have no others.
+#[derive(Clone, PartialEq)]
+pub struct Predefined(Arc<Rules>);
+
+impl Default for Predefined {
+    fn default() -> Predefined {
+        Predefined(Arc::new(Kind::ALL.map(predefined::rules)))
+    }
+}
+
+impl fmt::Debug for Predefined {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Predefined")
+    }
+}
+
+/// All rules of a person.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ruleset {
     user: String,
-    rules: [Vec<Rule>; Kind::ALL.len()],
+    predefined: Predefined,
+    /// The predefined ones' own, until something is changed.
+    rules: Arc<Rules>,
 }
 
 /// Where a new rule stands.
@@ -27,8 +50,9 @@ pub struct Place<'a> {
 
 impl Ruleset {
     /// The predefined rules only.
-    pub fn new(user: &str) -> Ruleset {
-        Ruleset { user: user.to_owned(), rules: Kind::ALL.map(|kind| predefined::rules(kind, user)) }
+    pub fn new(predefined: &Predefined, user: &str) -> Ruleset {
+        let (predefined, rules) = (predefined.clone(), predefined.0.clone());
+        Ruleset { user: user.to_owned(), predefined, rules }
     }
 
     fn list(&self, kind: Kind) -> &[Rule] {
@@ -36,7 +60,7 @@ impl Ruleset {
     }
 
     fn list_mut(&mut self, kind: Kind) -> &mut Vec<Rule> {
-        &mut self.rules[kind as usize]
+        &mut Arc::make_mut(&mut self.rules)[kind as usize]
     }
 
     /// A rule.
@@ -45,6 +69,14 @@ impl Ruleset {
     /// [`BadRule::NotFound`].
     pub fn get(&self, kind: Kind, id: &str) -> Result<&Rule, BadRule> {
         self.list(kind).iter().find(|r| r.id == id).ok_or(BadRule::NotFound)
+    }
+
+    /// A rule as clients have it.
+    ///
+    /// # Errors
+    /// [`BadRule::NotFound`].
+    pub fn rule_json(&self, kind: Kind, id: &str) -> Result<Json, BadRule> {
+        Ok(self.get(kind, id)?.to_json(kind, &self.user))
     }
 
     fn get_mut(&mut self, kind: Kind, id: &str) -> Result<&mut Rule, BadRule> {
@@ -129,16 +161,18 @@ impl Ruleset {
 
     /// As clients have it: the value of `global`.
     pub fn to_json(&self) -> Json {
-        let kind = |kind: Kind| Json::Array(self.list(kind).iter().map(|r| r.to_json(kind)).collect());
+        let kind = |kind: Kind| -> Json {
+            Json::Array(self.list(kind).iter().map(|r| r.to_json(kind, &self.user)).collect())
+        };
         Json::Object(Kind::ALL.into_iter().map(|k| (k.name(), kind(k))).collect())
     }
 
     /// As it is kept: what differs from the predefined rules.
     pub fn to_stored(&self) -> Json {
-        let plain = Ruleset::new(&self.user);
+        let plain = Ruleset::new(&self.predefined, &self.user);
         let (mut own, mut changed) = (Map::new(), Map::new());
         for kind in Kind::ALL {
-            let mine = self.list(kind).iter().filter(|r| !r.default).map(|r| r.to_json(kind));
+            let mine = self.list(kind).iter().filter(|r| !r.default).map(|r| r.to_json(kind, &self.user));
             let mine: Vec<Json> = mine.collect();
             if !mine.is_empty() {
                 own.insert(kind.name(), mine);
@@ -157,8 +191,8 @@ impl Ruleset {
     }
 
     /// Reads what was kept. What cannot be read any more is left out: rules must never keep a person from the rest.
-    pub fn from_stored(user: &str, stored: &Json) -> Ruleset {
-        let mut out = Ruleset::new(user);
+    pub fn from_stored(predefined: &Predefined, user: &str, stored: &Json) -> Ruleset {
+        let mut out = Ruleset::new(predefined, user);
         for kind in Kind::ALL {
             let mine = stored.at(&["own", kind.name()]).and_then(Json::as_array).unwrap_or_default();
             // The last becomes the most important.

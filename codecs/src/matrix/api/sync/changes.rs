@@ -39,7 +39,7 @@ pub struct Changes {
     /// The one-time keys changed.
     pub counts: bool,
     /// Names of the device's one-time and fallback keys.
-    pub own_keys: BTreeMap<Str, bool>,
+    pub own_keys: Arc<BTreeMap<Str, bool>>,
     /// The device's label.
     pub label: Label,
     /// The last letter.
@@ -51,8 +51,10 @@ pub struct Changes {
 /// What is new of a room.
 #[derive(Clone, Debug)]
 pub struct Change {
-    /// The room as the agent knows it.
+    /// The room as the agent knows it, but for what is unread.
     pub room: Room,
+    /// Up to which entry what is unread was counted.
+    pub counted: Option<Pos>,
     /// Entries in order.
     pub events: Vec<Arc<Event>>,
     /// The user came in since the token, so it is told as a whole.
@@ -88,8 +90,10 @@ impl Change {
     }
 
     /// Of a room of which the agent knows nothing else.
-    pub fn bare(room: Room) -> Change {
+    pub fn bare(mut room: Room) -> Change {
         Change {
+            // Nobody else holds the counts when they change.
+            counted: room.unread.take().map(|unread| unread.counted),
             room,
             events: Vec::new(),
             whole: false,
@@ -137,9 +141,9 @@ impl Changes {
                 out.everything(sync);
             }
             News::Updates(updates) => {
-                let shards = crate::matrix::ids::IdKey::new(&cx.core_settings().secret);
+                let ids = crate::matrix::ids::IdKey::new(&cx.core_settings().secret);
                 for update in updates {
-                    out.add(sync, update, &shards);
+                    out.add(sync, update, &ids);
                 }
                 for change in out.rooms.values_mut() {
                     change.known.retain(|_, told| *told <= since.seq);
@@ -161,7 +165,7 @@ impl Changes {
             change.receipts = room.receipts.values().cloned().collect();
             self.rooms.insert(*id, change);
         }
-        self.people = sync.people.values().cloned().collect();
+        self.people = sync.people.values().map(|seen| (**seen).clone()).collect();
     }
 
     fn room(&mut self, sync: &Sync, id: RoomId) -> Option<&mut Change> {
@@ -198,9 +202,9 @@ impl Changes {
             }
             Update::Receipt(room, key) => {
                 if let Some(change) = self.room(sync, room)
-                    && let Some(receipt) = change.room.receipts.get(&key).cloned()
+                    && let Some(receipt) = change.room.receipts.get(&*key).cloned()
                 {
-                    change.receipts.retain(|r| r.key() != key);
+                    change.receipts.retain(|r| r.key() != *key);
                     change.receipts.push(receipt);
                 }
             }
@@ -219,40 +223,45 @@ impl Changes {
                     change.unread = true;
                 }
             }
-            Update::Value(key, value) => match parts(&key) {
-                Some((kind, Some(room))) => {
-                    let kind = Str::new(kind);
-                    if let Some(change) = sync
-                        .room_named(room)
-                        .or_else(|| ids.coded_room(room))
-                        .and_then(|room| self.room(sync, room))
-                    {
-                        change.data.retain(|(k, _)| *k != kind);
-                        change.data.push((kind, value));
-                    }
-                }
-                _ => {
-                    self.values.retain(|(k, _)| *k != key);
-                    self.values.push((key, value));
-                }
-            },
+            Update::Value(named) => self.value(sync, *named, ids),
             Update::Presence(who) => {
                 if let Some(seen) = sync.people.get(&who) {
                     self.people.retain(|(u, _)| u.id != who);
-                    self.people.push(seen.clone());
+                    self.people.push((**seen).clone());
                 }
             }
             Update::Letter => {}
             Update::Keys(user) => {
                 self.parted.remove(&user.id);
-                self.keys.insert(user.id, user);
+                self.keys.insert(user.id, *user);
             }
             Update::Signed(id) => _ = self.signed.insert(id.to_string()),
             Update::Parted(user) => {
                 self.keys.remove(&user.id);
-                self.parted.insert(user.id, user);
+                self.parted.insert(user.id, *user);
             }
             Update::Counts => self.counts = true,
+        }
+    }
+
+    /// A named value of the account.
+    fn value(&mut self, sync: &Sync, (key, value): (Str, Octets), ids: &crate::matrix::ids::IdKey) {
+        match parts(&key) {
+            Some((kind, Some(room))) => {
+                let kind = Str::new(kind);
+                if let Some(change) = sync
+                    .room_named(room)
+                    .or_else(|| ids.coded_room(room))
+                    .and_then(|room| self.room(sync, room))
+                {
+                    change.data.retain(|(k, _)| *k != kind);
+                    change.data.push((kind, value));
+                }
+            }
+            _ => {
+                self.values.retain(|(k, _)| *k != key);
+                self.values.push((key, value));
+            }
         }
     }
 }

@@ -202,7 +202,7 @@ async fn everybody(ctx: &Ctx, sealed: bool) -> Result<BTreeSet<String>, Error> {
 pub fn keys(changes: &Changes) -> (Json, Json) {
     let mut counts: BTreeMap<&str, u32> = BTreeMap::from([("signed_curve25519", 0)]);
     let mut fallback: Vec<&str> = Vec::new();
-    for (key, used) in &changes.own_keys {
+    for (key, used) in changes.own_keys.iter() {
         let mut parts = key.split('/');
         match (parts.next(), parts.nth(1)) {
             (Some("m.otk"), Some(algorithm)) => *counts.entry(algorithm).or_default() += 1,

@@ -6,8 +6,8 @@ use crate::json::{Json, Map};
 use crate::matrix::api::paging::{self, Want, page, state_at, state_json};
 use crate::matrix::api::scene::{Related, Scene, Shown, view_of};
 use crate::matrix::device::stamp::Place;
-use crate::matrix::device::sync::Receipt;
 use crate::matrix::device::sync::begin::open_all;
+use crate::matrix::device::sync::{Receipt, Room};
 use crate::matrix::error::Error;
 use crate::matrix::event::{RoomEvent, state_event};
 use crate::matrix::ids::user_id;
@@ -59,15 +59,15 @@ pub async fn section(
     Ok(match change.room.membership {
         Membership::Joined => joined(ctx, wish, id, change, changes).await?.map(|s| ("join", s)),
         Membership::Invited if change.whole || change.own.is_some() => {
-            let state = stripped(ctx, id).await?;
+            let state = Box::pin(stripped(ctx, id)).await?;
             Some(("invite", object! { "invite_state" => object! { "events" => state } }))
         }
         Membership::Knocking if change.whole || change.own.is_some() => {
-            let state = stripped(ctx, id).await?;
+            let state = Box::pin(stripped(ctx, id)).await?;
             Some(("knock", object! { "knock_state" => object! { "events" => state } }))
         }
         Membership::Left | Membership::Banned if change.own.is_some() || change.hidden => {
-            Some(("leave", left(ctx, wish, id, change).await?))
+            Some(("leave", Box::pin(left(ctx, wish, id, change)).await?))
         }
         _ => None,
     })
@@ -82,8 +82,9 @@ async fn joined(
 ) -> Result<Option<Json>, Error> {
     let whole = change.whole || wish.full;
     let mut told = match (whole, change.gap) {
-        (true, _) => from_store(ctx, wish, id, change, None).await?,
-        (false, Some(gap)) => from_store(ctx, wish, id, change, Some(gap)).await?,
+        // Rarer, and large: not part of what every request takes.
+        (true, _) => Box::pin(from_store(ctx, wish, id, change, None)).await?,
+        (false, Some(gap)) => Box::pin(from_store(ctx, wish, id, change, Some(gap))).await?,
         (false, None) => from_updates(ctx, wish, id, change).await?,
     };
     let people_moved = told.timeline.iter().any(|s| s.kind == "m.room.member")
@@ -114,6 +115,17 @@ async fn joined(
     Ok(Some(Json::Object(out)))
 }
 
+/// The room's id.
+///
+/// # Errors
+/// The server cannot tell.
+pub async fn name(ctx: &Ctx, id: RoomId, room: &Room) -> Result<Str, Error> {
+    match &room.name {
+        Some(name) => Ok(name.clone()),
+        None => rooms::room_id(ctx, id).await.map(Str::new),
+    }
+}
+
 fn timeline(wish: &Wish, told: Told) -> Json {
     let events: Vec<Json> = told.timeline.into_iter().map(|s| wish.filter.fields(s.in_room())).collect();
     object! { "events" => events, "limited" => told.limited, "prev_batch" => told.prev_batch.text() }
@@ -131,24 +143,25 @@ async fn from_updates(ctx: &Ctx, wish: &Wish, id: RoomId, change: &Change) -> Re
     let all: Vec<Shown> = events.iter().flat_map(|e| scene.show(e)).collect();
     let room_id = scene.room_id.clone();
     let fits = |s: &&Shown| wish.filter.timeline.admits(&room_id, &s.json);
-    let wanted: Vec<Shown> = all.iter().filter(fits).cloned().collect();
+    let wanted: Vec<&Shown> = all.iter().filter(fits).collect();
     let cut = wanted.len().saturating_sub(limit(wish));
-    let timeline = wanted.get(cut..).unwrap_or_default().to_vec();
+    let timeline = wanted.get(cut..).unwrap_or_default();
     let end = Place::after(change.room.last);
-    let begin = timeline.first().filter(|_| cut > 0).or_else(|| all.first()).map_or(end, |s| s.place);
+    let begin = timeline.first().filter(|_| cut > 0).copied().or(all.first()).map_or(end, |s| s.place);
     let prev_batch = match (cut > 0, timeline.first()) {
         (true, None) => end,
         (true, Some(first)) => first.place,
         (false, _) => begin,
     };
     // State that changed before the timeline begins, or is filtered out of it.
-    let told = |s: &Shown| timeline.iter().any(|t| t.place == s.place);
-    let moved = all.iter().filter(|s| s.state_key.is_some() && (wish.state_after.is_some() || !told(s)));
+    let told: BTreeSet<Place> = timeline.iter().map(|s| s.place).collect();
+    let untold = |s: &Shown| wish.state_after.is_some() || !told.contains(&s.place);
+    let moved = all.iter().filter(|s| s.state_key.is_some() && untold(s));
     let mut last: BTreeMap<(Str, Str), &Shown> = BTreeMap::new();
     for shown in moved {
         last.insert((shown.kind.clone(), shown.state_key.clone().unwrap_or_default()), shown);
     }
-    let senders = senders(&timeline, scene.me.id, ctx, change, wish);
+    let senders = senders(timeline.iter().copied(), scene.me.id, ctx, change, wish);
     let lazy = wish.filter.state.lazy_load_members;
     let events_of = |s: &Shown| {
         let row = lavina_core::row::FactRow::of(&s.entry, s.place.sub)?;
@@ -176,12 +189,13 @@ async fn from_updates(ctx: &Ctx, wish: &Wish, id: RoomId, change: &Change) -> Re
         know(ctx, id, strangers).await;
         view = Some(v);
     }
+    let timeline = all.into_iter().filter(|s| told.contains(&s.place)).collect();
     Ok(Told { timeline, state, limited: cut > 0, prev_batch, view })
 }
 
 /// The senders whose membership the client does not know yet, where it wants to hear of those only.
-fn senders(
-    timeline: &[Shown],
+fn senders<'a>(
+    timeline: impl Iterator<Item = &'a Shown>,
     me: lavina_core::ids::AccountId,
     ctx: &Ctx,
     change: &Change,
@@ -250,7 +264,7 @@ async fn from_store(
         begin.min(found.next)
     };
     let lazy = wish.filter.state.lazy_load_members;
-    let senders = senders(&found.shown, ctx.user()?.id, ctx, change, wish);
+    let senders = senders(found.shown.iter(), ctx.user()?.id, ctx, change, wish);
     let wanted = |kind: &str, key: &str| !lazy || paging::lazily(kind, key, &senders);
     let mut state = state_at(ctx, &view, place, wanted).await?;
     if let Some(gap) = gap {
@@ -365,8 +379,10 @@ pub async fn ephemeral(ctx: &Ctx, wish: &Wish, id: RoomId, change: &Change) -> R
     if !change.receipts.is_empty() {
         out.push(receipts(&change.receipts, ctx.domain()));
     }
-    let room_id = rooms::room_id(ctx, id).await?;
-    out.retain(|e| wish.filter.ephemeral.admits(&room_id, e));
+    if !out.is_empty() {
+        let room_id = name(ctx, id, &change.room).await?;
+        out.retain(|e| wish.filter.ephemeral.admits(&room_id, e));
+    }
     Ok(out)
 }
 
@@ -396,7 +412,10 @@ pub async fn data(
     ctx: &Ctx,
     whole: bool,
 ) -> Result<Vec<Json>, Error> {
-    let room_id = rooms::room_id(ctx, id).await?;
+    if !whole && change.data.is_empty() {
+        return Ok(Vec::new());
+    }
+    let room_id = name(ctx, id, &change.room).await?;
     let values = match whole {
         true => super::people::data_of_room(ctx, &room_id).await?,
         false => change.data.clone(),

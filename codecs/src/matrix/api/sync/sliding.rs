@@ -106,14 +106,16 @@ struct Made {
 /// The endpoint.
 pub async fn sync(ctx: Ctx, request: Request) -> Answer {
     let ask = Ask::read(&ctx, &request)?;
-    begin::begin(&ctx).await?;
+    // It may wait for long; what takes room is made anew when there is something to tell.
+    drop(request);
+    Box::pin(begin::begin(&ctx)).await?;
     let (show, until) = (ask.show, ask.until);
     ctx.with(move |agent, cx| agent.present(show, until, cx)).await;
     let told = told(&ctx, &ask).await?;
     extensions::collect(&ctx, &ask).await?;
     loop {
-        begin::look_at_new_rooms(&ctx).await;
-        let mut made = answer(&ctx, &ask, &told).await?;
+        Box::pin(begin::look_at_new_rooms(&ctx)).await;
+        let mut made = Box::pin(answer(&ctx, &ask, &told)).await?;
         if made.news || told.stamp.is_none() || ctx.now().mono >= ask.until {
             let name = ask.connection.clone();
             let given = ctx.with(move |agent, _| {

@@ -4,10 +4,10 @@ use super::changes::{Change, Changes};
 use crate::json::{Json, Map};
 use crate::matrix::api::scene::{Related, Scene, Shown, history, message};
 use crate::matrix::content::RELATES_TO;
-use crate::matrix::device::sync::{Room, Unread};
+use crate::matrix::device::sync::{Read, Room, Unread};
 use crate::matrix::error::Error;
 use crate::matrix::ids::user_id;
-use crate::matrix::push::{Actions, Reader, Ruleset, Subject};
+use crate::matrix::push::{Actions, Powers, Reader, Ruleset, Subject};
 use crate::matrix::task::Ctx;
 use crate::object;
 use lavina_core::event::{Event, What};
@@ -24,7 +24,31 @@ const LOOK_BACK: usize = 1_000;
 
 /// The counts of a room.
 pub struct Counts {
-    unread: Unread,
+    unread: Arc<Unread>,
+}
+
+/// What becomes of the counts.
+enum News {
+    /// One more: entry, whether it is a highlight, the root of its thread.
+    More(Pos, bool, Option<Str>),
+    /// That entry was withdrawn.
+    Less(Pos),
+}
+
+impl Unread {
+    /// Counts on, up to that entry; what is read falls away.
+    fn go_on(&mut self, news: Vec<News>, read: &Read, counted: Pos) {
+        for one in news {
+            match one {
+                // Another request may have counted it meanwhile.
+                News::More(pos, ..) if pos <= self.counted => {}
+                News::More(pos, highlight, thread) => self.add(pos, highlight, thread),
+                News::Less(pos) => self.forget(pos),
+            }
+        }
+        self.read(read);
+        self.counted = counted.max(self.counted);
+    }
 }
 
 impl Counts {
@@ -63,43 +87,41 @@ pub async fn count(
     shown: &[Shown],
     view: Option<&Arc<RoomView>>,
 ) -> Result<Counts, Error> {
-    let mut unread = change.room.unread.clone().unwrap_or_default();
     let me = ctx.user()?.clone();
-    let old = change.room.unread.is_some();
     let read = change.room.read_by(me.id, change.read);
-    let mut events: Vec<Shown> = Vec::new();
-    if old && !change.whole && change.gap.is_none() {
-        if change.room.last <= unread.counted {
-            return Ok(Counts { unread });
+    let old = change.counted.filter(|_| !change.whole && change.gap.is_none());
+    let news = match old {
+        Some(counted) if change.room.last <= counted => Vec::new(),
+        Some(counted) => {
+            let new = |pos| pos > counted;
+            let all = change.events.iter().filter(|e| new(e.pos));
+            if all.clone().any(|e| !shown.iter().any(|s| s.place.pos == e.pos)) {
+                let left: Vec<_> = all.cloned().collect();
+                let scene = Scene::new(ctx, id, &left, Related::These(change.events.clone()), None).await?;
+                let events: Vec<Shown> = left.iter().flat_map(|e| scene.show(e)).collect();
+                judge(ctx, change, changes, events.iter())?
+            } else {
+                judge(ctx, change, changes, shown.iter().filter(|s| new(s.place.pos)))?
+            }
         }
-        let all = change.events.iter().filter(|e| e.pos > unread.counted);
-        let missing = all.clone().any(|e| !shown.iter().any(|s| s.place.pos == e.pos));
-        if missing {
-            let left: Vec<_> = all.cloned().collect();
-            let scene = Scene::new(ctx, id, &left, Related::These(change.events.clone()), None).await?;
-            events.extend(left.iter().flat_map(|e| scene.show(e)));
-        } else {
-            events.extend(shown.iter().filter(|s| s.place.pos > unread.counted).cloned());
+        None if change.room.last > read.whole => {
+            let rest = unread_entries(ctx, id, change, read.whole).await?;
+            let scene = Scene::new(ctx, id, &rest, Related::These(rest.clone()), view.cloned()).await?;
+            let events: Vec<Shown> = rest.iter().flat_map(|e| scene.show(e)).collect();
+            judge(ctx, change, changes, events.iter())?
         }
-    } else if change.room.last > read.whole {
-        unread = Unread::default();
-        let rest = unread_entries(ctx, id, change, read.whole).await?;
-        let scene = Scene::new(ctx, id, &rest, Related::These(rest.clone()), view.cloned()).await?;
-        events.extend(rest.iter().flat_map(|e| scene.show(e)));
-    } else {
-        unread = Unread::default();
-    }
-    judge(ctx, change, changes, &events, &mut unread)?;
-    unread.items.retain(|(pos, _, thread)| !read.has(*pos, thread.as_deref()));
-    unread.counted = change.room.last;
-    let kept = unread.clone();
-    ctx.with(move |agent, _| {
-        if let Some(room) = agent.sync().and_then(|s| s.rooms.get_mut(&id)) {
-            room.unread = Some(kept);
-        }
-    })
-    .await;
-    Ok(Counts { unread })
+        None => Vec::new(),
+    };
+    let (counted, goes_on) = (change.room.last, old.is_some());
+    let unread = ctx.with(move |agent, _| {
+        let room = agent.sync().and_then(|s| s.rooms.get_mut(&id));
+        let mut none = None;
+        let unread = room.map_or(&mut none, |room| &mut room.unread);
+        let mut counts = unread.take().filter(|_| goes_on).unwrap_or_default();
+        Arc::make_mut(&mut counts).go_on(news, &read, counted);
+        unread.insert(counts).clone()
+    });
+    Ok(Counts { unread: unread.await })
 }
 
 /// The entries after a position and after the last that the user said, in order; of more than [`LOOK_BACK`] the newest.
@@ -124,25 +146,25 @@ async fn unread_entries(ctx: &Ctx, id: RoomId, change: &Change, read: Pos) -> Re
     Ok(out)
 }
 
-fn judge(
+fn judge<'a>(
     ctx: &Ctx,
     change: &Change,
     changes: &Changes,
-    events: &[Shown],
-    unread: &mut Unread,
-) -> Result<(), Error> {
-    let Some(rules) = changes.rules.clone() else { return Ok(()) };
+    events: impl Iterator<Item = &'a Shown>,
+) -> Result<Vec<News>, Error> {
+    let Some(rules) = changes.rules.clone() else { return Ok(Vec::new()) };
     let me = ctx.user()?.clone();
     let judge = Judge { rules, id: user_id(&me, ctx.domain()), me, marks: BTreeMap::new() };
+    let mut out = Vec::new();
     for shown in events {
         if let Some(actions) = judge.actions(&change.room, shown).filter(|a| a.notify()) {
-            unread.add(shown.place.pos, actions.highlight(), thread_of(shown));
+            out.push(News::More(shown.place.pos, actions.highlight(), thread_of(shown)));
         }
         if let What::Redacted { target, .. } | What::Withdrawn { target, .. } = shown.entry.what {
-            unread.items.retain(|(pos, ..)| *pos != target);
+            out.push(News::Less(target));
         }
     }
-    Ok(())
+    Ok(out)
 }
 
 /// The root of the thread that an event lies in.
@@ -184,17 +206,22 @@ impl Judge {
         }
         let reader = Reader { id: &self.id, display: room.display.as_deref() };
         let sender = shown.json.str_of("sender").unwrap_or_default();
-        let (joined, levels) = (room.joined.unwrap_or(3), room.levels.as_deref());
-        let subject = Subject::new(&shown.json, joined, power_of(room, sender), levels);
+        let powers = || powers(room, sender);
+        let subject = Subject::new(&shown.json, room.joined.unwrap_or(3), &powers);
         self.rules.evaluate(&subject, reader).map(|(_, rule)| &rule.actions)
     }
 }
 
-fn power_of(room: &Room, sender: &str) -> i64 {
-    if room.creators.iter().any(|c| c == sender) {
-        return i64::MAX;
-    }
-    let Some(levels) = room.levels.as_deref() else { return power::NORMAL.into() };
-    let own = levels.at(&["users", sender]).and_then(Json::as_int);
-    own.or_else(|| levels.get("users_default").and_then(Json::as_int)).unwrap_or(0)
+fn powers(room: &Room, sender: &str) -> Powers {
+    let levels = room.levels();
+    let own = |levels: &Json| {
+        let own = levels.at(&["users", sender]).and_then(Json::as_int);
+        own.or_else(|| levels.get("users_default").and_then(Json::as_int)).unwrap_or(0)
+    };
+    let sender = match &levels {
+        _ if room.creators.iter().any(|c| c == sender) => i64::MAX,
+        Some(levels) => own(levels),
+        None => power::NORMAL.into(),
+    };
+    Powers { sender, levels }
 }

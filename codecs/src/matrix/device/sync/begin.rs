@@ -9,6 +9,7 @@ use crate::matrix::push::Ruleset;
 use crate::matrix::rooms::open_view;
 use crate::matrix::task::Ctx;
 use crate::session::Cx;
+use crate::settings::Settings;
 use lavina_core::chat::account::Account;
 use lavina_core::ids::{Label, Pos, RoomId};
 use lavina_core::name::User;
@@ -59,9 +60,9 @@ pub(super) fn is_used(value: &[u8]) -> bool {
 }
 
 /// The rules as they are kept.
-pub(super) fn rules(stored: Option<&[u8]>, me: &User, domain: &str) -> Ruleset {
+pub(super) fn rules(stored: Option<&[u8]>, me: &User, settings: &Settings) -> Ruleset {
     let stored = stored.and_then(|bytes| Json::parse(bytes).ok()).unwrap_or_else(Json::object);
-    Ruleset::from_stored(&user_id(me, domain), &stored)
+    Ruleset::from_stored(&settings.push_rules, &user_id(me, &settings.core.domain), &stored)
 }
 
 impl Sync {
@@ -76,11 +77,11 @@ impl Sync {
         }
     }
 
-    fn know_account(&mut self, account: &Account, domain: &str) {
+    fn know_account(&mut self, account: &Account, settings: &Settings) {
         let stored = account.attrs.get(&Str::new(RULES));
-        self.rules = Some(Arc::new(rules(stored.map(|v| &**v), &self.me, domain)));
+        self.rules = Some(Arc::new(rules(stored.map(|v| &**v), &self.me, settings)));
         let own = account.attrs.iter().filter(|(key, _)| is_own_key(key, &self.label));
-        self.keys = own.map(|(key, value)| (key.clone(), is_used(value))).collect();
+        self.keys = Arc::new(own.map(|(key, value)| (key.clone(), is_used(value))).collect());
         self.read = account.read.iter().map(|(room, mark)| (*room, mark.pos)).collect();
         self.private.clear();
         for (key, value) in account.attrs.range(Str::new(READ)..).take_while(|(k, _)| k.starts_with(READ)) {
@@ -111,7 +112,7 @@ impl Sync {
                 room.with = Some(if one.id == self.me.id { other.clone() } else { one.clone() });
             }
             let attach = room.is_joined() && room.with.is_none();
-            self.rooms.insert(b.room, room);
+            self.rooms.insert(b.room, Box::new(room));
             if attach && !cx.is_attached(b.room) && self.attaching.insert(b.room) {
                 cx.attach(b.room, None);
             }
@@ -176,10 +177,9 @@ async fn follow(ctx: &Ctx) -> Result<(), Error> {
     let feed = feed.entries.last().map_or(Pos::ZERO, |(pos, _)| *pos);
     let open: Vec<RoomId> = rooms.iter().filter(|b| b.head.open.is_none()).map(|b| b.room).collect();
     open_all(ctx, &open).await;
-    let domain = Str::new(ctx.domain());
     let there = ctx.with(move |agent, cx| {
         let Some(sync) = agent.sync() else { return Vec::new() };
-        sync.know_account(&account, &domain);
+        sync.know_account(&account, cx.settings());
         // Dialogs are not attached; rooms that the device made or entered are already.
         let there = rooms.iter().filter(|b| b.head.parties.is_some() || cx.is_attached(b.room));
         let there: Vec<RoomId> = there.map(|b| b.room).collect();

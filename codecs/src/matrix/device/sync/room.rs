@@ -9,7 +9,7 @@ use lavina_core::name::User;
 use lavina_core::policy::{Membership, ReadTo, power};
 use lavina_core::query::RoomView;
 use lavina_core::settings::Settings;
-use lavina_core::text::Str;
+use lavina_core::text::{Octets, Str};
 use lavina_core::time::{Mono, UnixMillis};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -44,16 +44,16 @@ pub struct Room {
     pub joined: Option<u64>,
     /// The user's display name in the room.
     pub display: Option<Str>,
-    /// The power levels' content.
-    pub levels: Option<Arc<Json>>,
+    /// The power levels' content, as the room keeps it.
+    pub levels: Option<Octets>,
     /// The ids of those above all levels.
     pub creators: Vec<Str>,
     /// Who types, and until when if that is not renewed.
     pub typing: Vec<Typing>,
     /// Who has read what, by [`Receipt::key`].
-    pub receipts: BTreeMap<(AccountId, Str), Receipt>,
+    pub receipts: Arc<BTreeMap<(AccountId, Str), Receipt>>,
     /// What is unread; none before that was counted.
-    pub unread: Option<Unread>,
+    pub unread: Option<Arc<Unread>>,
 }
 
 /// Somebody types.
@@ -172,6 +172,16 @@ impl Unread {
             self.items.push((pos, highlight, thread));
         }
     }
+
+    /// A message was withdrawn.
+    pub fn forget(&mut self, target: Pos) {
+        self.items.retain(|(pos, ..)| *pos != target);
+    }
+
+    /// The user has read.
+    pub fn read(&mut self, read: &Read) {
+        self.items.retain(|(pos, _, thread)| !read.has(*pos, thread.as_deref()));
+    }
 }
 
 impl Room {
@@ -190,7 +200,7 @@ impl Room {
             levels: None,
             creators: Vec::new(),
             typing: Vec::new(),
-            receipts: BTreeMap::new(),
+            receipts: Arc::default(),
             unread: None,
         }
     }
@@ -222,8 +232,7 @@ impl Room {
         self.at = view.last_at.max(self.at);
         self.joined = Some(view.joined() as u64);
         let levels = view.facts.get(&(Str::new("m.room.power_levels"), Str::default()));
-        self.levels =
-            levels.and_then(|row| Json::parse_within(&row.fact.content, DEPTH + 1).ok()).map(Arc::new);
+        self.levels = levels.map(|row| row.fact.content.clone());
         self.display = view.members.get(&me.id).and_then(|m| m.display.clone());
         if let Some((a, b)) = &view.parties {
             self.with = Some(if a.id == me.id { b.clone() } else { a.clone() });
@@ -235,9 +244,7 @@ impl Room {
         (self.last, self.at) = (event.pos, event.at);
         for fact in &event.facts {
             match fact.kind.as_str() {
-                "m.room.power_levels" => {
-                    self.levels = Json::parse_within(&fact.content, DEPTH + 1).ok().map(Arc::new);
-                }
+                "m.room.power_levels" => self.levels = Some(fact.content.clone()),
                 "m.room.member" if *fact.key == *user_id(me, domain) => {
                     let content = Json::parse_within(&fact.content, DEPTH + 1).unwrap_or_default();
                     self.display = content.str_of("displayname").map(Str::new);
@@ -257,11 +264,16 @@ impl Room {
             let own = matches!(event.what, What::Said(_)) && event.by.is(me.id);
             match event.what {
                 // Who writes has read.
-                _ if own => unread.items.clear(),
-                What::Redacted { target, .. } => unread.items.retain(|(pos, ..)| *pos != target),
+                _ if own => Arc::make_mut(unread).items.clear(),
+                What::Redacted { target, .. } => Arc::make_mut(unread).forget(target),
                 _ => {}
             }
         }
+    }
+
+    /// The content of the power levels.
+    pub fn levels(&self) -> Option<Json> {
+        Json::parse_within(self.levels.as_ref()?, DEPTH + 1).ok()
     }
 
     /// Up to where the user has read; `mark`: the account's own mark of the room, which every protocol moves.
@@ -286,9 +298,11 @@ impl Room {
     pub fn have_read(&mut self, me: AccountId, mark: Pos) -> bool {
         let read = self.read_by(me, mark);
         let Some(unread) = &mut self.unread else { return false };
-        let before = unread.items.len();
-        unread.items.retain(|(pos, _, thread)| !read.has(*pos, thread.as_deref()));
-        unread.items.len() != before
+        let some = unread.items.iter().any(|(pos, _, thread)| read.has(*pos, thread.as_deref()));
+        if some {
+            Arc::make_mut(unread).read(&read);
+        }
+        some
     }
 
     /// Somebody types, or no longer. True: that is news.
@@ -323,7 +337,7 @@ impl Room {
             return false;
         }
         let event = receipt.event.clone();
-        self.receipts.insert(key, receipt).is_none_or(|old| old.event != event)
+        Arc::make_mut(&mut self.receipts).insert(key, receipt).is_none_or(|old| old.event != event)
     }
 }
 
@@ -369,7 +383,7 @@ mod tests {
         unread.add(Pos(5), false, None);
         assert_eq!(unread.counts(|_| true), (3, 1));
         assert_eq!(unread.counts(|t| t.is_none()), (2, 0));
-        room.unread = Some(unread);
+        room.unread = Some(Arc::new(unread));
         let me = user(1).id;
         let left = |room: &Room| room.unread.as_ref().unwrap().counts(|_| true);
         // Another's receipt is nothing; what is read in the main timeline leaves threads, whatever the mark says.

@@ -1,4 +1,5 @@
 #![allow(clippy::unwrap_used)]
+use super::super::condition::Powers;
 use super::*;
 
 fn json(text: &str) -> Json {
@@ -7,6 +8,10 @@ fn json(text: &str) -> Json {
 
 const NOTIFY: &str = r#"{"actions":["notify"]}"#;
 const ALICE: &str = "@alice:x.org";
+
+fn plain() -> Ruleset {
+    Ruleset::new(&Predefined::default(), ALICE)
+}
 
 fn own(rules: &Ruleset, kind: Kind) -> Vec<String> {
     rules.list(kind).iter().filter(|r| !r.default).map(|r| r.id.to_string()).collect()
@@ -20,14 +25,15 @@ fn put(rules: &mut Ruleset, id: &str, place: Place<'_>) -> Result<(), BadRule> {
 fn judged(rules: &Ruleset, members: u64, event: &str) -> Option<(String, bool, bool)> {
     let event = json(event);
     let levels = json(r#"{"notifications":{"room":50}}"#);
-    let subject = Subject::new(&event, members, 50, Some(&levels));
+    let powers = || Powers { sender: 50, levels: Some(levels.clone()) };
+    let subject = Subject::new(&event, members, &powers);
     let (_, rule) = rules.evaluate(&subject, Reader { id: ALICE, display: Some("Alice") })?;
     Some((rule.id.to_string(), rule.actions.notify(), rule.actions.highlight()))
 }
 
 #[test]
 fn the_predefined_rules() {
-    let rules = Ruleset::new(ALICE);
+    let rules = plain();
     let by_bob = |rest: &str| format!(r#"{{"sender":"@bob:x.org","room_id":"!r",{rest}}}"#);
     let message = |content: &str| {
         by_bob(&format!(r#""type":"m.room.message","content":{{"msgtype":"m.text","body":"x"{content}}}"#))
@@ -85,7 +91,7 @@ fn the_predefined_rules() {
 
 #[test]
 fn own_rules_come_first_and_the_master_before_all() {
-    let mut rules = Ruleset::new(ALICE);
+    let mut rules = plain();
     let event = r#"{"sender":"@bob:x.org","room_id":"!r","type":"m.room.message","content":{"body":"It's time for tea"}}"#;
     rules.put(Kind::Sender, "@bob:x.org", &json(r#"{"actions":["dont_notify"]}"#), Place::default()).unwrap();
     assert_eq!(judged(&rules, 3, event), Some(("@bob:x.org".into(), false, false)));
@@ -118,7 +124,7 @@ fn own_rules_come_first_and_the_master_before_all() {
 
 #[test]
 fn places() {
-    let mut rules = Ruleset::new(ALICE);
+    let mut rules = plain();
     let before = |id| Place { before: Some(id), after: None };
     let after = |id| Place { before: None, after: Some(id) };
     put(&mut rules, "a", Place::default()).unwrap();
@@ -143,7 +149,7 @@ fn places() {
 
 #[test]
 fn what_is_refused_and_why() {
-    let mut rules = Ruleset::new(ALICE);
+    let mut rules = plain();
     for (kind, id, body, errcode) in [
         (Kind::Override, ".m.mine", NOTIFY, "M_INVALID_PARAM"),
         (Kind::Override, "a/b", NOTIFY, "M_INVALID_PARAM"),
@@ -183,7 +189,7 @@ fn what_is_refused_and_why() {
 
 #[test]
 fn what_clients_see() {
-    let mut rules = Ruleset::new(ALICE);
+    let mut rules = plain();
     rules
         .put(
             Kind::Content,
@@ -194,7 +200,7 @@ fn what_clients_see() {
         .unwrap();
     let expected =
         json(r#"{"actions":[],"pattern":"cake*lie","rule_id":"nocake","enabled":true,"default":false}"#);
-    assert_eq!(rules.get(Kind::Content, "nocake").unwrap().to_json(Kind::Content), expected);
+    assert_eq!(rules.rule_json(Kind::Content, "nocake").unwrap(), expected);
     let global = rules.to_json();
     let count = |kind: &str| global.get(kind).and_then(Json::as_array).unwrap().len();
     assert_eq!(["override", "content", "room", "sender", "underride"].map(count), [10, 1, 0, 0, 5]);
@@ -207,7 +213,7 @@ fn what_clients_see() {
 
 #[test]
 fn what_is_kept_comes_back() {
-    let mut rules = Ruleset::new(ALICE);
+    let mut rules = plain();
     assert_eq!(rules.to_stored(), json(r#"{"own":{},"changed":{}}"#));
     put(&mut rules, "a", Place::default()).unwrap();
     put(&mut rules, "b", Place::default()).unwrap();
@@ -217,8 +223,8 @@ fn what_is_kept_comes_back() {
     rules.set_enabled(Kind::Override, MASTER, &json(r#"{"enabled":true}"#)).unwrap();
     rules.set_actions(Kind::Underride, ".m.rule.call", &json(r#"{"actions":[]}"#)).unwrap();
     let stored = rules.to_stored();
-    assert_eq!(Ruleset::from_stored(ALICE, &stored), rules);
+    assert_eq!(Ruleset::from_stored(&Predefined::default(), ALICE, &stored), rules);
     for broken in ["[]", r#"{"own":{"override":[{"rule_id":".x"},3]},"changed":{"gone":{"kind":"room"}}}"#] {
-        assert_eq!(Ruleset::from_stored(ALICE, &json(broken)), Ruleset::new(ALICE));
+        assert_eq!(Ruleset::from_stored(&Predefined::default(), ALICE, &json(broken)), plain());
     }
 }

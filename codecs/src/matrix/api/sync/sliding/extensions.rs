@@ -5,6 +5,7 @@ use super::Told;
 use super::ask::Ask;
 use crate::json::{Json, Map};
 use crate::matrix::api::sync::changes::{Change, Changes};
+use crate::matrix::device::sync::Room;
 use crate::matrix::error::Error;
 use crate::matrix::rooms::room_id;
 use crate::matrix::task::Ctx;
@@ -104,7 +105,7 @@ async fn rooms(ctx: &Ctx, told: &Told, changes: &Changes, fresh: &[RoomId]) -> V
     let fresh = fresh.to_vec();
     let whole = ctx.with(move |agent, _| {
         let Some(sync) = agent.sync() else { return Vec::new() };
-        let rooms = fresh.into_iter().filter_map(|id| Some((id, sync.rooms.get(&id)?.clone())));
+        let rooms = fresh.into_iter().filter_map(|id| Some((id, Room::clone(sync.rooms.get(&id)?))));
         rooms.collect::<Vec<_>>()
     });
     let mut out = Vec::new();

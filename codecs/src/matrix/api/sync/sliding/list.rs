@@ -43,15 +43,15 @@ pub struct Wanted {
 
 /// The device's rooms, those where something happened last first.
 pub fn entries(sync: &Sync, ids: &IdKey) -> Vec<Entry> {
-    let entry = |(id, r): (&RoomId, &crate::matrix::device::sync::Room)| Entry {
+    let mut all = Vec::with_capacity(sync.rooms.len());
+    all.extend(sync.rooms.iter().map(|(id, r)| Entry {
         id: *id,
         name: ids.room_name(*id, r.name.as_deref()),
         membership: r.membership,
         unnamed: r.name.is_none(),
         at: r.at,
         dialog: r.with.is_some(),
-    };
-    let mut all: Vec<Entry> = sync.rooms.iter().map(entry).collect();
+    }));
     all.sort_by_key(|e| (std::cmp::Reverse(e.at), e.id));
     all
 }

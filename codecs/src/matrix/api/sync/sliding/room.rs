@@ -49,7 +49,7 @@ pub async fn section(
 ) -> Result<Option<(Json, Sent)>, Error> {
     let known = ctx.with(move |agent, _| {
         let sync = agent.sync()?;
-        let room = sync.rooms.get(&id)?.clone();
+        let room = Room::clone(sync.rooms.get(&id)?);
         Some((room, sync.read.get(&id).copied().unwrap_or(Pos::ZERO)))
     });
     let Some((room, mark)) = known.await else { return Ok(None) };
