@@ -101,6 +101,13 @@ impl Event {
         }
     }
 
+    /// Who wants to know that this has arrived at somebody, and how his client named it.
+    pub fn awaited(&self, at: AccountId) -> Option<(AccountId, &Str)> {
+        let What::Said(message) = &self.what else { return None };
+        let by = self.by.user().filter(|by| by.id != at && message.wants_arrival)?;
+        Some((by.id, message.client_id.as_ref()?))
+    }
+
     /// The entries of its room that it is about: what it edits, withdraws or reacts to; the root of its
     /// thread; what it answers; what it withdraws.
     pub fn about(&self) -> impl Iterator<Item = Pos> + use<> {
@@ -349,6 +356,10 @@ pub struct Message {
     /// How its author's client named the message it answers. Where a client says only this, the room finds `reply`.
     #[n(11)]
     pub reply_client_id: Option<Str>,
+    /// In a dialog: its sender wants to know when it has arrived ([`crate::projection::SignalWhat::Arrived`]).
+    #[n(12)]
+    #[cbor(default)]
+    pub wants_arrival: bool,
 }
 
 /// A file that somebody shows.

@@ -422,6 +422,8 @@ pub enum SignalWhat {
     Typing(bool),
     /// A payload for speakers of the same protocol.
     Native(Native),
+    /// A message in the dialog, which the receiver's client named so, was shown to the signal's sender.
+    Arrived(Str),
     /// An administrator ends the account's sessions, in these words. No block stops it.
     End(Str),
 }

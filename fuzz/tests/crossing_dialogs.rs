@@ -6,6 +6,7 @@ mod server;
 
 use lavina_codecs::json::Json;
 use lavina_codecs::object;
+use lavina_codecs::settings::Protocol;
 use lavina_core::ids::ConnId;
 use server::Server;
 use server::matrix::{Client, events, joined};
@@ -191,4 +192,27 @@ fn markers_in_a_room_are_receipts() {
     let ephemeral = events(joined(&got, &room), "ephemeral");
     let receipt = ephemeral.iter().find(|e| e.str_of("type") == Some("m.receipt")).unwrap();
     assert!(receipt.at(&["content", &said, "m.read", "@alice:localhost"]).is_some(), "{receipt:?}");
+}
+
+#[test]
+fn a_sender_who_wants_to_know_is_told_that_a_message_has_arrived() {
+    const ASK: &str = "<request xmlns='urn:xmpp:receipts'/>";
+    let received = |id: &str| format!("<received xmlns='urn:xmpp:receipts' id='{id}'/>");
+    let mut t = Two::new();
+    t.chat("one", &format!("<body>one</body>{ASK}"));
+    let got = t.s.read(t.alice);
+    assert!(!got.contains("<received"), "the client has not synced: {got}");
+    t.news();
+    let got = t.s.read(t.alice);
+    assert_eq!(got.matches(&received("one")).count(), 1, "{got}");
+    assert!(got.contains("from='bob@localhost'"), "{got}");
+    // An IRC client has it at once; who does not ask is not told.
+    let c = t.s.open_on(Protocol::Irc);
+    let got = t.s.send(c, "PASS bob:secret\r\nNICK bob\r\nUSER bob 0 * :Bob\r\n");
+    assert!(got.contains(" 001 "), "{got}");
+    t.s.read(t.alice);
+    let got = t.chat("two", &format!("<body>two</body>{ASK}"));
+    assert!(got.contains(&received("two")), "{got}");
+    let got = t.chat("three", "<body>three</body>");
+    assert!(!got.contains("<received"), "{got}");
 }

@@ -559,7 +559,7 @@ impl Irc {
                 SignalWhat::Native(payload) if payload.protocol == IRC_NATIVE => {
                     self.signalled(&signal.from, native::unpack(Some(payload)), cx);
                 }
-                SignalWhat::Native(_) => {}
+                SignalWhat::Native(_) | SignalWhat::Arrived(_) => {}
                 SignalWhat::End(words) => self.close(cx, words, Reason::Forbidden("ended by an operator")),
             },
             Notice::Watched { name, before, now, first, .. } => {

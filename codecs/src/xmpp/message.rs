@@ -128,6 +128,7 @@ impl Xmpp {
             kind,
             reply: reply.and_then(MsgId::parse),
             reply_client_id: reply.map(Str::new),
+            wants_arrival: stanza.has("request", ns::RECEIPTS),
             thread: stanza.child_text("thread").and_then(|t| MsgId::parse(&t)),
             client_id: stanza.attr("id").map(Str::new),
             to: resource,

@@ -67,6 +67,7 @@ impl Xmpp {
             SignalWhat::Typing(on) => return self.typing_of(&signal.from, *on, cx),
             SignalWhat::Native(native) if native.protocol == XMPP_NATIVE => native,
             SignalWhat::Native(_) => return,
+            SignalWhat::Arrived(id) => return self.arrived_at(&signal.from, id, cx),
             SignalWhat::End(words) => {
                 let reason = Reason::Forbidden("ended by an operator");
                 return self.end(StreamCondition::PolicyViolation, words, reason, cx);
@@ -120,6 +121,16 @@ impl Xmpp {
         let arriving =
             Arriving { from: from.as_str(), target: target.as_deref(), fragment: &fragment, id: None };
         self.take(&arriving, cx);
+    }
+
+    /// A message has arrived at a client that does not say so itself (XEP-0184 §5.3).
+    fn arrived_at(&mut self, from: &User, id: &str, cx: &mut Cx<'_>) {
+        let own = random_name(cx);
+        let fragment = build("chat", &own, |w| {
+            w.start_ns("received", ns::RECEIPTS).attr("id", id).end();
+        });
+        let from = bare_jid(&from.name, &cx.core_settings().domain);
+        self.take(&Arriving { from: from.as_str(), target: None, fragment: &fragment, id: None }, cx);
     }
 
     /// Somebody who has no chat states of his own types, or no more.

@@ -379,6 +379,9 @@ impl Irc {
             self.unread.insert(event.room, ReadMark { pos: event.pos, at: event.at });
             let me = self.target().to_owned();
             self.show_as(event, &me, "", cx);
+            if let Some((to, id)) = self.user.as_ref().and_then(|me| event.awaited(me.id)) {
+                cx.signal(to, None, SignalWhat::Arrived(id.clone()));
+            }
         }
     }
 

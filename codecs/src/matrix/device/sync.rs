@@ -95,6 +95,9 @@ pub enum Update {
     Shown(RoomId),
 }
 
+/// Messages not told to the client yet of which their senders want to know when they are.
+const AWAITED: usize = 64;
+
 /// What a device has been told, and what it has not been told yet.
 pub struct Sync {
     /// Whose.
@@ -138,6 +141,8 @@ pub struct Sync {
     filters: BTreeMap<Str, Arc<Filter>>,
     sent: VecDeque<(OnceKey, Str)>,
     typing: BTreeMap<RoomId, Mono>,
+    /// Messages of which their senders want to know when the client has them; of too many the oldest is left out.
+    awaited: VecDeque<(AccountId, Str)>,
     shown: Option<Show>,
     changed: bool,
 }
@@ -194,6 +199,7 @@ impl Sync {
             filters: BTreeMap::new(),
             sent: VecDeque::new(),
             typing: BTreeMap::new(),
+            awaited: VecDeque::new(),
             shown: None,
             changed: false,
         }
@@ -379,9 +385,20 @@ impl Sync {
         self.people_moved(event, cx);
         if !self.hides(event) {
             self.push(Update::Event(event.clone()));
+            if let Some((to, id)) = event.awaited(self.me.id) {
+                self.awaited.truncate(AWAITED - 1);
+                self.awaited.push_front((to, id.clone()));
+            }
         }
         if matches!(event.what, What::Destroyed { .. }) {
             self.gone(event.room, event);
+        }
+    }
+
+    /// The client is being told all there is: so are those who wait for that.
+    pub fn tell_arrived(&mut self, cx: &mut Cx<'_>) {
+        while let Some((to, id)) = self.awaited.pop_back() {
+            cx.signal(to, None, SignalWhat::Arrived(id));
         }
     }
 
@@ -674,7 +691,7 @@ impl Sync {
                         self.typed(room, &signal.from, *on, Some(cx.now().mono + TYPING));
                     }
                     SignalWhat::Native(native) => self.native(&signal.from, native),
-                    SignalWhat::End(_) => {}
+                    SignalWhat::Arrived(_) | SignalWhat::End(_) => {}
                 }
             }
             _ => {}

@@ -112,7 +112,8 @@ impl Change {
 
 impl Changes {
     /// What came after a token.
-    pub fn take(sync: &mut Sync, since: Option<&Stamp>, cx: &Cx<'_>) -> Changes {
+    pub fn take(sync: &mut Sync, since: Option<&Stamp>, cx: &mut Cx<'_>) -> Changes {
+        sync.tell_arrived(cx);
         let mut out = Changes {
             stamp: sync.stamp(Pos::ZERO, cx.now().wall),
             lost: false,
