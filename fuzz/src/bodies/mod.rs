@@ -7,6 +7,7 @@ pub mod connection;
 pub mod http;
 pub mod irc;
 pub mod matrix;
+pub mod matrix_connection;
 pub mod websocket;
 pub mod xmpp;
 
@@ -36,6 +37,7 @@ pub const ALL: &[Body] = &[
     ("control", secure::control),
     ("configuration", secure::configuration),
     ("command_line", secure::command_line),
+    ("matrix_connection", matrix_connection::connection),
 ];
 
 #[cfg(test)]
