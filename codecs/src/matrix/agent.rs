@@ -44,6 +44,10 @@ const TIMER_IDLE: u8 = 0;
 const TIMER_SLEEP: u8 = 1;
 const TIMER_REST: u8 = 2;
 const TIMER_TYPING: u8 = 3;
+const TIMER_ATTACH: u8 = 4;
+
+/// Milliseconds until a room is asked for again that the server was too busy for.
+const AGAIN: u64 = 200;
 
 /// Milliseconds after the last sync after which the user no longer counts as there.
 const REST: u64 = 30_000;
@@ -236,6 +240,12 @@ impl Agent {
                 cx.timer(TIMER_TYPING, next);
                 self.something(cx);
             }
+            Wake::Timer(TIMER_ATTACH) => {
+                if let Some(sync) = self.sync() {
+                    sync.attach_delayed(cx);
+                }
+                self.something(cx);
+            }
             Wake::Timer(TIMER_SLEEP) if self.sleep.rings(TIMER_SLEEP, cx) => {
                 for task in self.tasks.wake(Some(cx.now().mono)) {
                     self.run(Some(task), cx);
@@ -245,6 +255,9 @@ impl Agent {
             Wake::Attached { room, replay } => {
                 if let Some(device) = self.device() {
                     device.sync.attached(room, replay, cx);
+                    if device.sync.is_delayed() {
+                        cx.timer(TIMER_ATTACH, Some(cx.now().mono + AGAIN));
+                    }
                 }
                 self.something(cx);
             }

@@ -57,7 +57,8 @@ pub struct Member {
     cutter: Cutter,
     line: Vec<u8>,
     proven: bool,
-    web: Web,
+    /// What only a Matrix client has.
+    pub web: Web,
 }
 
 impl Member {
@@ -135,10 +136,21 @@ impl Member {
         let shown: String = String::from_utf8_lossy(bytes).chars().take(SHOWN).collect();
         self.keep(&shown);
         let out = self.web.receive(on_loop, bytes, step);
+        self.know();
+        out
+    }
+
+    /// A Matrix client comes back, see [`Web::come_back`].
+    pub fn come_back(&mut self, dice: &mut Dice) -> Option<Vec<u8>> {
+        let out = self.web.come_back(dice);
+        self.know();
+        out
+    }
+
+    fn know(&mut self) {
         (self.here, self.failed) = (self.web.here, self.web.failed);
         self.rooms.clone_from(&self.web.rooms);
         self.heard.clone_from(&self.web.heard);
-        out
     }
 
     /// Takes what came at a step; says what it answers.
@@ -189,8 +201,11 @@ impl Member {
             "PART" if me => drop(self.rooms.remove(&room)),
             "KICK" if text.split(' ').next() == Some(&self.name) => drop(self.rooms.remove(&room)),
             "PRIVMSG" if target.starts_with('#') => {
-                let token = text.trim_start_matches(':').to_owned();
-                self.heard.push(Heard { room, token, from: nick.to_owned(), id: id.to_owned() });
+                // An edit says before its word what it changes.
+                let token = text.trim_start_matches(':').rsplit(' ').next().unwrap_or_default().to_owned();
+                if token.starts_with("token") {
+                    self.heard.push(Heard { room, token, from: nick.to_owned(), id: id.to_owned() });
+                }
             }
             _ => {}
         }
@@ -257,7 +272,10 @@ impl Member {
             return;
         };
         let named = xml::child(element, "stanza-id").and_then(|s| xml::attr(s, "id")).unwrap_or(id);
-        self.heard.push(Heard { room, token: token.to_owned(), from, id: named.to_owned() });
+        let token = token.rsplit(' ').next().unwrap_or_default();
+        if token.starts_with("token") {
+            self.heard.push(Heard { room, token: token.to_owned(), from, id: named.to_owned() });
+        }
     }
 }
 

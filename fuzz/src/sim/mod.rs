@@ -90,6 +90,8 @@ mod tests {
         }
         if std::env::var_os("LAVINA_SEED").is_none() {
             assert!(total.stored > 100 && total.heard > 200 && total.heard_web > 50, "{total:?}");
+            assert!(total.changed[0] > 5 && total.changed[1] > 2, "{total:?}");
+            assert!(total.returned[0] > 10 && total.returned[1] > 2, "{total:?}");
         }
     }
 

@@ -12,6 +12,7 @@ use crate::{
     client::{
         line::Shown,
         member::{Member, Speaks},
+        web::Changed,
     },
     line::text_of,
     scenario::run::PASSWORD,
@@ -22,6 +23,7 @@ use lavina_codecs::{
     settings::{Listener, Protocol, Security, Settings},
 };
 use lavina_core::{
+    event::{Event, What},
     ids::{MsgId, Pos, RoomId},
     limits::Limits,
     row::{Page, Read},
@@ -47,6 +49,10 @@ pub struct Report {
     pub heard: usize,
     /// Of these by Matrix clients.
     pub heard_web: usize,
+    /// Words edited and words withdrawn, as they are stored.
+    pub changed: [usize; 2],
+    /// How often Matrix clients came back, and how many gaps they filled.
+    pub returned: [usize; 2],
     /// Crashes.
     pub crashes: usize,
     /// The log of each room, without ids.
@@ -60,6 +66,10 @@ impl Report {
         self.stored += other.stored;
         self.heard += other.heard;
         self.heard_web += other.heard_web;
+        for n in 0..2 {
+            self.changed[n] += other.changed[n];
+            self.returned[n] += other.returned[n];
+        }
         self.crashes += other.crashes;
     }
 }
@@ -114,14 +124,21 @@ fn play(seed: u64, swarm: Swarm, dice: Dice, patient: bool, three: bool) -> Repo
     rooms.settle();
     let logs = rooms.logs();
     rooms.check(&logs);
+    let changed = |withdrawn| {
+        let is = |e: &&Entry| rooms.change(e).is_some_and(|c| c.withdrawn == withdrawn);
+        logs.values().flatten().filter(is).count()
+    };
+    let returned = |n: usize| rooms.clients.iter().map(|c| c.0.web.returned[n]).sum();
     std::mem::forget(guard);
     let plain = |log: &Vec<Entry>| log.iter().map(|e| e.shown.what.clone()).collect();
     Report {
         trace: rooms.world.trace,
         said: rooms.said.len(),
-        stored: logs.values().flatten().filter(|e| e.shown.token().is_some()).count(),
+        stored: logs.values().flatten().filter(|e| e.token().is_some()).count(),
         heard: rooms.clients.iter().map(|c| c.0.heard.len()).sum(),
         heard_web: rooms.heard_web(),
+        changed: [changed(false), changed(true)],
+        returned: [returned(0), returned(1)],
         crashes: rooms.crashes,
         logs: logs.iter().map(|(name, log)| (name.clone(), plain(log))).collect(),
     }
@@ -244,8 +261,11 @@ impl Rooms {
     }
 
     fn connect(&mut self, dice: &mut Dice) {
+        if self.three && !self.patient && dice.once_in(2) && self.come_back(dice) {
+            return;
+        }
         let speaks = match self.three {
-            true => dice.pick(&[Speaks::Irc, Speaks::Xmpp, Speaks::Matrix]),
+            true => dice.pick(&[Speaks::Irc, Speaks::Xmpp, Speaks::Matrix, Speaks::Matrix]),
             false if dice.once_in(2) => Speaks::Irc,
             false => Speaks::Xmpp,
         };
@@ -260,6 +280,24 @@ impl Rooms {
             self.loops.insert(self.clients.len(), second);
         }
         self.clients.push((client, wire, true));
+    }
+
+    /// A Matrix client that lost its connections comes back with what it knew. False: there is none.
+    fn come_back(&mut self, dice: &mut Dice) -> bool {
+        let lost = |c: &(Member, WireId, bool)| !c.2 && c.0.web.may_return();
+        let lost: Vec<usize> = (0..self.clients.len()).filter(|i| lost(&self.clients[*i])).collect();
+        if lost.is_empty() {
+            return false;
+        }
+        let i = lost[dice.below(lost.len())];
+        let Some(out) = self.clients[i].0.come_back(dice) else { return false };
+        let [wire, second] = [(); 2].map(|()| self.world.connect(on(Speaks::Matrix)));
+        self.by_wire.retain(|_, client| *client != i);
+        self.by_wire.extend([(wire, i), (second, i)]);
+        self.loops.insert(i, second);
+        (self.clients[i].1, self.clients[i].2) = (wire, true);
+        self.world.send(second, &out);
+        true
     }
 
     fn some_open(&mut self) -> Option<usize> {
@@ -321,9 +359,38 @@ impl Rooms {
             self.world.stall(self.clients[i].1, false);
         }
         self.quiet();
+        for (client, wire, open) in &mut self.clients {
+            if *open && client.here && !client.failed && client.speaks == Speaks::Matrix {
+                let out = client.web.ask_histories();
+                self.world.send(*wire, &out);
+            }
+        }
+        self.quiet();
     }
 
     // --- the rules ---
+
+    /// What an entry does to an earlier word.
+    fn change(&self, entry: &Entry) -> Option<&Changed> {
+        let token = entry.token()?;
+        self.clients.iter().find_map(|c| c.0.web.changes.get(token))
+    }
+
+    /// Words of which no text is left: withdrawn ones, and those that stood for them.
+    fn gone(&self, logs: &BTreeMap<String, Vec<Entry>>) -> BTreeSet<String> {
+        let stored = || logs.values().flatten().filter_map(|e| self.change(e));
+        let mut gone: BTreeSet<String> = stored().filter(|c| c.withdrawn).map(|c| c.word.clone()).collect();
+        let changes = || self.clients.iter().flat_map(|c| &c.0.web.changes);
+        loop {
+            let more =
+                changes().filter(|(word, c)| !c.withdrawn && gone.contains(&c.word) && !gone.contains(*word));
+            let more: Vec<String> = more.map(|(word, _)| word.clone()).collect();
+            if more.is_empty() {
+                return gone;
+            }
+            gone.extend(more);
+        }
+    }
 
     fn logs(&self) -> BTreeMap<String, Vec<Entry>> {
         let page = self.world.disk.view(&Read::Directory { after: None, limit: 10_000, secret: true });
@@ -337,30 +404,33 @@ impl Rooms {
     fn log(&self, room: RoomId) -> Vec<Entry> {
         let range = super::check::everything();
         match self.world.disk.view(&Read::History { room, floor: Pos::ZERO, last: Pos::MAX, range }) {
-            Page::Events(stretch) => {
-                let entry = |e: &Arc<lavina_core::event::Event>| Entry {
-                    id: MsgId { room: e.room, pos: e.pos }.text().to_string(),
-                    shown: Shown::of(&text_of(e)),
-                };
-                stretch.entries.iter().map(entry).collect()
-            }
+            Page::Events(stretch) => stretch.entries.iter().map(|e| Entry::of(e)).collect(),
             page => panic!("history: {page:?}"),
         }
     }
 
     fn check(&self, logs: &BTreeMap<String, Vec<Entry>>) {
+        let gone = self.gone(logs);
         let mut stored = BTreeMap::new();
         for (room, log) in logs {
-            for token in log.iter().filter_map(|e| e.shown.token()) {
+            for entry in log {
+                let Some(token) = entry.token() else { continue };
                 assert!(stored.insert(token.to_owned(), room.clone()).is_none(), "{token} is stored twice");
                 assert!(self.said.get(token).is_some_and(|s| s.1 == *room), "{token} was not said in {room}");
             }
         }
+        for change in logs.values().flatten().filter_map(|e| self.change(e)).filter(|c| c.withdrawn) {
+            assert!(!stored.contains_key(&change.word), "{} is withdrawn and still there", change.word);
+        }
         let mut events = BTreeMap::new();
+        for own in self.clients.iter().flat_map(|c| &c.0.web.sent) {
+            events.insert(own.token.clone(), own.id.clone());
+        }
         for (client, _, open) in &self.clients {
-            self.heard(client, logs, &mut events);
+            self.heard(client, logs, &gone, &mut events);
             if *open && client.here && !client.failed {
-                self.missed(client, logs);
+                self.missed(client, logs, &gone);
+                self.history(client, logs);
             }
         }
     }
@@ -370,21 +440,25 @@ impl Rooms {
         &self,
         client: &Member,
         logs: &BTreeMap<String, Vec<Entry>>,
+        gone: &BTreeSet<String>,
         events: &mut BTreeMap<String, String>,
     ) {
         let who = format!("{:?} of {}", client.speaks, client.name);
-        let mut last: BTreeMap<&str, usize> = BTreeMap::new();
+        let (mut last, mut once): (BTreeMap<&str, usize>, _) = (BTreeMap::new(), BTreeSet::new());
         for h in &client.heard {
             let log = logs.get(&h.room).unwrap_or_else(|| panic!("{who} hears of no room: {h:?}"));
-            let at = log.iter().position(|e| e.shown.token() == Some(&h.token));
-            let Some(at) = at else { panic!("{who} hears what is not stored: {h:?}: {:#?}", client.last) };
-            // On Matrix a message has an id of its own, the same for everybody.
-            let id = match client.speaks {
-                Speaks::Matrix => events.entry(h.token.clone()).or_insert_with(|| h.id.clone()),
-                Speaks::Irc | Speaks::Xmpp => &log[at].id,
-            };
-            assert_eq!(*id, h.id, "{who} hears another id of {h:?}");
+            assert!(once.insert(&h.token), "{who} hears {h:?} twice: {:#?}", client.last);
             assert_eq!(self.said[&h.token].0, h.from, "{who} hears somebody else say {h:?}");
+            // On Matrix a message has an id of its own, the same for everybody.
+            let told = (client.speaks == Speaks::Matrix)
+                .then(|| events.entry(h.token.clone()).or_insert_with(|| h.id.clone()));
+            let at = log.iter().position(|e| e.token() == Some(&h.token));
+            let Some(at) = at else {
+                assert!(gone.contains(&h.token), "{who} hears what is not stored: {h:?}: {:#?}", client.last);
+                continue;
+            };
+            let id = told.map_or(&log[at].id, |id| &*id);
+            assert_eq!(*id, h.id, "{who} hears another id of {h:?}");
             let before = last.insert(&h.room, at);
             assert!(before.is_none_or(|b| b < at), "{who} hears {h:?} out of order: {:#?}", client.last);
             let mut member = false;
@@ -397,13 +471,20 @@ impl Rooms {
         }
     }
 
-    /// Who is in a room has heard all that was said there since.
-    fn missed(&self, client: &Member, logs: &BTreeMap<String, Vec<Entry>>) {
+    /// Who is in a room has heard all that was said there since, and on Matrix what was withdrawn.
+    fn missed(&self, client: &Member, logs: &BTreeMap<String, Vec<Entry>>, gone: &BTreeSet<String>) {
         let heard: BTreeSet<&str> = client.heard.iter().map(|h| h.token.as_str()).collect();
         for (room, since) in &client.rooms {
-            for token in logs.get(room).into_iter().flatten().filter_map(|e| e.shown.token()) {
+            for entry in logs.get(room).into_iter().flatten() {
+                let Some(token) = entry.token().filter(|token| !gone.contains(*token)) else { continue };
+                let shown = match (client.speaks, self.change(entry)) {
+                    (Speaks::Matrix, _) | (_, None) => true,
+                    // IRC shows so many edits in a time and no more.
+                    (Speaks::Irc, Some(_)) => false,
+                    (Speaks::Xmpp, Some(change)) => !change.withdrawn,
+                };
                 assert!(
-                    self.said[token].2 <= *since || heard.contains(token),
+                    !shown || self.said[token].2 <= *since || heard.contains(token),
                     "{:?} of {} is in {room} since {since} and did not hear {token} of {}: {:#?}",
                     client.speaks,
                     client.name,
@@ -413,12 +494,59 @@ impl Rooms {
             }
         }
     }
+
+    /// The history that a Matrix client is told in the end is that of the log: in its order, whole since it came, and with
+    /// the last edits.
+    fn history(&self, client: &Member, logs: &BTreeMap<String, Vec<Entry>>) {
+        for (room, told) in &client.web.histories {
+            let Some(since) = client.rooms.get(room) else { continue };
+            let log = logs.get(room).map(Vec::as_slice).unwrap_or_default();
+            let who = || format!("{} is told of {room}: {told:?}", client.name);
+            let mut last = None;
+            for word in told {
+                let at = log.iter().position(|e| e.token() == Some(&word.token));
+                assert!(at.is_some() && at > last, "{:?} is out of order: {}", word.token, who());
+                last = at;
+                let entry = at.map(|at| &log[at]);
+                let edits = log.iter().filter(|e| e.edits.is_some() && e.edits == entry.map(|e| e.pos));
+                let edited = edits.filter_map(Entry::token).next_back();
+                assert_eq!(word.edited.as_deref(), edited, "of {:?}: {}", word.token, who());
+            }
+            for token in log.iter().filter_map(Entry::token) {
+                let there = told.iter().any(|word| word.token == token);
+                assert!(there || self.said[token].2 <= *since, "{token} is not there: {}", who());
+            }
+        }
+    }
 }
 
 /// An entry of a room's log.
 struct Entry {
     id: String,
+    pos: Pos,
     shown: Shown,
+    /// The word, where it is not said but stands for another, or says why one is withdrawn.
+    instead: Option<String>,
+    /// The entry that it edits.
+    edits: Option<Pos>,
+}
+
+impl Entry {
+    fn of(event: &Event) -> Entry {
+        let (instead, edits) = match &event.what {
+            What::Edited { target, message, .. } => (Some(message.body.text.to_string()), Some(*target)),
+            What::Redacted { reason, .. } => (reason.as_ref().map(ToString::to_string), None),
+            _ => (None, None),
+        };
+        let id = MsgId { room: event.room, pos: event.pos }.text().to_string();
+        Entry { id, pos: event.pos, shown: Shown::of(&text_of(event)), instead, edits }
+    }
+
+    /// Its word; none if nothing is left of it.
+    fn token(&self) -> Option<&str> {
+        let word = self.instead.as_deref().or_else(|| self.shown.token());
+        word.filter(|word| word.starts_with("token"))
+    }
 }
 
 fn on(speaks: Speaks) -> Listener {

@@ -112,6 +112,8 @@ pub struct Sync {
     pub rooms: BTreeMap<RoomId, Box<Room>>,
     /// Rooms that are being attached.
     attaching: BTreeSet<RoomId>,
+    /// Of these the ones that the server was too busy for; they are asked for again.
+    delayed: BTreeSet<RoomId>,
     /// The positions of a token, and the highest seen beyond them while a room of the shard is being attached.
     shards: BTreeMap<ShardId, Pos>,
     ahead: BTreeMap<ShardId, Pos>,
@@ -182,6 +184,7 @@ impl Sync {
             updates: VecDeque::new(),
             rooms: BTreeMap::new(),
             attaching: BTreeSet::new(),
+            delayed: BTreeSet::new(),
             shards: BTreeMap::new(),
             ahead: BTreeMap::new(),
             feed: Pos::ZERO,
@@ -476,6 +479,10 @@ impl Sync {
 
     /// A room is attached, or not.
     pub fn attached(&mut self, room: RoomId, replay: Result<Arc<Replay>, Refusal>, cx: &mut Cx<'_>) {
+        if matches!(replay, Err(Refusal::Busy | Refusal::StoreDown)) && self.rooms.contains_key(&room) {
+            self.delayed.insert(room);
+            return;
+        }
         self.attaching.remove(&room);
         self.changed = true;
         match replay {
@@ -513,6 +520,23 @@ impl Sync {
             let upto = self.shards.entry(shard).or_default();
             *upto = ahead.max(*upto);
         }
+    }
+
+    /// True: a room waits to be attached until the server is less busy.
+    pub fn is_delayed(&self) -> bool {
+        !self.delayed.is_empty()
+    }
+
+    /// Asks again for the rooms that the server was too busy for.
+    pub fn attach_delayed(&mut self, cx: &mut Cx<'_>) {
+        let beginning = matches!(self.stage, Stage::Beginning(_));
+        for id in std::mem::take(&mut self.delayed) {
+            match self.rooms.get(&id).filter(|room| room.is_joined() && !cx.is_attached(id)) {
+                Some(room) => cx.attach(id, Some(room.last).filter(|_| !beginning)),
+                None => drop(self.attaching.remove(&id)),
+            }
+        }
+        self.changed = true;
     }
 
     /// A signal of the moment.
