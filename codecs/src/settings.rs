@@ -6,7 +6,10 @@ use lavina_core::limits::Limits;
 use lavina_core::settings::Settings as CoreSettings;
 use lavina_core::text::Str;
 use std::net::SocketAddr;
-#[cfg(all(feature = "tls", any(feature = "irc", feature = "xmpp", feature = "http")))]
+#[cfg(any(
+    feature = "matrix",
+    all(feature = "tls", any(feature = "irc", feature = "xmpp", feature = "http"))
+))]
 use std::sync::Arc;
 
 /// Everything that a projection may look up. A reload makes a new one; sessions see it from then on.
@@ -37,6 +40,9 @@ pub struct Settings {
     /// The push rules that everybody has on Matrix.
     #[cfg(feature = "matrix")]
     pub push_rules: crate::matrix::push::Predefined,
+    /// The filter of those who name none.
+    #[cfg(feature = "matrix")]
+    pub no_filter: Arc<crate::matrix::filter::Filter>,
     /// TLS for HTTP listeners.
     #[cfg(all(feature = "http", feature = "tls"))]
     pub http_tls: Option<Arc<crate::tls::TlsConfig>>,
@@ -92,6 +98,8 @@ impl Settings {
             http: crate::http::settings::HttpSettings::new(config),
             #[cfg(feature = "matrix")]
             push_rules: crate::matrix::push::Predefined::default(),
+            #[cfg(feature = "matrix")]
+            no_filter: Arc::default(),
             #[cfg(all(feature = "http", feature = "tls"))]
             http_tls: None,
         }

@@ -166,6 +166,11 @@ impl<'a, P: Projection> Cx<'a, P> {
         self.core.out.answer(slot, unit, counted);
     }
 
+    /// The same for a unit that `write` appends to what waits.
+    pub fn answer_with(&mut self, slot: Slot, counted: bool, write: impl FnOnce(&mut Vec<u8>)) {
+        self.core.out.answer_with(slot, counted, write);
+    }
+
     /// The slot's answer is complete. Every slot must come here, or the window fills.
     pub fn done(&mut self, slot: Slot) {
         self.core.out.done(slot);

@@ -106,6 +106,18 @@ impl Outbox {
         }
     }
 
+    /// The same for a unit that is made where it waits: `write` appends it.
+    pub fn answer_with(&mut self, slot: Slot, counted: bool, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.is_turn(slot) {
+            let begin = self.bytes.len();
+            write(&mut self.bytes);
+            self.count(self.bytes.len() - begin, counted);
+        } else if let Some(w) = self.slots.get_mut(slot.0.wrapping_sub(self.first) as usize) {
+            write(&mut w.bytes);
+            w.units.push((w.bytes.len(), counted));
+        }
+    }
+
     /// The slot's answer is complete.
     pub fn done(&mut self, slot: Slot) {
         if let Some(w) = self.slots.get_mut(slot.0.wrapping_sub(self.first) as usize) {
@@ -327,7 +339,7 @@ mod tests {
     fn answers_keep_the_order_of_requests_and_events_go_at_once() {
         let mut o = Outbox::default();
         let (a, b) = (o.slot(), o.slot());
-        o.answer(b, b"b", false);
+        o.answer_with(b, false, |out| out.push(b'b'));
         o.done(b);
         o.write(b"e", false);
         assert_eq!(take(&mut o), b"e");
@@ -337,7 +349,7 @@ mod tests {
         assert_eq!(take(&mut o), b"b");
         assert_eq!(o.open(), 0);
         let c = o.slot();
-        o.answer(c, b"c", false);
+        o.answer_with(c, false, |out| out.push(b'c'));
         o.done(c);
         assert_eq!(take(&mut o), b"c");
     }

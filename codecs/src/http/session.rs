@@ -27,6 +27,9 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+/// Bytes of the heads of most responses.
+const HEAD: usize = 256;
+
 /// The timer that ends idle connections and slow requests.
 const TIMER: u8 = 0;
 
@@ -288,13 +291,14 @@ impl Http {
         let Ticket { slot, manner } = ticket;
         let (response, now) = (cors::allow(response), cx.now().wall);
         let large = response.body.len() > PIECE && response::has_body(&response, manner);
-        let mut out = Vec::with_capacity(256 + response.body.len().min(PIECE));
-        if large {
-            response::write_head(&response, manner, now, &mut out);
-        } else {
-            response::write(&response, manner, now, &mut out);
-        }
-        cx.answer(slot, &out, false);
+        cx.answer_with(slot, false, |out| {
+            if large {
+                response::write_head(&response, manner, now, out);
+            } else {
+                out.reserve(HEAD + response.body.len());
+                response::write(&response, manner, now, out);
+            }
+        });
         if large && self.sending.iter().map(|s| s.body.len()).sum::<usize>() + response.body.len() > RESPONSES
         {
             return cx.close(Reason::Limit("responses not read"));
@@ -488,6 +492,7 @@ impl Http {
                 break;
             }
             self.sending.swap_remove(at);
+            self.sending.shrink_to_fit();
             self.answered(first, cx);
         }
         self.leave(cx);

@@ -60,7 +60,7 @@ pub struct Agent {
     label: Label,
     stage: Stage,
     /// Requests that came before the device was known.
-    waiting: Vec<(Origin, Box<Request>)>,
+    waiting: Vec<(Origin, Request)>,
     /// What was asked of it, where that is limited.
     rates: Rates,
     /// When it goes, when who sleeps is to be woken, when its user no longer counts as there.
@@ -355,7 +355,7 @@ impl Agent {
 
     // --- serving ---
 
-    fn begin(&mut self, from: Origin, request: Box<Request>, cx: &mut Cx<'_>) {
+    fn begin(&mut self, from: Origin, request: Request, cx: &mut Cx<'_>) {
         let Some(route) = request.route else {
             return respond(from, Err(Error::unrecognized("there is nothing like this here")), cx);
         };
@@ -392,7 +392,7 @@ impl Agent {
             return respond(from, Err(error), cx);
         }
         let settings = cx.settings().clone();
-        let task = self.tasks.add(from, settings, who, cx.now(), move |ctx| (route.serve)(ctx, *request));
+        let task = self.tasks.add(from, settings, who, cx.now(), move |ctx| (route.serve)(ctx, request));
         self.run(Some(task), cx);
     }
 
@@ -451,7 +451,7 @@ impl Agent {
 /// What is handed to an agent.
 pub enum Taken {
     /// A request.
-    Request(Box<Request>),
+    Request(Request),
     /// Its sender is gone.
     Cancelled(Cancelled),
 }

@@ -1,7 +1,7 @@
 //! From the connection to the agents: requests under `/_matrix` and what well-known documents say of Matrix.
 
 use super::agent::Taken;
-use super::request::{Cancelled, Request, Response};
+use super::request::{Cancelled, Parts, Request, Response};
 use super::route::{Place, Route};
 use crate::http::session::{Http, Request as HttpRequest, Ticket};
 use crate::http::status::Status;
@@ -16,7 +16,7 @@ pub fn serve(http: &mut Http, request: HttpRequest, ticket: Ticket, cx: &mut Cx<
     match Route::place(&mut request, cx) {
         Place::Refused(error) => http.respond(ticket, error.response(), cx),
         Place::Agent(account, label) => {
-            let req = cx.hand(account, label.clone(), Parcel::new(Taken::Request(Box::new(request))));
+            let req = cx.hand(account, label.clone(), Parcel::new(Taken::Request(request)));
             let session = cx.session();
             http.when_answered(
                 req,
@@ -47,7 +47,7 @@ fn taken(request: HttpRequest, cx: &Cx<'_>) -> Request {
         None => in_query(),
     };
     let base = Some(Str::new(request.base(cx.settings())));
-    Request {
+    Request::from(Parts {
         method: head.method,
         path: head.target.segments().map(Str::new).collect(),
         token,
@@ -58,5 +58,5 @@ fn taken(request: HttpRequest, cx: &Cx<'_>) -> Request {
         route: None,
         args: Vec::new(),
         body: request.body,
-    }
+    })
 }

@@ -9,13 +9,18 @@ use crate::http::status::Status;
 use crate::json::Json;
 use lavina_core::text::Str;
 use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
 
 /// Longest body of a request but media, in bytes; above: 413.
 pub const BODY_MAX: u64 = 1024 * 1024;
 
-/// A request.
+/// A request. Small, as those who serve it keep it while they wait.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub struct Request(Box<Parts>);
+
+/// What a request consists of.
+#[derive(Clone, Debug)]
+pub struct Parts {
     /// What is to be done.
     pub method: Method,
     /// The path's segments, decoded.
@@ -36,6 +41,26 @@ pub struct Request {
     pub route: Option<&'static Route>,
     /// What the variable segments of its path are, in order. Filled in by the router.
     pub args: Vec<Str>,
+}
+
+impl From<Parts> for Request {
+    fn from(parts: Parts) -> Request {
+        Request(Box::new(parts))
+    }
+}
+
+impl Deref for Request {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl DerefMut for Request {
+    fn deref_mut(&mut self) -> &mut Parts {
+        &mut self.0
+    }
 }
 
 impl Request {

@@ -145,6 +145,10 @@ fn rows() -> impl Iterator<Item = &'static Route> {
 /// Whether the path is one of this form. A trailing slash counts as an empty last segment, which only a variable one can
 /// be. Compared from the end, where paths differ soonest.
 fn fits(pattern: &str, path: &[Str]) -> bool {
+    // Most endpoints end otherwise.
+    if !pattern.ends_with('}') && !path.last().is_some_and(|last| pattern.ends_with(last.as_str())) {
+        return false;
+    }
     let mut given = path.iter().rev();
     let fit = |wanted: &str, given: &Str| {
         wanted.starts_with('{') || wanted == given.as_str() || (wanted == "v3" && *given == "r0")

@@ -363,6 +363,8 @@ pub(super) fn run(agent: &mut Agent, id: u64, cx: &mut Cx<'_>) -> Option<(Origin
                     continue;
                 }
                 Wish::Wait(until) => {
+                    // Most often there is one.
+                    agent.tasks.asleep.reserve_exact(1);
                     agent.tasks.asleep.push((id, n, until));
                     continue;
                 }

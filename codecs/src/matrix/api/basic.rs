@@ -32,7 +32,8 @@ async fn versions(_: Ctx, _: Request) -> Answer {
 }
 
 async fn well_known(_: Ctx, request: Request) -> Answer {
-    let base = request.base.ok_or_else(|| Error::not_found("the address of this server is not known"))?;
+    let base =
+        request.base.clone().ok_or_else(|| Error::not_found("the address of this server is not known"))?;
     Ok(Response::ok(&object! { "m.homeserver" => object! { "base_url" => base } }))
 }
 

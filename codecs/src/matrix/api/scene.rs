@@ -25,6 +25,9 @@ use std::sync::Arc;
 /// Most entries about those shown that are looked at.
 pub const RELATED: u32 = 1_000;
 
+/// Fewer entries than this are looked through one by one.
+const FEW: usize = 8;
+
 /// Most former values of state that are looked up for one answer; of more events they are left out.
 const BEFORE: usize = 100;
 
@@ -65,6 +68,8 @@ pub struct Scene {
     pub room_id: Str,
     now: UnixMillis,
     related: Vec<Arc<Event>>,
+    /// Where they are by the entry that they are about; none where they are few.
+    index: Option<BTreeMap<Pos, Vec<usize>>>,
     before: BTreeMap<FactRef, Json>,
     transactions: BTreeMap<Pos, Str>,
     hidden: BTreeSet<Pos>,
@@ -105,6 +110,7 @@ impl Scene {
             room,
             now: ctx.now().wall,
             related: Vec::new(),
+            index: None,
             before: BTreeMap::new(),
             transactions: BTreeMap::new(),
             hidden: BTreeSet::new(),
@@ -118,6 +124,7 @@ impl Scene {
         };
         scene.look_behind(ctx, entries).await?;
         scene.look_before(ctx, entries).await?;
+        scene.make_index();
         let foreign = |e: &&Arc<Event>| scene.may_mention(e);
         if scene.view.is_none() && entries.iter().any(|e| foreign(&e)) {
             scene.view = view_of(ctx, room).await.ok();
@@ -142,6 +149,27 @@ impl Scene {
             self.related.dedup_by_key(|e| e.pos);
         }
         Ok(())
+    }
+
+    fn make_index(&mut self) {
+        if self.related.len() < FEW {
+            return;
+        }
+        let mut index: BTreeMap<Pos, Vec<usize>> = BTreeMap::new();
+        for (n, entry) in self.related.iter().enumerate() {
+            entry.about().for_each(|target| index.entry(target).or_default().push(n));
+        }
+        self.index = Some(index);
+    }
+
+    /// What is known about an entry, in order.
+    fn about(&self, pos: Pos) -> Vec<&Arc<Event>> {
+        match &self.index {
+            Some(index) => {
+                index.get(&pos).into_iter().flatten().filter_map(|n| self.related.get(*n)).collect()
+            }
+            None => self.related.iter().filter(|e| e.about().any(|target| target == pos)).collect(),
+        }
     }
 
     /// The former values of the state that these entries change.
@@ -289,13 +317,18 @@ impl Scene {
     /// The entry that withdrew this one.
     pub fn withdrawn_by(&self, entry: &Event) -> Option<&Arc<Event>> {
         match &entry.what {
-            What::Reacted { target, key, on: true, .. } => self.related.iter().find(|e| match &e.what {
-                What::Reacted { target: t, key: k, on: false, .. } => {
-                    e.pos > entry.pos && e.by == entry.by && t == target && k == key
-                }
-                What::Withdrawn { target, reaction: Some(_), .. } => *target == entry.pos,
-                _ => false,
-            }),
+            What::Reacted { target, key, on: true, .. } => {
+                let back = self.about(*target).into_iter().find(|e| match &e.what {
+                    What::Reacted { target: t, key: k, on: false, .. } => {
+                        e.pos > entry.pos && e.by == entry.by && t == target && k == key
+                    }
+                    _ => false,
+                });
+                let did = |e: &&Arc<Event>| matches!(&e.what, What::Withdrawn { target, reaction: Some(_), .. } if *target == entry.pos);
+                let withdrawn = self.about(entry.pos).into_iter().find(did);
+                // Whichever came first.
+                back.into_iter().chain(withdrawn).min_by_key(|e| e.pos)
+            }
             What::Edited { target, .. } => {
                 let own = self.withdrawal(entry.pos);
                 own.or_else(|| self.withdrawal(*target))
@@ -308,24 +341,24 @@ impl Scene {
     /// The entry that withdrew a fact of this one.
     fn fact_withdrawn(&self, entry: &Event, nth: u8) -> Option<&Arc<Event>> {
         let did = |e: &&Arc<Event>| matches!(&e.what, What::Withdrawn { target, nth: Some(n), .. } if *target == entry.pos && *n == nth);
-        self.related.iter().find(did)
+        self.about(entry.pos).into_iter().find(did)
     }
 
     fn withdrawal(&self, pos: Pos) -> Option<&Arc<Event>> {
-        self.related.iter().find(|e| matches!(e.what, What::Redacted { target, .. } if target == pos))
+        self.about(pos).into_iter().find(|e| matches!(e.what, What::Redacted { target, .. } if target == pos))
     }
 
     /// What relates to the event, for `m.relations`.
     fn relations(&self, entry: &Arc<Event>, with: &Write<'_>) -> Option<Json> {
         let What::Said(_) = &entry.what else { return None };
-        let about = || self.related.iter().filter(|e| e.about().any(|t| t == entry.pos));
-        let edit = about().rev().find(|e| {
+        let about = self.about(entry.pos);
+        let edit = about.iter().rev().find(|e| {
             matches!(&e.what, What::Edited { message, .. } if !message.gone)
                 && e.by == entry.by
                 && self.withdrawn_by(e).is_none()
         });
         let edit = edit.map(|e| self.plain(e, with));
-        let replies: Vec<&Arc<Event>> = about().filter(|e| self.is_reply(e, entry.pos)).collect();
+        let replies: Vec<&&Arc<Event>> = about.iter().filter(|e| self.is_reply(e, entry.pos)).collect();
         let latest = replies.last().map(|e| self.plain(e, with));
         let mine = |e: &Event| e.by.is(self.me.id);
         let thread = latest.as_ref().map(|latest| Thread {
@@ -333,7 +366,7 @@ impl Scene {
             count: replies.len() as u64,
             participated: mine(entry) || replies.iter().any(|e| mine(e)),
         });
-        let refers = about().filter(|e| relation_of(e).as_deref() == Some("m.reference"));
+        let refers = about.iter().filter(|e| relation_of(e).as_deref() == Some("m.reference"));
         let references =
             refers.map(|e| self.ids.name(EventRef::new(self.room, e.pos), e.seal(0).as_ref())).collect();
         Relations { replaced: edit.as_ref(), thread, references }.to_json()

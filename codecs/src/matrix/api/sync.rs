@@ -106,7 +106,9 @@ impl Wish {
 /// # Errors
 /// 400 where it is none, 404 where nothing is kept under the id.
 async fn filter(ctx: &Ctx, said: Option<&str>) -> Result<Arc<Filter>, Error> {
-    let Some(said) = said.filter(|s| !s.is_empty()) else { return Ok(Arc::default()) };
+    let Some(said) = said.filter(|s| !s.is_empty()) else {
+        return Ok(ctx.settings().no_filter.clone());
+    };
     let name = Str::new(said);
     if let Some(known) = ctx.with(move |agent, _| agent.sync()?.filter(&name)).await {
         return Ok(known);

@@ -12,7 +12,7 @@ use crate::matrix::ids::EventRef;
 use data_encoding::BASE64URL_NOPAD;
 use lavina_core::ids::{Pos, RoomId, ShardId};
 use lavina_core::time::UnixMillis;
-use std::collections::BTreeMap;
+use lavina_core::vecmap::VecMap;
 
 /// The version of [`Stamp`]'s form.
 const VERSION: u8 = 1;
@@ -32,7 +32,7 @@ pub struct Stamp {
     pub at: UnixMillis,
     /// The last position of each shard that has a room of the account: of all its rooms there, everything up to here
     /// was told.
-    pub shards: BTreeMap<ShardId, Pos>,
+    pub shards: VecMap<ShardId, Pos>,
 }
 
 impl Stamp {
@@ -42,7 +42,7 @@ impl Stamp {
         for n in [self.run, self.seq, self.feed.0, self.letters.0, self.at.0] {
             put(n, &mut out);
         }
-        for (shard, pos) in &self.shards {
+        for (shard, pos) in self.shards.iter() {
             out.push(shard.0);
             put(pos.0, &mut out);
         }
@@ -58,7 +58,7 @@ impl Stamp {
         }
         let mut next = || take(&mut rest);
         let (run, seq, feed, letters, at) = (next()?, next()?, next()?, next()?, next()?);
-        let mut shards = BTreeMap::new();
+        let mut shards = VecMap::new();
         while let Some((shard, after)) = rest.split_first() {
             rest = after;
             shards.insert(ShardId(*shard), Pos(take(&mut rest)?));

@@ -28,6 +28,7 @@ use lavina_core::projection::{Notice, Replay, Seen, SignalWhat};
 use lavina_core::refusal::Refusal;
 use lavina_core::text::{Octets, Str};
 use lavina_core::time::{Mono, UnixMillis};
+use lavina_core::vecmap::VecMap;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -115,8 +116,8 @@ pub struct Sync {
     /// Of these the ones that the server was too busy for; they are asked for again.
     delayed: BTreeSet<RoomId>,
     /// The positions of a token, and the highest seen beyond them while a room of the shard is being attached.
-    shards: BTreeMap<ShardId, Pos>,
-    ahead: BTreeMap<ShardId, Pos>,
+    shards: VecMap<ShardId, Pos>,
+    ahead: VecMap<ShardId, Pos>,
     feed: Pos,
     /// The last letter that came.
     pub letters: Pos,
@@ -185,8 +186,8 @@ impl Sync {
             rooms: BTreeMap::new(),
             attaching: BTreeSet::new(),
             delayed: BTreeSet::new(),
-            shards: BTreeMap::new(),
-            ahead: BTreeMap::new(),
+            shards: VecMap::new(),
+            ahead: VecMap::new(),
             feed: Pos::ZERO,
             letters: Pos::ZERO,
             collected: Pos::ZERO,
@@ -473,7 +474,7 @@ impl Sync {
         let shard = event.room.shard(shards);
         let waits = self.attaching.iter().any(|r| r.shard(shards) == shard);
         let upto = if waits { &mut self.ahead } else { &mut self.shards };
-        let upto = upto.entry(shard).or_default();
+        let upto = upto.or_default(shard);
         *upto = event.pos.max(*upto);
     }
 
@@ -517,7 +518,7 @@ impl Sync {
         if !self.attaching.iter().any(|r| r.shard(shards) == shard)
             && let Some(ahead) = self.ahead.remove(&shard)
         {
-            let upto = self.shards.entry(shard).or_default();
+            let upto = self.shards.or_default(shard);
             *upto = ahead.max(*upto);
         }
     }
@@ -789,7 +790,7 @@ mod tests {
                 feed: Pos::ZERO,
                 letters: Pos::ZERO,
                 at: UnixMillis(0),
-                shards: BTreeMap::new(),
+                shards: VecMap::new(),
             }
         }
         let told = |news| match news {

@@ -101,7 +101,7 @@ impl Sync {
         let shards = cx.core_settings().shards;
         for b in rooms {
             let shard = b.room.shard(shards);
-            let upto = self.shards.entry(shard).or_default();
+            let upto = self.shards.or_default(shard);
             *upto = b.upto.max(*upto);
             let mut room = Room::new(b.member.standing.membership, b.member.since);
             (room.last, room.at) = (b.member.since, b.member.at);

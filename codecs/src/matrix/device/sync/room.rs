@@ -148,6 +148,11 @@ impl Read {
         };
         pos <= self.whole.max(of)
     }
+
+    /// Nothing after this entry is read.
+    fn last(&self) -> Pos {
+        self.threads.values().fold(self.whole.max(self.main), |last, pos| last.max(*pos))
+    }
 }
 
 /// What of a room is unread, and worth a notification.
@@ -155,7 +160,7 @@ impl Read {
 pub struct Unread {
     /// The last entry that was looked at.
     pub counted: Pos,
-    /// The messages: entry, whether it is a highlight, the root of its thread.
+    /// The messages in order: entry, whether it is a highlight, the root of its thread.
     pub items: Vec<(Pos, bool, Option<Str>)>,
 }
 
@@ -180,6 +185,9 @@ impl Unread {
 
     /// The user has read.
     pub fn read(&mut self, read: &Read) {
+        if self.items.first().is_none_or(|(first, ..)| *first > read.last()) {
+            return;
+        }
         self.items.retain(|(pos, _, thread)| !read.has(*pos, thread.as_deref()));
     }
 }

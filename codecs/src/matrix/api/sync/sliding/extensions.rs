@@ -13,7 +13,6 @@ use crate::object;
 use lavina_core::command::{Act, EntityId};
 use lavina_core::ids::{Pos, RoomId};
 use lavina_core::query::{Query, Value};
-use std::sync::Arc;
 
 /// Letters of one answer, at most.
 const LETTERS: u64 = 100;
@@ -62,7 +61,7 @@ pub async fn all(
     }
     let wish = Wish {
         since: None,
-        filter: Arc::default(),
+        filter: ctx.settings().no_filter.clone(),
         full: false,
         state_after: None,
         until: ask.until,
