@@ -10,7 +10,7 @@ use crate::{
     text::{Octets, Rich, Str},
     time::UnixMillis,
 };
-use alloc::{boxed::Box, vec::Vec};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use minicbor::{Decode, Encode};
 
 /// What is wanted.
@@ -247,8 +247,8 @@ pub enum Act {
         #[n(0)]
         room: RoomId,
         /// The entry.
-        #[n(1)]
-        event: Box<crate::event::Event>,
+        #[cbor(n(1), with = "crate::event::shared")]
+        event: Arc<crate::event::Event>,
         /// The other party.
         #[n(2)]
         with: User,

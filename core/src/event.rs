@@ -541,3 +541,26 @@ pub enum LiveWhat {
         members: u32,
     },
 }
+
+/// An entry that several hold, as a part of what is stored.
+pub(crate) mod shared {
+    use super::Event;
+    use alloc::sync::Arc;
+    use minicbor::{
+        Decode, Decoder, Encode, Encoder,
+        decode::Error,
+        encode::{self as out, Write},
+    };
+
+    pub(crate) fn encode<C, W: Write>(
+        event: &Arc<Event>,
+        e: &mut Encoder<W>,
+        ctx: &mut C,
+    ) -> Result<(), out::Error<W::Error>> {
+        Encode::encode(&**event, e, ctx)
+    }
+
+    pub(crate) fn decode<C>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Arc<Event>, Error> {
+        Event::decode(d, ctx).map(Arc::new)
+    }
+}

@@ -152,7 +152,8 @@
 //! # Deliberately absent
 //!
 //! Locks; a shared cache; a stored command log on one machine; a timer object per connection; zero-copy
-//! as a rule (a copy into a ring is cheaper than sharing slices); any word of a protocol in this crate.
+//! as a rule (only what a whole room gets alike is shared, by sessions
+//! with nothing else to send); any word of a protocol in this crate.
 #![no_std]
 #![forbid(unsafe_code)]
 

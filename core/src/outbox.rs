@@ -2,7 +2,7 @@
 //! where the protocol acknowledges, units kept until they are.
 
 use crate::projection::{Hole, Pieces};
-use alloc::{collections::VecDeque, vec::Vec};
+use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
 
 /// A drained buffer larger than this gives its memory back.
 const KEEP: usize = 16 * 1024;
@@ -17,6 +17,8 @@ pub struct Slot(u32);
 #[derive(Debug, Default)]
 pub struct Outbox {
     bytes: Vec<u8>,
+    /// What waits, instead of `bytes`: shared with others that send the same.
+    lent: Option<Arc<[u8]>>,
     sent: usize,
     /// `bytes[..offered]` was shown for sending: some of it may be on its way, so no unit may end in it.
     offered: usize,
@@ -42,6 +44,14 @@ struct Unit {
     marked: bool,
 }
 
+/// A place in an encoding: so many units, bytes and holes come before it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Begin {
+    pub unit: usize,
+    pub byte: usize,
+    pub hole: usize,
+}
+
 /// Counted units on their way to another connection.
 #[derive(Debug, Default)]
 pub struct Again {
@@ -62,14 +72,21 @@ struct Waiting {
 impl Outbox {
     /// Writes a unit at once.
     pub fn write(&mut self, unit: &[u8], counted: bool) {
+        self.own();
         self.bytes.extend_from_slice(unit);
         self.count(unit.len(), counted);
     }
 
     /// Writes an encoding at once, its holes filled by `fill`.
     pub fn write_pieces<'a>(&mut self, pieces: &Pieces, fill: impl Fn(Hole) -> &'a [u8]) {
-        let (mut at, mut holes) = (0, pieces.holes.iter().peekable());
-        for &(end, counted) in &pieces.units {
+        self.write_from(pieces, Begin::default(), fill);
+    }
+
+    /// The same without what stands before that place.
+    pub(crate) fn write_from<'a>(&mut self, pieces: &Pieces, from: Begin, fill: impl Fn(Hole) -> &'a [u8]) {
+        self.own();
+        let (mut at, mut holes) = (from.byte, pieces.holes[from.hole..].iter().peekable());
+        for &(end, counted) in &pieces.units[from.unit..] {
             let begin = self.bytes.len();
             while let Some(&&(place, hole)) = holes.peek().filter(|h| h.0 <= end) {
                 self.bytes.extend_from_slice(&pieces.bytes[at..place]);
@@ -81,6 +98,29 @@ impl Outbox {
             at = end;
             self.count(self.bytes.len() - begin, counted);
         }
+    }
+
+    /// Sends from these bytes, if nothing else waits and nothing is kept: true. Units in them do not count.
+    pub(crate) fn lend(&mut self, bytes: &Arc<[u8]>) -> bool {
+        let free = !self.retain && self.bytes.is_empty() && self.lent.is_none();
+        if free {
+            self.lent = Some(bytes.clone());
+        }
+        free
+    }
+
+    /// Takes what is left of lent bytes to itself.
+    fn own(&mut self) {
+        if let Some(lent) = self.lent.take() {
+            self.bytes.extend_from_slice(&lent[self.sent..]);
+            self.base += self.sent as u64;
+            self.offered = self.offered.saturating_sub(self.sent);
+            self.sent = 0;
+        }
+    }
+
+    fn all(&self) -> &[u8] {
+        self.lent.as_deref().unwrap_or(&self.bytes)
     }
 
     /// Takes a place in the order of answers.
@@ -182,6 +222,7 @@ impl Outbox {
 
     /// Counted units are kept from here on until acknowledged; the count begins at zero.
     pub fn retain(&mut self) {
+        self.own();
         self.retain = true;
         (self.acked, self.marked) = (0, 0);
         self.units.clear();
@@ -216,26 +257,30 @@ impl Outbox {
 
     /// What waits to be sent.
     pub fn pending(&self) -> &[u8] {
-        &self.bytes[self.sent..]
+        &self.all()[self.sent..]
     }
 
     /// What waits to be sent, shown to be sent now.
     pub fn offer(&mut self) -> &[u8] {
-        self.offered = self.bytes.len();
-        &self.bytes[self.sent..]
+        self.offered = self.all().len();
+        self.pending()
     }
 
     /// So many of the pending bytes are sent.
     pub fn sent(&mut self, n: usize) {
-        self.sent = (self.sent + n).min(self.bytes.len());
-        if !self.retain && self.sent == self.bytes.len() {
+        let len = self.all().len();
+        self.sent = (self.sent + n).min(len);
+        if !self.retain && self.sent == len {
             self.base += self.sent as u64;
+            self.lent = None;
             self.bytes.clear();
             (self.sent, self.offered) = (0, 0);
             if self.bytes.capacity() > KEEP {
                 self.bytes = Vec::new();
             }
         } else {
+            // Whoever does not take it all at once does not keep the whole for the rest.
+            self.own();
             self.shrink();
         }
     }
@@ -243,6 +288,7 @@ impl Outbox {
     /// The connection is new: what is counted and unacknowledged is taken out, to be sent again with
     /// [`Outbox::again`] after the word that the session goes on. What did not count is dropped.
     pub fn rewind(&mut self) -> Again {
+        self.own();
         let (mut bytes, mut units) = (Vec::new(), VecDeque::with_capacity(self.units.len()));
         for unit in &self.units {
             let from = (unit.start - self.base) as usize;
@@ -256,6 +302,7 @@ impl Outbox {
 
     /// Sends again what [`Outbox::rewind`] took out. Nothing that counts may have been written between.
     pub fn again(&mut self, again: Again) {
+        self.own();
         debug_assert!(self.units.is_empty(), "counted units between rewind and again");
         let shift = self.base + self.bytes.len() as u64;
         self.units = again.units.into_iter().map(|u| Unit { start: u.start + shift, ..u }).collect();
@@ -269,12 +316,13 @@ impl Outbox {
 
     /// Bytes held: waiting, kept and in slots.
     pub fn held(&self) -> usize {
-        self.bytes.len() + self.slots.iter().map(|w| w.bytes.len()).sum::<usize>()
+        self.all().len() + self.slots.iter().map(|w| w.bytes.len()).sum::<usize>()
     }
 
     /// Everything waiting is dropped (at its limit); slots stay. What was offered stays too: a unit half
     /// sent would run into the last word.
     pub fn clear(&mut self) {
+        self.own();
         self.bytes.truncate(self.offered.max(self.sent));
         self.units.clear();
         self.marked = 0;
@@ -352,6 +400,30 @@ mod tests {
         o.answer_with(c, false, |out| out.push(b'c'));
         o.done(c);
         assert_eq!(take(&mut o), b"c");
+    }
+
+    #[test]
+    fn lent_bytes_are_sent_as_its_own_would_be() {
+        let bytes: Arc<[u8]> = Arc::from(&b"one\ntwo\n"[..]);
+        let mut o = Outbox::default();
+        assert!(o.lend(&bytes) && !o.lend(&bytes));
+        assert_eq!((o.held(), o.offer()), (8, &b"one\ntwo\n"[..]));
+        o.sent(5);
+        assert_eq!((Arc::strong_count(&bytes), o.pending()), (1, &b"wo\n"[..]));
+        assert!(!o.lend(&bytes));
+        // What was shown for sending is not cut off by a last word.
+        o.clear();
+        o.write(b"bye\n", false);
+        assert_eq!(take(&mut o), b"wo\nbye\n");
+        assert!(o.lend(&bytes));
+        o.write(b"three\n", false);
+        assert_eq!(take(&mut o), b"one\ntwo\nthree\n");
+        assert!(o.lend(&bytes));
+        assert_eq!(take(&mut o), *bytes);
+        // Units that are kept for being sent again are its own.
+        assert!(o.lend(&bytes));
+        o.retain();
+        assert!(Arc::strong_count(&bytes) == 1 && !o.lend(&bytes));
     }
 
     #[test]

@@ -488,6 +488,16 @@ impl Pieces {
         self.once = true;
     }
 
+    /// Where what comes next begins.
+    pub(crate) fn place(&self) -> crate::outbox::Begin {
+        crate::outbox::Begin { unit: self.units.len(), byte: self.bytes.len(), hole: self.holes.len() }
+    }
+
+    /// True: it is the same for all.
+    pub(crate) fn is_alike(&self) -> bool {
+        self.holes.is_empty()
+    }
+
     /// True: nothing is shown.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty() && self.holes.is_empty()

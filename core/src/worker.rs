@@ -69,6 +69,7 @@ impl<P: Projection> Worker<P> {
             }
         }
         self.edge.end_sessions(&mut self.post);
+        self.edge.end_burst();
         // What the last step emitted is work left over, and is seen as such only in the post.
         self.ledger.release(&mut self.post);
     }

@@ -323,7 +323,7 @@ impl Account {
 
     /// A dialog's entry goes into the feed once; that of a blocked sender never does. The account's own
     /// entries do too: its other sessions and its archive show them.
-    fn feed(&mut self, room: RoomId, event: &Event, with: &User, draft: &mut Draft<'_>) -> Done {
+    fn feed(&mut self, room: RoomId, event: &Arc<Event>, with: &User, draft: &mut Draft<'_>) -> Done {
         let sender = event.by.user().unwrap_or(with);
         if self.fed.contains(&(room, event.pos))
             || (sender.id != self.id && self.blocks(sender.name.as_str()))
@@ -336,7 +336,7 @@ impl Account {
         self.fed.push_back((room, event.pos));
         let pos = draft.entry.first;
         draft.change(Change::Feed { account: self.id, pos, room, entry: event.pos, at: event.at });
-        draft.out.fed = Some((pos, Arc::new(event.clone())));
+        draft.out.fed = Some((pos, event.clone()));
         draft.out.positions = 1;
         Ok(Verdict::Silent)
     }

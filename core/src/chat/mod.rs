@@ -264,7 +264,7 @@ impl Entity {
 
 /// The follow-ups of a dialog's entry: it goes into the feeds of the two parties. Derived again after a
 /// crash, by which it is the same as the first time. Nothing for entries of other rooms.
-pub fn follows_of(event: &Event, room: &RoomHead) -> Vec<Command> {
+pub fn follows_of(event: &Arc<Event>, room: &RoomHead) -> Vec<Command> {
     let Some((a, b)) = &room.parties else { return Vec::new() };
     if !matches!(
         event.what,
@@ -279,7 +279,7 @@ pub fn follows_of(event: &Event, room: &RoomHead) -> Vec<Command> {
         return Vec::new();
     }
     let feed = |to: AccountId, with: &crate::name::User| {
-        let act = Act::Feed { room: event.room, event: Box::new(event.clone()), with: with.clone() };
+        let act = Act::Feed { room: event.room, event: event.clone(), with: with.clone() };
         Command::by_server(EntityId::Account(to), act)
     };
     let mut out = alloc::vec![feed(a.id, b)];

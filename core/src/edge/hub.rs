@@ -288,6 +288,7 @@ impl<P: Projection> Edge<P> {
     /// Carries out the ends of sessions that ended.
     pub(crate) fn end_sessions(&mut self, post: &mut Post) {
         while let Some(slot) = self.endings.pop() {
+            self.end_burst();
             self.end_session(slot, post);
             if self.sessions.get(slot).is_some_and(|s| s.conn.is_none()) {
                 self.sessions.remove(slot);

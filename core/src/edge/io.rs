@@ -195,6 +195,7 @@ impl<P: Projection> Edge<P> {
     /// Sessions whose input can go on.
     pub fn run_ready(&mut self, post: &mut Post) -> bool {
         let Some(slot) = self.ready.pop_front() else { return false };
+        self.end_burst();
         if let Some(s) = self.sessions.get_mut(slot) {
             (s.ready, s.seen) = (false, 0);
             let inherits = s.heir.is_some();

@@ -2,6 +2,7 @@
 
 mod agent;
 pub(crate) mod blobs;
+mod burst;
 mod effects;
 mod hub;
 mod io;
@@ -58,6 +59,7 @@ pub(crate) struct Edge<P: Projection> {
     wishes: VecDeque<(u32, Effect<P>)>,
     spare: Vec<Effect<P>>,
     pieces: Pieces,
+    burst: burst::Burst,
     /// Sessions whose input can go on.
     ready: VecDeque<u32>,
     dirty: Vec<u32>,
@@ -119,6 +121,7 @@ impl<P: Projection> Edge<P> {
             wishes: VecDeque::new(),
             spare: Vec::new(),
             pieces: Pieces::default(),
+            burst: burst::Burst::default(),
             ready: VecDeque::new(),
             dirty: Vec::new(),
             outputs: VecDeque::new(),
@@ -141,6 +144,7 @@ impl<P: Projection> Edge<P> {
 
     /// Calls a projection; what it wants is queued.
     fn call<R>(&mut self, slot: u32, f: impl FnOnce(&mut P, &mut Cx<'_, P>) -> R) -> Option<R> {
+        self.catch_up(slot);
         let mut effects = core::mem::take(&mut self.spare);
         // Its last word is said; what still comes for it is void.
         let Some(s) = self.sessions.get_mut(slot).filter(|s| !s.ended) else {
@@ -189,6 +193,9 @@ impl<P: Projection> Edge<P> {
 
     /// Carries out what projections want, until they want nothing more.
     pub fn settle(&mut self, post: &mut Post) {
+        if !self.wishes.is_empty() {
+            self.end_burst();
+        }
         while let Some((slot, effect)) = self.wishes.pop_front() {
             self.carry_out(slot, effect, post);
         }
@@ -291,6 +298,7 @@ impl<P: Projection> Edge<P> {
         let Some(&(at, slot, id)) = self.timers.first().filter(|t| t.0 <= self.now.mono) else {
             return false;
         };
+        self.end_burst();
         self.timer(slot, id, None);
         debug_assert!(at <= self.now.mono);
         match id {
@@ -349,8 +357,15 @@ impl<P: Projection> Edge<P> {
 
     /// Mail for sessions.
     pub fn mail(&mut self, mail: Mail, post: &mut Post) {
+        if !matches!(mail, Mail::Event { .. }) {
+            self.end_burst();
+        }
         match mail {
+            Mail::Event { name, event, origin, grant, here, same } if Self::is_calm(&event, grant, same) => {
+                self.calm_event(name.as_ref(), &event, origin, here.as_deref(), post);
+            }
             Mail::Event { name, event, origin, grant, here, same } => {
+                self.end_burst();
                 self.event(name.as_ref(), &event, origin, grant, here.as_deref(), same, post);
             }
             Mail::Live(name, live) => self.live(name.as_ref(), &live),

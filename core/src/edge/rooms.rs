@@ -58,7 +58,7 @@ impl<P: Projection> Edge<P> {
     }
 
     /// The origin's own session sees the entry in its own way, or, not attached, gets the answer alone.
-    fn seen_own(&mut self, slot: u32, req: ReqId, event: &Arc<Event>, attached: bool) {
+    pub(super) fn seen_own(&mut self, slot: u32, req: ReqId, event: &Arc<Event>, attached: bool) {
         let Some(s) = self.sessions.get_mut(slot) else { return };
         if s.core.pending.remove(&req).is_none() {
             return;
@@ -81,7 +81,7 @@ impl<P: Projection> Edge<P> {
     }
 
     /// Sessions that want each entry by itself.
-    fn each(
+    pub(super) fn each(
         &mut self,
         event: &Arc<Event>,
         here: Option<&Presence>,
@@ -269,6 +269,7 @@ impl<P: Projection> Edge<P> {
 
     /// Puts a session into its group of a room.
     fn enter(&mut self, slot: u32, room: RoomId) {
+        self.end_burst();
         let Some(s) = self.sessions.get_mut(slot) else { return };
         if s.ended || s.core.rooms.get(&room).is_some_and(|a| a.place.is_some()) {
             return;
@@ -284,6 +285,7 @@ impl<P: Projection> Edge<P> {
 
     /// Takes a session out of its group.
     fn take_out(&mut self, slot: u32, room: RoomId) -> bool {
+        self.end_burst();
         let Some(s) = self.sessions.get_mut(slot) else { return false };
         let Some(place) = s.core.rooms.get_mut(&room).and_then(|a| a.place.take()) else { return false };
         let Some(attached) = self.rooms.get_mut(&room) else { return false };
@@ -328,6 +330,7 @@ impl<P: Projection> Edge<P> {
     }
 
     fn drop_room(&mut self, room: RoomId) {
+        self.end_burst();
         let Some(attached) = self.rooms.remove(&room) else { return };
         for slot in attached.groups.into_iter().flat_map(|g| g.1) {
             if let Some(s) = self.sessions.get_mut(slot) {

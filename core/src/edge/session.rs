@@ -132,6 +132,8 @@ pub(crate) struct Session<P: Projection> {
     /// Bytes of `inbox` that `recv` found incomplete: it is not called again before there are more.
     pub seen: usize,
     pub same: Option<Box<[u64; SAME]>>,
+    /// So many entries of the present burst are written to it.
+    pub ahead: u32,
     pub group: Group,
     /// A login waiting for requests in flight.
     pub login: Option<Box<User>>,
@@ -173,6 +175,7 @@ impl<P: Projection> Session<P> {
             flow: Flow::default(),
             seen: 0,
             same: None,
+            ahead: 0,
             group,
             login: None,
             claim: None,

@@ -78,6 +78,7 @@ impl Shards {
         for (to, mail) in desk.ledger.fail(why.clone()) {
             self.refuse_mail(desk, to, mail, why);
         }
+        self.loading = true;
         for shard in self.shards.values_mut() {
             (shard.loaded, shard.unsaved) = (false, 0);
             shard.following.clear();

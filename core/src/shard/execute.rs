@@ -45,7 +45,7 @@ impl Shards {
         let Some(entity) = &mut slot.entity else { return };
         let at = UnixMillis(desk.now.wall.0.max(entity.last_at().0 + 1));
         let Order { command, origin, attach, from, again, .. } = order;
-        let entry = Entry { command, first: shard.next, at, again };
+        let entry = Entry { command: *command, first: shard.next, at, again };
         // It shares rows with the entity, which are changed where they are if nobody else has them.
         slot.live.view = None;
         let mut outcome = entity.apply(&entry, desk.settings);

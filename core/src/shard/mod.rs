@@ -49,6 +49,8 @@ pub(crate) struct Desk<'a> {
 /// All shards of one worker.
 pub(crate) struct Shards {
     shards: BTreeMap<ShardId, Shard>,
+    /// Some of them do not know their head yet.
+    loading: bool,
     /// Looked up only, never iterated; the hasher is fixed.
     slots: HashMap<EntityId, Box<Slot>, FixedState>,
     /// The hand that looks for idle entities goes round here.
@@ -183,7 +185,7 @@ enum Work {
 
 /// A command with all that came with it.
 struct Order {
-    command: Command,
+    command: Box<Command>,
     origin: Option<Origin>,
     attach: Option<Box<Attacher>>,
     from: Option<(ShardId, Pos)>,
@@ -196,7 +198,7 @@ impl Order {
     /// As it came, when it comes from nowhere in particular.
     fn into_mail(self, epoch: crate::ids::Epoch) -> Mail {
         let Order { command, origin, attach, from, again, .. } = self;
-        Mail::Follow { epoch, from, again, origin, attach, command: Box::new(command) }
+        Mail::Follow { epoch, from, again, origin, attach, command }
     }
 }
 
@@ -243,6 +245,7 @@ impl Shards {
         };
         Shards {
             shards: post.own_shards().map(|s| (s, fresh())).collect(),
+            loading: true,
             slots: HashMap::with_hasher(FixedState::with_seed(u64::from(post.me.0))),
             clock: VecDeque::new(),
             fetches: BTreeMap::new(),
@@ -268,7 +271,7 @@ impl Shards {
 
     /// Takes mail for a shard; gives back what is not.
     pub fn mail(&mut self, desk: &mut Desk<'_>, mail: Mail) -> Option<Mail> {
-        if self.shards.values().any(|s| !s.loaded) && is_for_shard(&mail) {
+        if self.loading && is_for_shard(&mail) {
             if self.early.len() < desk.settings.limits.mailbox {
                 self.early.push_back(mail);
             } else if let Some(mail) = self.refuse_early(desk, mail) {
@@ -285,14 +288,8 @@ impl Shards {
         }
         match mail {
             Mail::Command { epoch, origin, attach, command } => {
-                let order = Order {
-                    command: *command,
-                    origin: Some(origin),
-                    attach,
-                    from: None,
-                    again: false,
-                    read: 0,
-                };
+                let order =
+                    Order { command, origin: Some(origin), attach, from: None, again: false, read: 0 };
                 if epoch < desk.ledger.epoch && desk.ledger.down.is_some() {
                     self.refuse(desk, origin, Refusal::StoreDown);
                 } else {
@@ -309,14 +306,7 @@ impl Shards {
                     self.work(
                         desk,
                         to,
-                        Work::Command(Box::new(Order {
-                            command: *command,
-                            origin,
-                            attach,
-                            from,
-                            again,
-                            read: 0,
-                        })),
+                        Work::Command(Box::new(Order { command, origin, attach, from, again, read: 0 })),
                     );
                 }
             }

@@ -41,6 +41,7 @@ impl Shards {
                 self.work(desk, id, Work::Derive(event));
             }
         }
+        self.loading = self.shards.values().any(|s| !s.loaded);
         let doubted = |id: &&EntityId| self.slots.get(*id).is_some_and(|s| s.live.doubts());
         let doubted: Vec<EntityId> = self.clock.iter().filter(doubted).cloned().collect();
         for id in doubted {

@@ -24,9 +24,9 @@ use std::{
 };
 
 /// Records after which a commit files them; bounds how long a commit or a read takes for it.
-const RECORDS: usize = 4_096;
+const RECORDS: usize = 8_192;
 /// Bytes of records after which a commit files them.
-const BYTES: usize = 1 << 20;
+const BYTES: usize = 2 << 20;
 /// Bytes of one row: what fits on a page of 4 KiB. A longer record has a row of its own.
 const ROW: usize = 3_900;
 

@@ -174,7 +174,13 @@ pub(super) fn connect(path: &Path, role: Role) -> Result<Connection, Fault> {
     conn.pragma_update(None, "secure_delete", true)?;
     conn.pragma_update(None, "wal_autocheckpoint", 0)?;
     conn.pragma_update(None, "journal_size_limit", 16 << 20)?;
-    conn.pragma_update(None, "cache_size", if role == Role::Checkpointer { -256 } else { -2000 })?;
+    // KiB. The writer's holds what is filed at once.
+    let cache = match role {
+        Role::Writer(_) => -4000,
+        Role::Reader => -2000,
+        Role::Checkpointer => -256,
+    };
+    conn.pragma_update(None, "cache_size", cache)?;
     conn.pragma_update(None, "temp_store", 2)?;
     conn.pragma_update(None, "trusted_schema", false)?;
     if role == Role::Reader {
