@@ -5,7 +5,7 @@ use crate::{
     event::{Message, Native},
     ids::{AccountId, Label, Pos, RoomId},
     media::{Content, MediaId},
-    name::{User, UserName},
+    name::{Alias, User, UserName},
     policy::{MaskEntry, MaskKind, Policy, Power, ReadTo, Shown},
     text::{Octets, Rich, Str},
     time::UnixMillis,
@@ -585,6 +585,9 @@ pub enum Act {
         #[n(1)]
         at: UnixMillis,
     },
+    /// To a room: a member is called so from here on, or (`None`) by its name. Refused with `NameTaken` if it is not free.
+    #[n(56)]
+    Alias(#[n(0)] Option<Alias>),
 }
 
 /// Which message is meant.

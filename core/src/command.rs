@@ -3,7 +3,7 @@
 use crate::{
     event::{Actor, Native},
     ids::{AccountId, OnceKey, RoomId, ShardId},
-    name::{NameKey, User},
+    name::{Alias, NameKey, User},
     policy::{Policy, Power},
     presence::Contact,
     text::{Octets, Rich, Str},
@@ -129,6 +129,9 @@ pub struct Join {
     #[n(6)]
     #[cbor(default)]
     pub vouched: bool,
+    /// What one wants to be called there; `None`: by the name. Refused with `NameTaken` if a member is called so.
+    #[n(7)]
+    pub alias: Option<Alias>,
 }
 
 impl Command {

@@ -483,6 +483,10 @@ pub enum How {
     /// Shows itself otherwise (display name, picture): `before` and `after` are equal.
     #[n(11)]
     Shown,
+    /// Goes on under another alias, or under its name alone: `before` and `after` are equal, `reason` holds the old
+    /// alias, or the name.
+    #[n(12)]
+    Alias,
 }
 
 /// Something of the moment in a room: shown to who is there, never stored.

@@ -125,6 +125,12 @@
 //!     something else.
 //! 12. **Names are entities.** A command to a name finds or claims what it stands for and is passed on.
 //!     Guests are accounts whose ids say that they are never stored; rooms made by guests likewise.
+//!     What somebody is called is not always a name: an account may have an *alias* in a room
+//!     ([`name::Alias`]), kept with the membership and stamped on all that comes out of the room by it. It is for
+//!     showing and decides nothing, so that a protocol whose people choose what they are called in each room can have
+//!     that (clients of such a protocol wait for what they asked for, and take another answer for somebody else), while
+//!     accounts, power and the other protocols know nobody but the account. It is nobody's name: no member's, and of
+//!     nobody outside either when it is given; a name that comes later takes it away.
 //! 13. **A message keeps its native payload** for speakers of the same protocol, beside neutral text for the others.
 //! 14. **A worker never blocks**; it always consumes. A shard stops showing while another worker's
 //!     mailbox is full; windows fill, reading pauses.

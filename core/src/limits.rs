@@ -27,6 +27,8 @@ pub struct Limits {
     pub native: usize,
     /// Bytes of a topic; above: refused.
     pub topic: usize,
+    /// Bytes of what an account is called in one room besides its name; above: refused.
+    pub alias: usize,
     /// Entries on the mask lists of a room together; above: refused.
     pub masks: usize,
     /// Rows of members of a room; above: refused as full.
@@ -97,6 +99,7 @@ impl Limits {
         text: 16 * 1024,
         native: 48 * 1024,
         topic: 2_048,
+        alias: 128,
         masks: 100,
         members: 5_000,
         attrs: 256 * 1024,

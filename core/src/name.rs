@@ -142,7 +142,8 @@ pub struct User {
     /// Under which name, in the spelling of the moment.
     #[n(1)]
     pub name: UserName,
-    /// What a guest calls itself besides its name; shown, and decides nothing. Accounts have none.
+    /// What it is called besides its name; shown, and decides nothing. A guest says it at its login; an account has one
+    /// in a room only, and only what comes out of that room says it ([`Alias`]).
     #[n(2)]
     pub alias: Option<Str>,
 }
@@ -165,6 +166,24 @@ impl User {
     pub fn is_guest(&self) -> bool {
         self.id.is_transient()
     }
+}
+
+/// What an account wants to be called in one room, beside its name, as far as whoever asks has seen to it: nothing here
+/// folds or looks anything up.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Alias {
+    /// As it is shown. At most `Limits::alias` bytes.
+    #[n(0)]
+    pub text: Str,
+    /// As it is compared, with other keys and with names in lower case.
+    #[n(1)]
+    pub key: Str,
+    /// True: nobody on the server has that name. Else it is given to nobody.
+    #[n(2)]
+    pub free: bool,
+    /// True: the member that is called so already is not there now; the alias is taken from it.
+    #[n(3)]
+    pub idle: bool,
 }
 
 /// The name of a room, case-folded, without any protocol's mark: 1 to 50 bytes of letters and digits

@@ -118,6 +118,9 @@ pub struct Member {
     #[n(11)]
     #[cbor(default)]
     pub seen: Vec<ReadTo>,
+    /// By what its alias in the room is compared ([`crate::name::Alias::key`]); `None`: it has none, or is a guest.
+    #[n(12)]
+    pub alias_key: Option<Str>,
 }
 
 /// How a member shows itself.
@@ -170,6 +173,7 @@ impl Member {
             stay: None,
             native: None,
             seen: Vec::new(),
+            alias_key: None,
         }
     }
 }

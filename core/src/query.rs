@@ -352,6 +352,9 @@ pub struct TopicSet {
     /// With which entry.
     #[n(3)]
     pub pos: Pos,
+    /// What its setter was called in the room, if not by the name.
+    #[n(4)]
+    pub alias: Option<Str>,
 }
 
 /// A room somebody belongs to, or is invited to.

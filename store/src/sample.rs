@@ -129,6 +129,7 @@ fn member(n: u64, bits: u64) -> Member {
         stay: None,
         native: None,
         seen: vec![],
+        alias_key: (bits & 1 == 1).then(|| Str::new(format!("alias {}", bits & 0xff))),
     }
 }
 
@@ -320,7 +321,9 @@ impl World {
             }
             17 => {
                 let by = Str::new("somebody");
-                let topic = TopicSet { text: Rich::plain("t"), by, at: UnixMillis(bits >> 8), pos: Pos(3) };
+                let alias = (bits & 4 == 4).then(|| Str::new("an alias"));
+                let topic =
+                    TopicSet { text: Rich::plain("t"), by, at: UnixMillis(bits >> 8), pos: Pos(3), alias };
                 batch.push(Change::Topic(room(n), (bits & 3 != 0).then_some(topic)));
                 let mask =
                     MaskEntry { kind: MaskKind::Ban, mask: "*x".into(), by: "b".into(), at: UnixMillis(9) };

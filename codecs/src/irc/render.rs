@@ -508,7 +508,8 @@ fn member(view: &View<'_>, event: &Event, change: &MemberChange, sink: &mut impl
             w.source_user(reason, &user, identity::host(view.settings.0)).command("NICK").last(nick);
             sink.end();
         }
-        How::Decline | How::Shown => {}
+        // Here everybody is called by the name.
+        How::Decline | How::Shown | How::Alias => {}
     }
 }
 

@@ -295,7 +295,7 @@ impl<'a> Facts<'a> {
     // --- people ---
 
     fn member(&mut self, change: &MemberChange) {
-        let renamed = matches!(change.how, How::Rename | How::Shown);
+        let renamed = matches!(change.how, How::Rename | How::Shown | How::Alias);
         let moved = change.before.membership != change.after.membership;
         let again = matches!(change.how, How::Invite | How::Ban | How::Join | How::Kick);
         if renamed || moved || again {

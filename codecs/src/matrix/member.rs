@@ -46,7 +46,7 @@ pub fn shown(native: Option<&Native>) -> Option<Json> {
 
 /// The content that an entry states.
 pub fn of_change(change: &MemberChange) -> Json {
-    let reason = change.reason.as_ref().filter(|_| change.how != How::Rename);
+    let reason = change.reason.as_ref().filter(|_| !matches!(change.how, How::Rename | How::Alias));
     make(change.after.membership, &change.user, change.native.as_ref(), change.display.as_ref(), reason)
 }
 
@@ -66,10 +66,14 @@ pub fn plain(membership: Membership, reason: Option<&Str>) -> Json {
 
 /// Whether an act is one that people do to themselves.
 pub fn by_himself(how: How) -> bool {
-    matches!(how, How::Join | How::Part | How::Quit | How::Decline | How::Knock | How::Rename | How::Shown)
+    matches!(
+        how,
+        How::Join | How::Part | How::Quit | How::Decline | How::Knock | How::Rename | How::Shown | How::Alias
+    )
 }
 
-/// People of other protocols are called as they call themselves there, else by their names as they spell them.
+/// People of other protocols are called as they call themselves there, else as they are called in the room, else by their
+/// names as they spell them.
 fn make(
     membership: Membership,
     user: &User,
@@ -89,7 +93,8 @@ fn make(
         }
         _ if there => {
             let display = display.map(Str::as_str).filter(|d| !d.is_empty());
-            content.set("displayname", display.unwrap_or(user.name.as_str()));
+            let alias = user.alias.as_deref().filter(|_| !user.is_guest());
+            content.set("displayname", display.or(alias).unwrap_or(user.name.as_str()));
         }
         _ => {}
     }
@@ -111,6 +116,11 @@ mod tests {
         assert_eq!(made, object! { "membership" => "join", "displayname" => "A", "x.y" => [1] });
         let made = make(Membership::Joined, &user, None, Some(&Str::new("Al")), None);
         assert_eq!(made, object! { "membership" => "join", "displayname" => "Al" });
+        let called = User { alias: Some(Str::new("Ally")), ..user.clone() };
+        for (display, shown) in [(None, "Ally"), (Some(Str::new("Al")), "Al")] {
+            let made = make(Membership::Joined, &called, None, display.as_ref(), None);
+            assert_eq!(made, object! { "membership" => "join", "displayname" => shown });
+        }
         let made = make(Membership::Invited, &user, None, None, Some(&Str::new("come")));
         assert_eq!(made, object! { "membership" => "invite", "displayname" => "Alice", "reason" => "come" });
         assert_eq!(make(Membership::Left, &user, None, None, None), object! { "membership" => "leave" });

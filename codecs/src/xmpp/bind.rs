@@ -53,7 +53,7 @@ pub(super) fn take_resource(
         };
         let blocked = account.head.as_ref().map(|h| h.blocked.clone()).unwrap_or_default();
         let label = Str::new(jid.resource().unwrap_or_default());
-        session.set_bound(jid, &me, blocked);
+        session.set_bound(jid, blocked);
         if let Some(bound) = &mut session.bound {
             bound.avatar = avatar::current(&account.attrs);
         }

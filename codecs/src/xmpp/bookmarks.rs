@@ -111,16 +111,18 @@ impl Xmpp {
     }
 
     /// Leaves a room where no session of the account sits, unless a bookmark keeps it there. By its id: the question
-    /// goes the way that the session's own going went, and cannot overtake it.
+    /// goes the way that the session's own going went, and cannot overtake it. Reading stops until it is asked for,
+    /// so that a client that comes in again at once does not come in before it has left.
     pub(super) fn leave_unless_kept(&mut self, room: RoomId, jid: String, cx: &mut Cx<'_>) {
         let Some(me) = cx.user().cloned() else { return };
+        self.hold(true, cx);
         self.ask(Query::Account(me.id), cx, move |session, reply, cx| {
             match reply {
                 Ok(Value::Account(account)) if !keeps(&account.attrs, &jid) => {}
-                _ => return,
+                _ => return session.hold(false, cx),
             }
             session.ask(Query::Room(room), cx, move |session, reply, cx| {
-                let Ok(Value::Room(view)) = reply else { return };
+                let Ok(Value::Room(view)) = reply else { return session.hold(false, cx) };
                 let member = view.members.get(&me.id);
                 let joined = member.is_some_and(|m| m.standing.membership == Membership::Joined);
                 if joined && !view.here.contains_key(&me.id) {
@@ -128,6 +130,7 @@ impl Xmpp {
                     let command = Command::by(&me, EntityId::Room(view.id), act);
                     session.command(command, false, cx, |_, _, _| {});
                 }
+                session.hold(false, cx);
             });
         });
     }

@@ -108,6 +108,11 @@ pub(super) const HANDLERS: &[Handler] = &[
     row(ns::VCARD, "vCard", OWN | OTHER, vcard::vcard),
 ];
 
+/// What answers this at one of these places.
+pub(super) fn handler(payload: &Element, at: u8) -> Option<&'static Handler> {
+    HANDLERS.iter().find(|h| payload.is(h.name, h.ns) && h.at & at != 0)
+}
+
 impl Xmpp {
     /// Takes an `<iq/>` of the client.
     pub(super) fn iq(&mut self, stanza: Element, cx: &mut Cx<'_>) {
@@ -145,15 +150,17 @@ impl Xmpp {
             Place::User(_, Some(_)) if self.bound.is_some() => return self.iq_to_session(iq, cx),
             Place::Rooms => ROOMS,
             Place::Upload => UPLOAD,
+            Place::Room(name, Some(nick)) if self.bound.is_some() && !iq.payload().is("ping", ns::PING) => {
+                let (name, nick) = (name.clone(), nick.clone());
+                return self.iq_to_occupant(iq, name, nick, cx);
+            }
             Place::Room(..) => ROOM,
             Place::User(..) | Place::Nobody => {
                 return self.iq_error(&iq, &StanzaCondition::ServiceUnavailable.into(), cx);
             }
             Place::Elsewhere => return self.iq_error(&iq, &StanzaCondition::RemoteServerNotFound.into(), cx),
         };
-        let payload = iq.payload();
-        let found = HANDLERS.iter().find(|h| payload.is(h.name, h.ns) && h.at & at != 0);
-        match found {
+        match handler(iq.payload(), at) {
             Some(handler) if self.bound.is_some() || handler.at & UNBOUND != 0 => (handler.run)(self, iq, cx),
             Some(_) => self.iq_error(&iq, &StanzaCondition::NotAuthorized.into(), cx),
             None => self.iq_error(&iq, &StanzaCondition::ServiceUnavailable.into(), cx),

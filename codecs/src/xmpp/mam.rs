@@ -262,13 +262,31 @@ impl Xmpp {
         cx: &mut Cx<'_>,
         then: impl FnOnce(&mut Xmpp, Iq, Option<Archive>, &mut Cx<'_>) + Send + 'static,
     ) {
-        let Some(me) = cx.user().cloned() else { return };
         let domain = cx.core_settings().domain.clone();
-        let person = with.as_ref().map(|jid| match place(jid, &domain) {
-            Place::User(name, _) => Some(name),
-            Place::Room(_, Some(nick)) => UserName::new(&nick).ok(),
-            _ => None,
-        });
+        let person = match with.as_ref().map(|jid| place(jid, &domain)) {
+            None => None,
+            Some(Place::User(name, _)) => Some(Some(name)),
+            Some(Place::Room(room, Some(nick))) => {
+                return self.with_occupant(room, nick.clone(), cx, move |session, user, cx| {
+                    // Who is there no more may have been called by the name.
+                    let name = user.map(|u| u.name).or_else(|| UserName::new(&nick).ok());
+                    session.archive_with(iq, Some(name), cx, then);
+                });
+            }
+            Some(_) => Some(None),
+        };
+        self.archive_with(iq, person, cx, then);
+    }
+
+    /// The same, with whom being known: somebody, or nobody at all.
+    fn archive_with(
+        &mut self,
+        iq: Iq,
+        person: Option<Option<UserName>>,
+        cx: &mut Cx<'_>,
+        then: impl FnOnce(&mut Xmpp, Iq, Option<Archive>, &mut Cx<'_>) + Send + 'static,
+    ) {
+        let Some(me) = cx.user().cloned() else { return };
         match (iq.place.clone(), person) {
             (_, Some(None)) => then(self, iq, None, cx),
             (Place::Room(name, None), person) => {

@@ -38,9 +38,6 @@ use std::sync::Arc;
 /// The hole that takes the session's full address, escaped.
 pub const HOLE_TO: Hole = Hole(0);
 
-/// The hole that takes the account's nick in rooms, escaped.
-pub const HOLE_NICK: Hole = Hole(1);
-
 /// The timer that looks after idle connections.
 pub(super) const TIMER_IDLE: u8 = 0;
 
@@ -87,8 +84,6 @@ pub struct Bound {
     pub directed: BTreeMap<UserName, AccountId>,
     /// Where it sits in rooms.
     pub(super) rooms: Rooms,
-    /// The account's nick in rooms, escaped for an attribute.
-    pub nick: Vec<u8>,
     /// The hash of the account's avatar.
     pub avatar: Option<SmolStr>,
     /// What waits for the session to begin; none: it has.
@@ -264,7 +259,6 @@ impl Xmpp {
     pub fn hole(&self, hole: Hole) -> &[u8] {
         match (&self.bound, hole) {
             (Some(bound), HOLE_TO) => &bound.attr,
-            (Some(bound), HOLE_NICK) => &bound.nick,
             _ => &[],
         }
     }
@@ -412,10 +406,9 @@ impl Xmpp {
     }
 
     /// Binds a resource.
-    pub(super) fn set_bound(&mut self, jid: Jid, me: &User, blocked: Vec<Str>) {
-        let (mut attr, mut nick) = (Vec::new(), Vec::new());
+    pub(super) fn set_bound(&mut self, jid: Jid, blocked: Vec<Str>) {
+        let mut attr = Vec::new();
         escape_attr(jid.as_str(), &mut attr);
-        escape_attr(&address::resource_of(me.name.as_str()), &mut nick);
         self.login = None;
         self.bound = Some(Box::new(Bound {
             jid,
@@ -431,7 +424,6 @@ impl Xmpp {
             overlap: Overlap::default(),
             directed: BTreeMap::new(),
             rooms: Rooms::default(),
-            nick,
             avatar: None,
             opening: None,
             reads_archive: false,
@@ -489,7 +481,7 @@ impl Xmpp {
             Notice::Blocked { add, remove, all } => self.blocked(add, remove, *all, cx),
             Notice::Signal(signal) => self.signalled(signal, cx),
             Notice::Revoked(revoked) => self.revoked(*revoked, cx),
-            Notice::Destroyed { room, .. } => self.drop_seat(*room),
+            Notice::Destroyed { event, .. } => self.room_destroyed(event, cx),
             Notice::Attrs { from, native: Some(native), .. } => self.pep_event(from, native, cx),
             Notice::Membership { name, event, .. } => self.membership_of(name.as_ref(), event, cx),
             Notice::Read { room, mark, .. } => self.read_elsewhere(*room, mark.pos, cx),

@@ -3,6 +3,7 @@
 use super::{
     DONE, Done, Draft, Verdict,
     account::set_attr,
+    alias::check_alias,
     at_most, check_reason,
     name::may_create,
     room::{Note, Room, need},
@@ -28,6 +29,7 @@ impl Room {
         if join.native.as_ref().is_some_and(|n| n.bytes.len() > draft.settings.limits.native) {
             return Err(Refusal::TooLong);
         }
+        check_alias(join.alias.as_ref(), draft.settings)?;
         match &self.head {
             Some(head) if head.destroyed => Err(Refusal::NoSuchRoom),
             Some(_) => self.come_in(join, draft),
@@ -60,12 +62,13 @@ impl Room {
         if seed.powers.len() >= draft.settings.limits.members {
             return Err(Refusal::TooMany);
         }
+        let alias = by.user().map(|user| self.grant_alias(user, join.alias.as_ref())).transpose()?.flatten();
         draft.change(Change::Room(self.id, Some(head.clone())));
         self.head = Some(head);
         self.emit(draft, What::Created(seed.name.clone()));
         if let Some(user) = by.user() {
             let after = Standing { membership: Membership::Joined, power: seed.power };
-            self.stand(draft, user, after, How::Join, shown_as(join));
+            self.stand(draft, user, after, How::Join, Note { alias, ..shown_as(join) });
         }
         self.furnish(seed, attrs, draft);
         // An earlier room of this id may have ended while this join was under way, and its name be free.
@@ -90,8 +93,9 @@ impl Room {
         self.attrs = attrs;
         if let Some(text) = seed.topic.as_ref().filter(|t| !t.text.is_empty()) {
             let by = draft.entry.command.by.user();
+            let alias = by.and_then(|u| self.alias_of(u)).cloned();
             let by = by.map_or(draft.settings.domain.clone(), |u| Str::new(u.name.as_str()));
-            let set = TopicSet { text: text.clone(), by, at: self.last_at, pos: self.last };
+            let set = TopicSet { text: text.clone(), by, at: self.last_at, pos: self.last, alias };
             self.topic = Some(set.clone());
             draft.change(Change::Topic(self.id, Some(set)));
         }
@@ -113,8 +117,14 @@ impl Room {
         }
         self.check_door(&user, join)?;
         self.check_rows(user.id, draft.settings)?;
+        // Behind the door: who may not come in learns of nobody who is there.
+        let alias = self.grant_alias(&user, join.alias.as_ref())?;
+        self.end_alias(user.name.folded().as_str(), user.id, draft);
+        if let Some(alias) = &alias {
+            self.end_alias(&alias.key, user.id, draft);
+        }
         let after = Standing { membership: Membership::Joined, power: self.standing(user.id).power };
-        self.stand(draft, &user, after, How::Join, shown_as(join));
+        self.stand(draft, &user, after, How::Join, Note { alias, ..shown_as(join) });
         Ok(Verdict::ByEvent)
     }
 
@@ -248,6 +258,9 @@ impl Room {
         if row.user.name.same_spelling(&to.name) {
             return Ok(DONE);
         }
+        // An account's alias is the room's, a guest's comes with its name.
+        let alias = if to.is_guest() { to.alias.clone() } else { row.user.alias.clone() };
+        let to = &User { alias, ..to.clone() };
         draft.out.same = same;
         if let Some((a, b)) = self.head.as_ref().and_then(|h| h.parties.clone()) {
             let renamed = |u: User| if u.id == to.id { to.clone() } else { u };
@@ -255,6 +268,7 @@ impl Room {
         }
         let joined = row.standing.membership == Membership::Joined && !self.is_dialog();
         if joined {
+            self.end_alias(&to.name.folded(), to.id, draft);
             let change = MemberChange {
                 user: to.clone(),
                 before: row.standing,

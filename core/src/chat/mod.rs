@@ -5,6 +5,7 @@
 //! them into the rows and loading the entity again gives the same entity.
 
 pub mod account;
+mod alias;
 pub mod echo;
 pub mod join;
 mod letters;

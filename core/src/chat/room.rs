@@ -9,7 +9,7 @@ use crate::{
     command::{Act, Target},
     event::{Actor, Event, How, MemberChange, Native, What},
     ids::{AccountId, MsgId, OnceKey, Pos, RoomId},
-    name::User,
+    name::{Alias, User},
     policy::{JoinRule, MaskEntry, Member, Membership, Policy, Power, Standing, Stay, Visibility},
     presence::Presence,
     projection::Notice,
@@ -44,6 +44,8 @@ pub struct Room {
     pub masks: Vec<MaskEntry>,
     /// Rows of members: joined, invited, banned, knocking, left with a power of their own.
     pub members: Members,
+    /// Whose the aliases are, by key; as the rows say.
+    pub(super) aliases: BTreeMap<Str, AccountId>,
     /// Named values.
     pub attrs: BTreeMap<Str, Octets>,
     /// Facts, where it is open.
@@ -118,6 +120,8 @@ pub(super) struct Note {
     pub display: Option<Str>,
     pub native: Option<Native>,
     pub voiced: Option<bool>,
+    /// What one who comes in is called there.
+    pub alias: Option<Alias>,
 }
 
 impl Note {
@@ -253,6 +257,7 @@ impl Room {
             topic: None,
             masks: Vec::new(),
             members: Members::default(),
+            aliases: BTreeMap::new(),
             attrs: BTreeMap::new(),
             facts: Facts::default(),
             tail: VecDeque::new(),
@@ -275,6 +280,7 @@ impl Room {
             head: Some(rows.head),
             topic: rows.topic,
             masks: rows.masks,
+            aliases: rows.members.iter().filter_map(|m| Some((m.alias_key.clone()?, m.user.id))).collect(),
             members: Arc::new(rows.members.into_iter().map(|m| (m.user.id, m)).collect()),
             attrs: rows.attrs.into_iter().collect(),
             facts: Arc::new(rows.facts.into_iter().map(keyed).collect()),
@@ -377,6 +383,7 @@ impl Room {
             Act::SetMasks { add, remove } => self.set_masks(add, remove, draft),
             Act::SetRoomAttr { key, value } => self.set_room_attr(key, value, draft),
             Act::Destroy { reason, instead } => self.destroy(reason, instead.as_ref(), draft),
+            Act::Alias(alias) => self.set_alias(alias.as_ref(), draft),
             _ => Err(Refusal::Invalid("not an act of a room")),
         }
     }
@@ -455,7 +462,7 @@ impl Room {
             pos: Pos(entry.first.0 + nth),
             prev: self.last,
             at: UnixMillis(entry.at.0 + nth).max(UnixMillis(self.last_at.0 + 1)),
-            by: entry.command.by.clone(),
+            by: self.called_by(&entry.command.by, &what),
             once: entry.command.once,
             what,
             facts: Vec::new(),
@@ -524,8 +531,9 @@ impl Room {
     ) -> Pos {
         let before = self.standing(user.id);
         let levels = self.policy().levels;
+        let (shown, kept) = self.called_then(user, after.membership, note.alias.as_ref());
         let change = MemberChange {
-            user: user.clone(),
+            user: shown,
             before,
             after,
             how,
@@ -543,7 +551,7 @@ impl Room {
                 Member { standing: after, voiced, ..old }
             }
             _ => Member {
-                user: user.clone(),
+                user: kept,
                 standing: after,
                 since: pos,
                 at: self.last_at,
@@ -558,6 +566,7 @@ impl Room {
                     .filter(|_| before.membership == after.membership)
                     .map(|m| m.seen)
                     .unwrap_or_default(),
+                alias_key: note.alias.map(|a| a.key),
             },
         };
         let gone = after == Standing { membership: Membership::Left, power: levels.users };
@@ -601,10 +610,16 @@ impl Room {
 
     pub(super) fn put_member(&mut self, draft: &mut Draft<'_>, id: AccountId, row: Option<Member>) {
         let members = Arc::make_mut(&mut self.members);
-        match &row {
+        let old = match &row {
             Some(row) => members.insert(id, row.clone()),
             None => members.remove(&id),
         };
+        if let Some(key) = old.and_then(|old| old.alias_key) {
+            self.aliases.remove(&key);
+        }
+        if let Some(key) = row.as_ref().and_then(|row| row.alias_key.clone()) {
+            self.aliases.insert(key, id);
+        }
         draft.change(Change::Member(self.id, id, row));
     }
 

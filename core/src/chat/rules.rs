@@ -49,7 +49,8 @@ impl Room {
         let by = draft.entry.command.by.clone();
         let pos = self.emit(draft, What::Topic(text.clone()));
         let name = by.user().map_or(draft.settings.domain.clone(), |u| Str::new(u.name.as_str()));
-        let set = TopicSet { text: text.clone(), by: name, at: self.last_at, pos };
+        let alias = by.user().and_then(|u| self.alias_of(u)).cloned();
+        let set = TopicSet { text: text.clone(), by: name, at: self.last_at, pos, alias };
         self.topic = (!text.text.is_empty()).then_some(set);
         draft.change(Change::Topic(self.id, self.topic.clone()));
         Ok(true)

@@ -1,6 +1,12 @@
 //! Rooms, dialogs, accounts: what acts come to, and that their changes are exactly what changed.
 
-use super::{Entity, Outcome, Verdict, follows_of, room::Room, testing::*};
+use super::{
+    Entity, Outcome, Verdict,
+    alias::tests::{alias, come_as},
+    follows_of,
+    room::Room,
+    testing::*,
+};
 use crate::{
     command::{Act, Command, EntityId, Join, ReactMode, Seed, Step, Target},
     event::{How, LiveWhat, Message, What},
@@ -441,7 +447,7 @@ fn set(list: &mut Vec<(Str, Octets)>, key: Str, value: Octets) {
 
 fn acts() -> impl Strategy<Value = (u64, Act)> {
     let who = 1_u64..5;
-    (who.clone(), who, 0_u8..16, prop::sample::select(vec![-1, 0, 10, 25, 50, 100])).prop_map(
+    (who.clone(), who, 0_u8..18, prop::sample::select(vec![-1, 0, 10, 25, 50, 100])).prop_map(
         |(by, on, kind, power)| {
             let (on, target) = (user(on), Target::ClientId(Str::new("t")));
             let act = match kind {
@@ -455,6 +461,8 @@ fn acts() -> impl Strategy<Value = (u64, Act)> {
                 9 => Act::SetTopic(Rich::plain(if power > 9 { "t" } else { "" })),
                 10 => Act::Redact { target, reason: None, native: None },
                 11 => Act::React { target, keys: vec![Str::new("k")], mode: ReactMode::Add, native: None },
+                16 => Act::Alias((power > 0).then(|| alias(if power > 25 { "one" } else { "two" }))),
+                17 => come_as(alias(if power > 25 { "one" } else { "two" })),
                 13 | 14 => see(u64::try_from(power).unwrap_or(1), if kind == 13 { "" } else { "t" }),
                 12 => Act::SetRoomAttr { key: Str::new("k"), value: Octets::from(b"v") },
                 _ => say("t"),
@@ -488,6 +496,12 @@ proptest! {
         prop_assert_eq!(&a.head, &b.head);
         prop_assert_eq!(&a.topic, &b.topic);
         prop_assert_eq!(&a.members, &b.members);
+        prop_assert_eq!(&a.aliases, &b.aliases);
+        for (key, holder) in &b.aliases {
+            let row = &b.members[holder];
+            prop_assert_eq!(row.alias_key.as_ref(), Some(key));
+            prop_assert!(row.user.alias.is_some() && row.standing.membership == Membership::Joined);
+        }
         prop_assert_eq!(&a.attrs, &b.attrs);
         prop_assert_eq!(&a.tail, &b.tail);
         prop_assert_eq!((a.whole, a.last), (b.whole, b.last));

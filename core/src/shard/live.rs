@@ -375,8 +375,10 @@ impl Shards {
 impl super::Slot {
     /// One mail per attached worker.
     fn show_live(&self, desk: &mut Desk<'_>, live: Live) {
-        let name = room_of(self.entity.as_ref()).and_then(|r| r.head.as_ref()).and_then(|h| h.name.clone());
-        let (origin, live) = (live.origin, Arc::new(live));
+        let room = room_of(self.entity.as_ref());
+        let name = room.and_then(|r| r.head.as_ref()).and_then(|h| h.name.clone());
+        let by = room.map_or_else(|| live.by.clone(), |room| room.called(&live.by));
+        let (origin, live) = (live.origin, Arc::new(Live { by, ..live }));
         for worker in self.live.attached.keys() {
             desk.ledger.emit(*worker, Mail::Live(name.clone(), live.clone()));
         }

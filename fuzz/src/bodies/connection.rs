@@ -62,6 +62,7 @@ impl Run {
             text: 300,
             native: 400,
             topic: 60,
+            alias: 12,
             masks: 3,
             members: 3,
             attrs: 300,

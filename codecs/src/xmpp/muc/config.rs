@@ -34,8 +34,8 @@ pub(in crate::xmpp) fn owner(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
             return session.iq_result(&iq, cx, |w| write_form(w, &shown(view.policy(), fresh), &view));
         }
         match (payload.child("destroy", ns::MUC_OWNER), Form::in_element(&payload)) {
-            (Some(destroy), _) => session.destroy_room(iq, name, &view, destroy, cx),
-            (None, Some(form)) if form.is_cancel() => session.config_cancelled(iq, name, &view, cx),
+            (Some(destroy), _) => session.destroy_room(iq, &view, destroy, cx),
+            (None, Some(form)) if form.is_cancel() => session.config_cancelled(iq, &view, cx),
             (None, Some(form)) if form.is_submit() => session.configure(iq, name, &view, &form, cx),
             _ => session.iq_error(&iq, &StanzaCondition::BadRequest.into(), cx),
         }
@@ -105,15 +105,15 @@ impl Xmpp {
     }
 
     /// A room whose making was called off is no more (XEP-0045 §10.1.3).
-    fn config_cancelled(&mut self, iq: Iq, name: RoomName, view: &RoomView, cx: &mut Cx<'_>) {
+    fn config_cancelled(&mut self, iq: Iq, view: &RoomView, cx: &mut Cx<'_>) {
         if self.is_fresh(view) {
             let destroy = Element::new("destroy", ns::MUC_OWNER);
-            return self.destroy_room(iq, name, view, &destroy, cx);
+            return self.destroy_room(iq, view, &destroy, cx);
         }
         self.iq_result(&iq, cx, |_| {});
     }
 
-    fn destroy_room(&mut self, iq: Iq, name: RoomName, view: &RoomView, destroy: &Element, cx: &mut Cx<'_>) {
+    fn destroy_room(&mut self, iq: Iq, view: &RoomView, destroy: &Element, cx: &mut Cx<'_>) {
         let Some(me) = cx.user().cloned() else { return };
         let instead = match destroy.attr("jid").filter(|j| !j.is_empty()).map(Jid::new).transpose() {
             Ok(instead) => instead.map(|jid| Str::new(jid.bare_str())),
@@ -124,8 +124,7 @@ impl Xmpp {
         self.command(command, false, cx, move |session, outcome, cx| match outcome {
             // Told only where the session sits in it; the seat goes with it.
             Outcome::Event { event, .. } if matches!(event.what, What::Destroyed { .. }) => {
-                session.tell(&name, cx, |show, out| show.event(event, None, true, out));
-                session.drop_seat(event.room);
+                session.room_destroyed(event, cx);
                 session.iq_result(&iq, cx, |_| {});
             }
             outcome => session.finish(&iq, &outcome, cx),

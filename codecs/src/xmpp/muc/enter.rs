@@ -1,4 +1,6 @@
 //! Coming into a room, and changing one's presence there (XEP-0045 §7.1, §7.2, §7.7).
+//!
+//! Asking for a nick comes first ([`super::nick`]), then all is one step.
 
 use super::Seat;
 use super::show::{Extra, Occupant, Show, mask_subject, nick_of};
@@ -12,7 +14,7 @@ use crate::xmpp::xml::Element;
 use lavina_core::command::{Act, Command, EntityId, Join, Seed};
 use lavina_core::event::{Event, What};
 use lavina_core::ids::{Pos, RoomId, ShardId};
-use lavina_core::name::{NameKey, RoomName};
+use lavina_core::name::{Alias, NameKey, RoomName};
 use lavina_core::policy::{Levels, Policy, Standing, power};
 use lavina_core::presence::Presence;
 use lavina_core::projection::{Pieces, Replay};
@@ -93,11 +95,9 @@ impl Xmpp {
 
     /// Another presence in a room where the session sits.
     fn show_self(&mut self, stanza: &Element, room: RoomId, nick: &Str, cx: &mut Cx<'_>) {
-        let own = cx.user().map(nick_of);
         let Some(seat) = self.bound.as_mut().and_then(|b| b.rooms.seats.get_mut(&room)) else { return };
-        if own.as_deref() != Some(nick) && *nick != seat.asked {
-            let error = StanzaError::new(StanzaCondition::NotAcceptable, "your nick is your account's name");
-            return self.presence_error(stanza, &error, cx);
+        if *nick != *nick_of(&seat.me) && *nick != seat.asked {
+            return self.take_nick(stanza.clone(), room, nick.clone(), cx);
         }
         seat.presence = read(stanza);
         cx.touch();
@@ -106,6 +106,16 @@ impl Xmpp {
 
     /// Comes in. Reading stops until it is done, so that what the client sends behind it finds it there.
     fn enter(&mut self, stanza: Element, name: RoomName, nick: Str, cx: &mut Cx<'_>) {
+        self.wish(&nick.clone(), cx, move |session, wish, cx| match wish {
+            Ok(wish) => {
+                session.hold(true, cx);
+                session.enter_as(stanza, name, nick, wish, cx);
+            }
+            Err(error) => session.presence_error(&stanza, &error, cx),
+        });
+    }
+
+    fn enter_as(&mut self, stanza: Element, name: RoomName, nick: Str, wish: Option<Alias>, cx: &mut Cx<'_>) {
         let Some(me) = cx.user().cloned() else { return };
         let (shards, random) = (cx.core_settings().shards, cx.random());
         let shard = ShardId((random >> 48) as u8 & (shards - 1));
@@ -117,42 +127,80 @@ impl Xmpp {
             create: Some(Seed::new(Some(name.clone()), policy, power::OWNER)),
             password: x.and_then(|x| x.child_text("password")).map(|p| Str::new(&*p)),
             subject: mask_subject(&me, &cx.core_settings().domain),
+            alias: wish.clone(),
             ..Join::default()
         };
-        let wanted = Wanted::read(x, cx.now().wall);
         let then = Box::new(Act::Join(Box::new(join)));
         let act = Act::Route { claim: Some(id.0), then };
         let command = Command::by(&me, EntityId::Name(NameKey::Room(name.clone())), act);
-        self.hold(true, cx);
         self.command(command, false, cx, move |session, outcome, cx| {
             let (room, pos, joined) = match outcome {
                 Outcome::Reply(Ok(Value::Event(event))) => (event.room, event.pos, Some(event.at)),
                 Outcome::Event { event, .. } => (event.room, event.pos, Some(event.at)),
-                Outcome::Reply(Ok(Value::Already(id))) => (id.room, id.pos, None),
+                Outcome::Reply(Ok(Value::Already(id))) => {
+                    return session.sit_as(id.room, wish, cx, move |session, may, cx| match may {
+                        Ok(()) => session.sit_down(stanza, name, nick, (id.room, id.pos, None), cx),
+                        Err(error) => {
+                            session.hold(false, cx);
+                            session.presence_error(&stanza, &error, cx);
+                        }
+                    });
+                }
+                Outcome::Reply(Err(Refusal::NameTaken)) => {
+                    let room = Query::RoomNamed(name.clone());
+                    return session.wish_again(room, wish, cx, move |session, again, cx| match again {
+                        None => session.not_entered(&stanza, &Refusal::NameTaken, cx),
+                        again => session.enter_as(stanza, name, nick, again, cx),
+                    });
+                }
                 Outcome::Reply(Err(refusal)) => return session.not_entered(&stanza, &refusal, cx),
                 Outcome::Reply(Ok(_)) | Outcome::Live(_) => {
                     return session.not_entered(&stanza, &Refusal::Busy, cx);
                 }
             };
-            let seat = Seat {
-                name,
-                asked: nick,
-                presence: read(&stanza),
-                standing: Standing::default(),
-                levels: Levels::default(),
-                entering: Some(Box::new(Entering { stanza, wanted, history: Vec::new(), joined })),
-                arriving: false,
-                fresh: false,
-            };
-            if let Some(bound) = &mut session.bound {
-                bound.rooms.put(room, seat);
-            }
-            session.read_history(room, pos, wanted, cx);
+            session.sit_down(stanza, name, nick, (room, pos, joined), cx);
         });
     }
 
-    /// The client joins where it sits already: it has lost track, and is told everything anew.
+    /// The account is a member: since where, and since when if it came in just now.
+    fn sit_down(
+        &mut self,
+        stanza: Element,
+        name: RoomName,
+        nick: Str,
+        (room, pos, joined): (RoomId, Pos, Option<UnixMillis>),
+        cx: &mut Cx<'_>,
+    ) {
+        let (Some(me), Some(bound)) = (cx.user().cloned(), &mut self.bound) else { return };
+        let wanted = Wanted::read(stanza.child("x", ns::MUC), cx.now().wall);
+        let seat = Seat {
+            name,
+            asked: nick,
+            me,
+            presence: read(&stanza),
+            standing: Standing::default(),
+            levels: Levels::default(),
+            entering: Some(Box::new(Entering { stanza, wanted, history: Vec::new(), joined })),
+            arriving: false,
+            fresh: false,
+        };
+        bound.rooms.put(room, seat);
+        self.read_history(room, pos, wanted, cx);
+    }
+
+    /// The client joins where it sits already: it has lost track, and is told everything anew. If it names another nick
+    /// than before, it wants that one.
     fn enter_again(&mut self, stanza: Element, room: RoomId, nick: Str, cx: &mut Cx<'_>) {
+        let seat = self.bound.as_ref().and_then(|b| b.rooms.seats.get(&room));
+        if seat.is_some_and(|seat| seat.asked != nick && *nick != *nick_of(&seat.me)) {
+            return self.change_nick(stanza, room, nick, cx, move |session, stanza, nick, cx| {
+                session.show_again(stanza, room, nick, cx);
+            });
+        }
+        self.show_again(stanza, room, nick, cx);
+    }
+
+    fn show_again(&mut self, stanza: Element, room: RoomId, nick: Str, cx: &mut Cx<'_>) {
         self.hold(true, cx);
         self.ask(Query::Room(room), cx, move |session, reply, cx| {
             let view = match reply {
@@ -171,6 +219,11 @@ impl Xmpp {
                 session.show_room(room, &view, &history, wanted, None, cx);
             });
         });
+    }
+
+    /// The room ended before the session was in it: there is nothing to wait for.
+    pub(super) fn not_entering(&mut self, entering: &Entering, cx: &mut Cx<'_>) {
+        self.not_entered(&entering.stanza, &Refusal::NoSuchRoom, cx);
     }
 
     fn not_entered(&mut self, stanza: &Element, refusal: &Refusal, cx: &mut Cx<'_>) {
@@ -259,11 +312,13 @@ impl Xmpp {
         joined: Option<UnixMillis>,
         cx: &mut Cx<'_>,
     ) {
-        let Some(me) = cx.user().cloned() else { return };
+        let Some(mut me) = cx.user().cloned() else { return };
         let levels = view.policy().levels;
-        let standing = view.members.get(&me.id).map(|m| m.standing).unwrap_or_default();
+        let row = view.members.get(&me.id);
+        let standing = row.map(|m| m.standing).unwrap_or_default();
+        me.alias = row.and_then(|m| m.user.alias.clone());
         let Some(seat) = self.bound.as_mut().and_then(|b| b.rooms.seats.get_mut(&room)) else { return };
-        (seat.standing, seat.levels) = (standing, levels);
+        (seat.standing, seat.levels, seat.me) = (standing, levels, me.clone());
         seat.arriving = view.here.get(&me.id) != Some(&seat.presence);
         let mut codes = vec![100, 110];
         let creates = |at: UnixMillis| at.0 == view.head.created.0 + 1 && standing.power >= power::OWNER;

@@ -1,7 +1,8 @@
 //! Rooms (XEP-0045): a session's seats in them, and what it is told of its own standing.
 //!
-//! A room belongs to the core; here is only how a session sits in it. One's nick is one's account, so nobody can sit
-//! under another's name. Coming in is one step: [`enter`] joins, reads what was said lately and attaches from there, so
+//! A room belongs to the core; here is only how a session sits in it. One's nick is what one asked for, the same for all
+//! sessions of the account, but never the name of another account, so nobody can sit under another's name ([`nick`]).
+//! Coming in is one step: [`enter`] joins, reads what was said lately and attaches from there, so
 //! that occupants, the own presence, history and subject are written in one go and live stanzas follow without a gap.
 
 mod admin;
@@ -9,6 +10,7 @@ mod config;
 mod disco;
 mod enter;
 mod invite;
+mod nick;
 mod show;
 mod speak;
 
@@ -25,7 +27,7 @@ use crate::xmpp::session::Xmpp;
 use enter::Entering;
 use lavina_core::event::{Event, Live, LiveWhat, What};
 use lavina_core::ids::RoomId;
-use lavina_core::name::RoomName;
+use lavina_core::name::{RoomName, User};
 use lavina_core::policy::{Levels, Membership, Standing};
 use lavina_core::presence::Presence;
 use lavina_core::projection::Pieces;
@@ -46,6 +48,8 @@ pub(super) struct Seat {
     pub name: RoomName,
     /// The nick it asked for.
     asked: Str,
+    /// The account as the room knows it: with the nick it has.
+    me: User,
     /// Its presence there.
     presence: Presence,
     /// Its account's standing.
@@ -109,6 +113,7 @@ impl Xmpp {
         let Some(seat) = self.bound.as_mut().and_then(|b| b.rooms.seats.get_mut(&event.room)) else { return };
         let What::Member(change) = &event.what else { return };
         (seat.standing, seat.levels) = (change.after, change.levels);
+        seat.me = change.user.clone();
         let (name, presence) = (seat.name.clone(), seat.presence.clone());
         self.tell(&name, cx, |show, out| show.event(event, Some(&presence), true, out));
         if change.after.membership != Membership::Joined {
@@ -121,11 +126,31 @@ impl Xmpp {
         let Some(seat) = self.bound.as_mut().and_then(|b| b.rooms.seats.get_mut(&live.room)) else { return };
         let LiveWhat::Here { standing, levels, .. } = &live.what else { return };
         (seat.standing, seat.levels) = (*standing, *levels);
+        seat.me = live.by.clone();
         if std::mem::take(&mut seat.arriving) {
             return;
         }
         let name = seat.name.clone();
         self.tell(&name, cx, |show, out| show.live(live, true, out));
+    }
+
+    /// The room is no more: the session is told so under its nick there (XEP-0045 §10.9), unless it has been.
+    pub(super) fn room_destroyed(&mut self, event: &Event, cx: &mut Cx<'_>) {
+        let seat = self.bound.as_mut().and_then(|b| b.rooms.take(event.room));
+        if let Some(entering) = seat.as_ref().and_then(|seat| seat.entering.as_ref()) {
+            return self.not_entering(entering, cx);
+        }
+        if let (Some(seat), What::Destroyed { reason, instead }) = (seat, &event.what) {
+            self.tell(&seat.name, cx, |show, out| {
+                show.destroyed(&seat.me, reason.as_deref(), instead.as_deref(), out);
+            });
+        }
+    }
+
+    /// Who the session is in a room where it sits.
+    fn seated_as(&self, name: &RoomName) -> Option<&User> {
+        let rooms = &self.bound.as_ref()?.rooms;
+        rooms.seats.get(&rooms.named(name)?).map(|seat| &seat.me)
     }
 
     /// The room is no more, or the account no longer in it.
@@ -138,9 +163,8 @@ impl Xmpp {
     /// The session leaves the room by its own word. The account leaves with its last session,
     /// unless a bookmark says that it stays a member.
     fn leave_room(&mut self, room: RoomId, cx: &mut Cx<'_>) {
-        let Some(me) = cx.user().cloned() else { return };
         let Some(seat) = self.bound.as_mut().and_then(|b| b.rooms.take(room)) else { return };
-        let who = Occupant { room, user: &me, standing: seat.standing, levels: seat.levels };
+        let who = Occupant { room, user: &seat.me, standing: seat.standing, levels: seat.levels };
         self.tell(&seat.name, cx, |show, out| {
             show.presence(who, None, Extra { codes: &[110], ..Extra::default() }, out);
         });
@@ -165,9 +189,8 @@ pub(super) fn ping(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
     let Some(seat) = seat else {
         return session.iq_error(&iq, &StanzaCondition::NotAcceptable.into(), cx);
     };
-    let own = cx.user().map(nick_of);
     match nick {
-        Some(nick) if Some(nick.as_str()) != own.as_deref() && nick != seat.asked => {
+        Some(nick) if *nick != *nick_of(&seat.me) && nick != seat.asked => {
             session.iq_error(&iq, &StanzaCondition::ServiceUnavailable.into(), cx);
         }
         _ => session.iq_result(&iq, cx, |_| {}),

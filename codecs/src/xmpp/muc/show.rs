@@ -10,7 +10,7 @@ use crate::xmpp::markers::shows_marker;
 use crate::xmpp::message::{delay, stanza_id};
 use crate::xmpp::ns;
 use crate::xmpp::presence::write_content;
-use crate::xmpp::session::{HOLE_NICK, HOLE_TO};
+use crate::xmpp::session::HOLE_TO;
 use crate::xmpp::writer::{Writer, escape_attr};
 use data_encoding::BASE64URL_NOPAD;
 use lavina_core::event::{Actor, Event, How, Live, LiveWhat, MemberChange, What};
@@ -79,9 +79,11 @@ pub(in crate::xmpp) fn role(own: Power, levels: &Levels) -> &'static str {
     }
 }
 
-/// The nick of an account in every room.
+/// The nick of somebody as a room knows them; of one whom no room has named, the account's name.
 pub(in crate::xmpp) fn nick_of(user: &User) -> String {
-    resource_of(user.name.as_str())
+    // What a guest calls itself besides its name is no nick.
+    let alias = user.alias.as_ref().filter(|_| !user.is_guest());
+    resource_of(alias.map_or(user.name.as_str(), Str::as_str))
 }
 
 /// Encodes for all sessions of a class.
@@ -142,9 +144,8 @@ impl<'a> Show<'a> {
                 });
                 self.message(&self.jid, &fragment, out, |_| {});
             }
-            What::Destroyed { reason, instead } => {
-                self.destroyed(reason.as_deref(), instead.as_deref(), out);
-            }
+            // Told to each session under its own nick.
+            What::Destroyed { .. } => {}
             _ => self.line(event, None, out),
         }
     }
@@ -245,7 +246,7 @@ impl<'a> Show<'a> {
                 if t.by == self.settings.core.domain {
                     self.jid.clone()
                 } else {
-                    format!("{}/{}", self.jid, resource_of(&t.by))
+                    format!("{}/{}", self.jid, resource_of(t.alias.as_ref().unwrap_or(&t.by)))
                 }
             },
         );
@@ -320,7 +321,9 @@ impl<'a> Show<'a> {
         match (change.how, here) {
             // The coming itself is shown by the presence that follows.
             (How::Join, _) => {}
-            (How::Rename, Some(presence)) => {
+            // Under a nick of one's own another name shows nowhere.
+            (How::Rename, _) if change.user.alias.is_some() && !change.user.is_guest() => {}
+            (How::Rename | How::Alias, Some(presence)) => {
                 codes.push(303);
                 let old = change.reason.as_deref().unwrap_or_default();
                 let new = nick_of(&change.user);
@@ -359,14 +362,14 @@ impl<'a> Show<'a> {
     }
 
     /// Everybody is out, each under his own nick (XEP-0045 §10.9).
-    fn destroyed(&self, reason: Option<&str>, instead: Option<&str>, out: &mut Pieces) {
-        let bytes = out.bytes();
-        bytes.extend_from_slice(b"<presence from='");
-        escape_attr(&self.jid, bytes);
-        bytes.push(b'/');
-        out.hole(HOLE_NICK);
-        out.bytes().extend_from_slice(b"' to='");
-        out.hole(HOLE_TO);
+    pub(in crate::xmpp) fn destroyed(
+        &self,
+        me: &User,
+        reason: Option<&str>,
+        instead: Option<&str>,
+        out: &mut Pieces,
+    ) {
+        open("<presence from='", &self.address(me), out);
         out.bytes().extend_from_slice(b"' type='unavailable'>");
         let mut w = Writer::in_stream(out.bytes());
         w.start_ns("x", ns::MUC_USER);

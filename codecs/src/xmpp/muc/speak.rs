@@ -11,7 +11,7 @@ use crate::xmpp::xml::Element;
 use lavina_core::command::{Act, Command, EntityId, ReactMode, Target};
 use lavina_core::event::Message;
 use lavina_core::ids::{MsgId, RoomId};
-use lavina_core::name::{RoomName, UserName};
+use lavina_core::name::RoomName;
 use lavina_core::outbox::Slot;
 use lavina_core::query::Value;
 use lavina_core::refusal::Refusal;
@@ -61,11 +61,19 @@ impl Xmpp {
                 let error = StanzaError::new(StanzaCondition::NotAcceptable, "you are not in this room");
                 self.message_error(slot, &stanza, &error, cx);
             }
-            // Private messages are those of the dialog: a nick is an account.
-            (Some(nick), Some(_)) => match UserName::new(&nick).ok() {
-                Some(user) => self.message_to(slot, stanza, user, None, cx),
-                None => self.message_error(slot, &stanza, &StanzaCondition::ItemNotFound.into(), cx),
-            },
+            // Private messages are those of the dialog: a nick stands for an account.
+            (Some(nick), Some(_)) => {
+                self.with_occupant(name, nick, cx, move |session, user, cx| match user {
+                    Some(user) => session.message_to(slot, stanza, user.name, None, cx),
+                    None => {
+                        let error = StanzaError::new(
+                            StanzaCondition::ItemNotFound,
+                            "nobody has this nick in the room",
+                        );
+                        session.message_error(slot, &stanza, &error, cx);
+                    }
+                })
+            }
             (None, _) => self.message_to_service(slot, stanza, name, cx),
         }
     }
@@ -153,7 +161,6 @@ impl Xmpp {
         outcome: &Outcome<'_>,
         cx: &mut Cx<'_>,
     ) {
-        let Some(me) = cx.user().cloned() else { return cx.done(slot) };
         match outcome {
             Outcome::Reply(Err(refusal)) => {
                 return self.message_error(slot, stanza, &StanzaError::from(refusal), cx);
@@ -163,7 +170,9 @@ impl Xmpp {
             }
             Outcome::Live(live) => self.tell(name, cx, |show, out| show.live(live, true, out)),
             Outcome::Reply(Ok(Value::Already(id))) => {
-                self.tell(name, cx, |show, out| show.repeated(&me, *id, &fragment(stanza), out));
+                if let Some(me) = self.seated_as(name).cloned() {
+                    self.tell(name, cx, |show, out| show.repeated(&me, *id, &fragment(stanza), out));
+                }
             }
             Outcome::Reply(Ok(_)) => {}
         }
