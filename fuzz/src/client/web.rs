@@ -202,14 +202,27 @@ impl Web {
 
     /// Asks for the whole history of the rooms it is in.
     pub fn ask_histories(&mut self) -> Vec<u8> {
+        self.histories.clear();
         let mut rooms = self.names.clone();
         rooms.retain(|_, name| self.rooms.contains_key(name));
-        let mut out = Vec::new();
-        for (id, name) in rooms {
-            let path = format!("rooms/{}/messages?dir=b&limit=1000", escape(&id));
-            out.extend(self.ask("GET", &path, None, Asked::History(name)));
-        }
-        out
+        rooms.into_values().flat_map(|name| self.ask_history(name, "")).collect()
+    }
+
+    /// Asks for a page of a room's history, backwards.
+    fn ask_history(&mut self, name: String, from: &str) -> Vec<u8> {
+        let id = self.names.iter().find(|(_, n)| **n == name).map(|(id, _)| escape(id)).unwrap_or_default();
+        let from = if from.is_empty() { String::new() } else { format!("&from={}", escape(from)) };
+        let path = format!("rooms/{id}/messages?dir=b&limit=1000{from}");
+        self.ask("GET", &path, None, Asked::History(name))
+    }
+
+    /// A page of a room's history came; what is before it is asked for.
+    fn history(&mut self, name: String, page: &Json) -> Vec<u8> {
+        let mut all = told(page);
+        let later = self.histories.entry(name.clone()).or_default();
+        all.append(later);
+        *later = all;
+        page.str_of("end").map(|end| self.ask_history(name, end)).unwrap_or_default()
     }
 
     /// Takes what came at a step, on the connection of what it asks or on that of the loop; what it sends on either.
@@ -242,9 +255,7 @@ impl Web {
                     let id = body.str_of("event_id").unwrap_or_default().to_owned();
                     self.sent.push(Heard { room, token, from: self.name.clone(), id });
                 }
-                (Some(Asked::History(room)), 200, _) => {
-                    self.histories.insert(room, told(&body));
-                }
+                (Some(Asked::History(room)), 200, _) => out[0].extend(self.history(room, &body)),
                 (Some(Asked::Join(room)), 404, _) => {
                     let body = object! { "room_alias_name" => &room, "preset" => "public_chat" };
                     out[0].extend(self.ask("POST", "createRoom", Some(&body), Asked::Create(room)));
