@@ -523,23 +523,6 @@ impl Sync {
         }
     }
 
-    /// True: a room waits to be attached until the server is less busy.
-    pub fn is_delayed(&self) -> bool {
-        !self.delayed.is_empty()
-    }
-
-    /// Asks again for the rooms that the server was too busy for.
-    pub fn attach_delayed(&mut self, cx: &mut Cx<'_>) {
-        let beginning = matches!(self.stage, Stage::Beginning(_));
-        for id in std::mem::take(&mut self.delayed) {
-            match self.rooms.get(&id).filter(|room| room.is_joined() && !cx.is_attached(id)) {
-                Some(room) => cx.attach(id, Some(room.last).filter(|_| !beginning)),
-                None => drop(self.attaching.remove(&id)),
-            }
-        }
-        self.changed = true;
-    }
-
     /// A signal of the moment.
     pub fn live(&mut self, live: &Arc<Live>, now: Mono, ids: &IdKey) {
         if !matches!(self.stage, Stage::Ready) {

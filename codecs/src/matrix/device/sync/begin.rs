@@ -119,6 +119,23 @@ impl Sync {
         }
     }
 
+    /// True: a room waits to be attached until the server is less busy.
+    pub fn is_delayed(&self) -> bool {
+        !self.delayed.is_empty()
+    }
+
+    /// Asks again for the rooms that the server was too busy for.
+    pub fn attach_delayed(&mut self, cx: &mut Cx<'_>) {
+        let beginning = matches!(self.stage, Stage::Beginning(_));
+        for id in std::mem::take(&mut self.delayed) {
+            match self.rooms.get(&id).filter(|room| room.is_joined() && !cx.is_attached(id)) {
+                Some(room) => cx.attach(id, Some(room.last).filter(|_| !beginning)),
+                None => drop(self.attaching.remove(&id)),
+            }
+        }
+        self.changed = true;
+    }
+
     /// Everything is there: what happened meanwhile comes after it.
     fn ready(&mut self, run: u64, cx: &mut Cx<'_>) {
         let Stage::Beginning(held) = std::mem::replace(&mut self.stage, Stage::Ready) else { return };
