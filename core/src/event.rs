@@ -360,6 +360,20 @@ pub struct Message {
     #[n(12)]
     #[cbor(default)]
     pub wants_arrival: bool,
+    /// In a dialog: the room that both are in and in which it was said aside.
+    #[n(13)]
+    pub aside: Option<Box<Aside>>,
+}
+
+/// That something was said aside, to one person of a room.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Aside {
+    /// The room.
+    #[n(0)]
+    pub room: RoomName,
+    /// Who says it, as the room calls them.
+    #[n(1)]
+    pub by: User,
 }
 
 /// A file that somebody shows.

@@ -213,7 +213,16 @@ fn nicks_change() {
     let private =
         |nick: &str| format!("<message to='{ROOM}/{nick}' type='chat' id='p'><body>psst</body></message>");
     assert_eq!(s.send(a, &private("Knave")), "");
-    assert!(s.read(b).contains("psst"));
+    let got = s.read(b);
+    let aside = "<body>psst</body><x xmlns='http://jabber.org/protocol/muc#user'/>";
+    assert!(got.contains(&format!("from='{ROOM}/")) && got.contains(aside), "{got}");
+    // A session that sits in no room knows the account only.
+    let away = session(&mut s, "bob", "away");
+    s.send(a, &private("Knave"));
+    let got = s.read(away);
+    assert!(got.contains("from='alice@localhost/r'") && !got.contains("muc#user"), "{got}");
+    s.send(away, "</stream:stream>");
+    s.read(b);
     assert!(s.send(a, &private("King")).contains("item-not-found"));
     assert_eq!(s.send(a, &private("carol")), "");
     assert!(s.read(c).ends_with("PRIVMSG carol :psst\r\n"));

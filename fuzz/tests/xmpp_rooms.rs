@@ -66,7 +66,8 @@ fn coming_in_speaking_and_leaving() {
     // Private messages are the dialog's.
     s.send(a, "<message to='lobby@rooms.localhost/bob' type='chat' id='p'><body>psst</body></message>");
     let got = s.read(b);
-    assert!(got.contains("from='alice@localhost/r'") && got.contains("psst"), "{got}");
+    let aside = "<body>psst</body><x xmlns='http://jabber.org/protocol/muc#user'/>";
+    assert!(got.contains("from='lobby@rooms.localhost/alice'") && got.contains(aside), "{got}");
     let got = s.send(b, "<presence to='lobby@rooms.localhost/bob'><show>away</show></presence>");
     assert!(got.contains("<show>away</show>") && got.contains("code='110'"), "{got}");
     assert!(

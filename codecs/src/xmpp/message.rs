@@ -9,13 +9,13 @@ use crate::xmpp::address::{Place, bare_jid, full_jid, place};
 use crate::xmpp::content::{clean, fragment, kind_of, may_copy, native, neutral, shown, write_stanza};
 use crate::xmpp::error::{StanzaCondition, StanzaError};
 use crate::xmpp::jid::Jid;
-use crate::xmpp::muc::change;
+use crate::xmpp::muc::{Show, change};
 use crate::xmpp::ns;
 use crate::xmpp::session::{Outcome, Xmpp};
 use crate::xmpp::writer::Writer;
 use crate::xmpp::xml::Element;
 use lavina_core::command::{Act, Command, EntityId};
-use lavina_core::event::{Event, Kind, Message, What};
+use lavina_core::event::{Aside, Event, Kind, Message, What};
 use lavina_core::ids::{Label, MsgId, OnceKey, Pos};
 use lavina_core::name::{User, UserName};
 use lavina_core::outbox::Slot;
@@ -27,6 +27,9 @@ use std::sync::Arc;
 /// Shortest origin id that tells a retry: shorter ones are counters that begin anew.
 const MIN_ORIGIN_ID: usize = 8;
 
+/// What a message that was said aside in a room has in it.
+const PRIVATE: &[u8] = b"<x xmlns='http://jabber.org/protocol/muc#user'/>";
+
 /// A message on its way to one session.
 pub(super) struct Arriving<'a> {
     /// From whom.
@@ -37,6 +40,15 @@ pub(super) struct Arriving<'a> {
     pub fragment: &'a [u8],
     /// Its id in the archive.
     pub id: Option<MsgId>,
+}
+
+/// How a message goes to somebody.
+#[derive(Default)]
+pub(super) struct Way {
+    /// To that session of the account, if it is there.
+    pub resource: Option<Str>,
+    /// Aside, in a room.
+    pub aside: Option<Box<Aside>>,
 }
 
 impl Xmpp {
@@ -57,7 +69,9 @@ impl Xmpp {
             (None, None) => Place::Nobody,
         };
         let refused = match place {
-            Place::User(name, resource) => return self.message_to(slot, stanza, name, resource, cx),
+            Place::User(name, resource) => {
+                return self.message_to(slot, stanza, name, Way { resource, aside: None }, cx);
+            }
             Place::Room(name, nick) => return self.message_to_room(slot, stanza, name, nick, cx),
             Place::Elsewhere => StanzaCondition::RemoteServerNotFound,
             Place::Server | Place::Rooms | Place::Upload | Place::Nobody => {
@@ -72,7 +86,7 @@ impl Xmpp {
         slot: Slot,
         mut stanza: Element,
         name: UserName,
-        resource: Option<Str>,
+        way: Way,
         cx: &mut Cx<'_>,
     ) {
         if kind_of(&stanza) == "groupchat" {
@@ -82,25 +96,18 @@ impl Xmpp {
         self.with_user(name, cx, move |session, user, cx| match user {
             None => session.message_error(slot, &stanza, &StanzaCondition::ServiceUnavailable.into(), cx),
             Some(user) if is_kept(&stanza) && cx.user().is_some_and(|me| me.id == user.id) => {
-                session.say(slot, stanza, &user, resource, cx);
+                session.say(slot, stanza, &user, way, cx);
             }
-            Some(user) if is_kept(&stanza) => session.say_unless_blocked(slot, stanza, user, resource, cx),
+            Some(user) if is_kept(&stanza) => session.say_unless_blocked(slot, stanza, user, way, cx),
             Some(user) => session.pass(slot, stanza, &user, cx),
         });
     }
 
     /// A message to one who has blocked its sender is refused like one to nobody (XEP-0191 §3.6), and kept nowhere.
-    fn say_unless_blocked(
-        &mut self,
-        slot: Slot,
-        stanza: Element,
-        with: User,
-        resource: Option<Str>,
-        cx: &mut Cx<'_>,
-    ) {
+    fn say_unless_blocked(&mut self, slot: Slot, stanza: Element, with: User, way: Way, cx: &mut Cx<'_>) {
         self.ask(Query::Account(with.id), cx, move |session, reply, cx| match reply {
             Ok(Value::Account(account)) if !session.blocked_by(&account, cx) => {
-                session.say(slot, stanza, &with, resource, cx);
+                session.say(slot, stanza, &with, way, cx);
             }
             Ok(_) => session.message_error(slot, &stanza, &StanzaCondition::ServiceUnavailable.into(), cx),
             Err(refusal) => session.message_error(slot, &stanza, &StanzaError::from(&refusal), cx),
@@ -108,7 +115,7 @@ impl Xmpp {
     }
 
     /// Puts a message into the dialog's log.
-    fn say(&mut self, slot: Slot, stanza: Element, with: &User, resource: Option<Str>, cx: &mut Cx<'_>) {
+    fn say(&mut self, slot: Slot, stanza: Element, with: &User, way: Way, cx: &mut Cx<'_>) {
         let (Some(me), Some(room)) = (cx.user().cloned(), Xmpp::dialog(with, cx)) else {
             return cx.done(slot);
         };
@@ -131,7 +138,8 @@ impl Xmpp {
             wants_arrival: stanza.has("request", ns::RECEIPTS),
             thread: stanza.child_text("thread").and_then(|t| MsgId::parse(&t)),
             client_id: stanza.attr("id").map(Str::new),
-            to: resource,
+            to: way.resource,
+            aside: way.aside,
             from: Some(cx.label().clone()),
             native: Some(native(bytes)),
             ..Message::default()
@@ -223,7 +231,12 @@ impl Xmpp {
             return;
         }
         let sender = event.by.user().unwrap_or(with);
-        let from = address_of(sender, from_label, domain);
+        let aside = self.said_aside(event, cx);
+        let from = aside.clone().unwrap_or_else(|| address_of(sender, from_label, domain));
+        let mut fragment = fragment;
+        if aside.is_some() {
+            fragment.to_mut().extend_from_slice(PRIVATE);
+        }
         let arriving = Arriving {
             from: &from,
             target: target.map(Str::as_str),
@@ -231,6 +244,13 @@ impl Xmpp {
             id: Some(event.id()),
         };
         self.take(&arriving, cx);
+    }
+
+    /// Under which address in a room something was said aside, for one who sits there too (XEP-0045 §7.5).
+    fn said_aside(&self, event: &Event, cx: &Cx<'_>) -> Option<String> {
+        let (What::Said(message) | What::Edited { message, .. }) = &event.what else { return None };
+        let aside = message.aside.as_ref().filter(|aside| self.seat(&aside.room).is_some())?;
+        Some(Show::new(&aside.room, cx.settings()).address(&aside.by))
     }
 
     /// Shows an arriving message, or a copy of it, or nothing: what RFC 6121 §8.5 and XEP-0280 want of this session.

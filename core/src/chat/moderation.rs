@@ -1,7 +1,7 @@
 //! Power over people: kick, ban, unban, power itself.
 //!
-//! Nobody acts on equal or higher power, except to lower himself; nobody gives more than he has; the
-//! last owner stays. The server is bound by none of it.
+//! Nobody acts on equal or higher power, except to lower himself, and owners who lower each other; nobody gives more
+//! than he has; the last owner stays. The server is bound by none of it.
 
 use super::{
     DONE, Done, Draft, Verdict,
@@ -104,9 +104,18 @@ impl Room {
             let ranks = old.max(new) >= power::HELPER;
             need(own, if ranks { levels.state } else { levels.kick })?;
             need(own, new)?;
-            self.check_rank(own, target)?;
+            if !self.owners_are_equals(own, old) {
+                self.check_rank(own, target)?;
+            }
         }
         self.check_last_owner(by, target, old, new)
+    }
+
+    /// Owners may take ownership from each other (XEP-0045, section 10.4), but not where the room's facts are open: there
+    /// nobody lowers an equal.
+    fn owners_are_equals(&self, own: Power, old: Power) -> bool {
+        let open = self.head.as_ref().is_some_and(|head| head.open.is_some());
+        own >= power::OWNER && old == own && !open
     }
 
     /// Refuses to leave the room without an owner.

@@ -129,6 +129,18 @@ fn power_rules() {
 }
 
 #[test]
+fn owners_take_ownership_from_each_other_unless_the_room_is_open() {
+    let mut r = room(&[(2, 100), (3, 50)]);
+    r.refuses(&user(1), kick(&user(2)), Refusal::Outranked);
+    r.refuses(&user(3), power_to(&user(2), 0), Refusal::Outranked);
+    assert_eq!(refused(&r.by(&user(1), power_to(&user(2), 0))), None);
+    r.refuses(&user(1), power_to(&user(1), 0), Refusal::LastOwner);
+    r.server(power_to(&user(2), 100));
+    r.server(Act::Open { how: Octets::from(b"x"), parties: None, shown: Vec::new() });
+    r.refuses(&user(1), power_to(&user(2), 0), Refusal::Outranked);
+}
+
+#[test]
 fn ranks_outlive_leaving_but_not_a_kick() {
     let mut r = room(&[(2, 50), (3, -1), (4, 0)]);
     for n in [2, 3, 4] {

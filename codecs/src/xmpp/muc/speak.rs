@@ -4,12 +4,12 @@ use super::show::mask_subject;
 use crate::session::Cx;
 use crate::xmpp::content::{clean, fragment, kind_of, native, neutral};
 use crate::xmpp::error::{StanzaCondition, StanzaError};
-use crate::xmpp::message::{is_kept, once_of};
+use crate::xmpp::message::{Way, is_kept, once_of};
 use crate::xmpp::ns;
 use crate::xmpp::session::{Outcome, Xmpp};
 use crate::xmpp::xml::Element;
 use lavina_core::command::{Act, Command, EntityId, ReactMode, Target};
-use lavina_core::event::Message;
+use lavina_core::event::{Aside, Message};
 use lavina_core::ids::{MsgId, RoomId};
 use lavina_core::name::RoomName;
 use lavina_core::outbox::Slot;
@@ -63,8 +63,11 @@ impl Xmpp {
             }
             // Private messages are those of the dialog: a nick stands for an account.
             (Some(nick), Some(_)) => {
+                let aside = self.aside(&name);
                 self.with_occupant(name, nick, cx, move |session, user, cx| match user {
-                    Some(user) => session.message_to(slot, stanza, user.name, None, cx),
+                    Some(user) => {
+                        session.message_to(slot, stanza, user.name, Way { resource: None, aside }, cx);
+                    }
                     None => {
                         let error = StanzaError::new(
                             StanzaCondition::ItemNotFound,
@@ -76,6 +79,13 @@ impl Xmpp {
             }
             (None, _) => self.message_to_service(slot, stanza, name, cx),
         }
+    }
+
+    /// What is said by one who sits in that room, to one person there.
+    fn aside(&self, name: &RoomName) -> Option<Box<Aside>> {
+        let rooms = &self.bound.as_ref()?.rooms;
+        let seat = rooms.seats.get(&rooms.named(name)?)?;
+        Some(Box::new(Aside { room: name.clone(), by: seat.me.clone() }))
     }
 
     fn say_in_room(&mut self, slot: Slot, stanza: Element, room: RoomId, name: RoomName, cx: &mut Cx<'_>) {
