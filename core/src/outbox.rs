@@ -135,20 +135,13 @@ impl Outbox {
 
     /// Writes a unit of an answer: at once if the slot is the first, else when it becomes that.
     pub fn answer(&mut self, slot: Slot, unit: &[u8], counted: bool) {
-        match slot.0.wrapping_sub(self.first) {
-            0 if !self.slots.is_empty() => self.write(unit, counted),
-            n => {
-                if let Some(w) = self.slots.get_mut(n as usize) {
-                    w.bytes.extend_from_slice(unit);
-                    w.units.push((w.bytes.len(), counted));
-                }
-            }
-        }
+        self.answer_with(slot, counted, |out| out.extend_from_slice(unit));
     }
 
     /// The same for a unit that is made where it waits: `write` appends it.
     pub fn answer_with(&mut self, slot: Slot, counted: bool, write: impl FnOnce(&mut Vec<u8>)) {
         if self.is_turn(slot) {
+            self.own();
             let begin = self.bytes.len();
             write(&mut self.bytes);
             self.count(self.bytes.len() - begin, counted);
@@ -381,6 +374,15 @@ mod tests {
         let out = o.pending().to_vec();
         o.sent(out.len());
         out
+    }
+
+    #[test]
+    fn an_answer_made_in_place_goes_behind_what_is_lent() {
+        let mut o = Outbox::default();
+        let slot = o.slot();
+        assert!(o.lend(&Arc::from(&b"lent"[..])));
+        o.answer_with(slot, false, |out| out.extend_from_slice(b" own"));
+        assert_eq!(take(&mut o), b"lent own");
     }
 
     #[test]
