@@ -10,9 +10,7 @@ use server::Server;
 /// A member of `#lobby` on IRC, with capabilities.
 fn irc(s: &mut Server, nick: &str, caps: &str) -> ConnId {
     s.register(nick);
-    let c = s.open_on(Protocol::Irc);
-    s.send(c, &format!("CAP REQ :{caps}\r\nPASS {nick}:secret\r\nNICK {nick}\r\nUSER x 0 * :Real\r\n"));
-    s.send(c, "CAP END\r\n");
+    let c = s.irc(nick, caps);
     let got = s.send(c, "JOIN #lobby\r\n");
     assert!(got.contains(" 366 "), "{got}");
     c

@@ -6,7 +6,6 @@ mod server;
 
 use lavina_codecs::json::Json;
 use lavina_codecs::object;
-use lavina_codecs::settings::Protocol;
 use lavina_core::ids::ConnId;
 use server::Server;
 use server::matrix::{Client, events, joined};
@@ -155,9 +154,7 @@ fn a_marker_by_the_id_that_an_xmpp_client_gave_is_a_receipt_too() {
     let mut t = Two::new();
     let first = t.first();
     let room = t.room.clone();
-    let other = t.s.login("bob", "phone");
-    t.s.send(other, "<presence/>");
-    t.s.read(other);
+    let other = t.s.available("bob", "phone");
     t.bob.sync(&mut t.s);
     let marker = format!("<displayed xmlns='{MARKERS}' id='first-by-alice'/>");
     t.s.send(other, &format!("<message to='alice@localhost' type='chat' id='m1'>{marker}</message>"));
@@ -207,9 +204,7 @@ fn a_sender_who_wants_to_know_is_told_that_a_message_has_arrived() {
     assert_eq!(got.matches(&received("one")).count(), 1, "{got}");
     assert!(got.contains("from='bob@localhost'"), "{got}");
     // An IRC client has it at once; who does not ask is not told.
-    let c = t.s.open_on(Protocol::Irc);
-    let got = t.s.send(c, "PASS bob:secret\r\nNICK bob\r\nUSER bob 0 * :Bob\r\n");
-    assert!(got.contains(" 001 "), "{got}");
+    t.s.irc("bob", "");
     t.s.read(t.alice);
     let got = t.chat("two", &format!("<body>two</body>{ASK}"));
     assert!(got.contains(&received("two")), "{got}");

@@ -4,18 +4,9 @@
 mod server;
 
 use lavina_codecs::settings::Protocol;
-use lavina_core::ids::ConnId;
 use server::Server;
 
 /// Registers an IRC connection of an account, with capabilities.
-fn irc(s: &mut Server, nick: &str, caps: &str) -> ConnId {
-    let c = s.open_on(Protocol::Irc);
-    s.send(c, &format!("CAP REQ :{caps}\r\nPASS {nick}:secret\r\nNICK {nick}\r\nUSER x 0 * :Real\r\n"));
-    let got = s.send(c, "CAP END\r\n");
-    assert!(got.contains(" 001 ") || s.read(c).contains(" 001 "), "{got}");
-    c
-}
-
 /// All that a new connection of a plain client shows.
 fn irc_all(s: &mut Server, nick: &str) -> String {
     let c = s.open_on(Protocol::Irc);
@@ -29,8 +20,8 @@ fn two_people_talk_in_a_channel_and_in_private() {
     let mut s = Server::new();
     s.register("alice");
     s.register("bob");
-    let a = irc(&mut s, "alice", "echo-message labeled-response batch message-tags server-time");
-    let b = irc(&mut s, "bob", "multi-prefix");
+    let a = s.irc("alice", "echo-message labeled-response batch message-tags server-time");
+    let b = s.irc("bob", "multi-prefix");
     let got = s.send(a, "JOIN #Lobby\r\n");
     assert!(got.contains("JOIN #lobby") && got.contains(" 353 alice = #lobby :~alice"), "{got}");
     assert!(got.contains(" 366 "), "{got}");
@@ -77,7 +68,7 @@ fn sasl_logs_in_before_registration_ends() {
 fn history_is_paged() {
     let mut s = Server::new();
     s.register("alice");
-    let a = irc(&mut s, "alice", "batch message-tags server-time draft/chathistory");
+    let a = s.irc("alice", "batch message-tags server-time draft/chathistory");
     s.send(a, "JOIN #c\r\n");
     for n in 0..5 {
         s.send(a, &format!("PRIVMSG #c :line {n}\r\n"));
@@ -100,11 +91,11 @@ fn watched_nicks_come_and_go() {
     for name in ["alice", "bob", "eve"] {
         s.register(name);
     }
-    let a = irc(&mut s, "alice", "extended-monitor away-notify setname labeled-response batch");
+    let a = s.irc("alice", "extended-monitor away-notify setname labeled-response batch");
     let got = s.send(a, "@label=m MONITOR + bob,eve,*!x@y\r\n");
     assert!(got.contains(" 432 alice *!x@y ") && got.contains(" 731 alice :bob,eve\r\n"), "{got}");
     assert!(got.contains("label=m"), "{got}");
-    let b = irc(&mut s, "bob", "setname");
+    let b = s.irc("bob", "setname");
     assert_eq!(s.read(a), ":localhost 730 alice :bob!bob@localhost\r\n");
     s.send(b, "AWAY :tea\r\n");
     assert_eq!(s.read(a), ":bob!bob@localhost AWAY :tea\r\n");
@@ -119,7 +110,7 @@ fn watched_nicks_come_and_go() {
     assert!(s.send(a, "MONITOR S\r\n").contains(" 730 alice :bob!bob@localhost\r\n"));
     assert!(s.send(a, "MONITOR L\r\n").contains(" 732 alice :bob,eve\r\n"));
     // A second session changes nothing; the end of the last one does.
-    let b2 = irc(&mut s, "bob", "setname");
+    let b2 = s.irc("bob", "setname");
     s.send(b, "QUIT\r\n");
     assert!(!s.read(a).contains(" 731 "));
     s.send(b2, "QUIT\r\n");
@@ -129,7 +120,7 @@ fn watched_nicks_come_and_go() {
     s.send(x, "<presence/>");
     assert_eq!(s.read(a), "");
     assert_eq!(s.send(a, "MONITOR C\r\n"), "");
-    irc(&mut s, "bob", "setname");
+    s.irc("bob", "setname");
     assert!(!s.read(a).contains(" 730 "));
     let got = s.send(a, "WHOWAS bob 1\r\n");
     assert!(got.contains(" 314 alice bob bob localhost * :Robert") && got.contains(" 369 "), "{got}");
@@ -147,8 +138,8 @@ fn who_is_blocked_watches_in_vain() {
         x,
         "<iq type='set' id='b'><block xmlns='urn:xmpp:blocking'><item jid='alice@localhost'/></block></iq>",
     );
-    let a = irc(&mut s, "alice", "batch");
-    irc(&mut s, "bob", "batch");
+    let a = s.irc("alice", "batch");
+    s.irc("bob", "batch");
     assert!(s.send(a, "MONITOR + bob\r\n").contains(" 731 alice :bob\r\n"));
     s.send(
         x,
@@ -166,8 +157,8 @@ fn operators_end_sessions_and_speak_to_all() {
     for name in ["alice", "bob"] {
         s.register(name);
     }
-    let a = irc(&mut s, "alice", "batch");
-    let b = irc(&mut s, "bob", "batch");
+    let a = s.irc("alice", "batch");
+    let b = s.irc("bob", "batch");
     assert!(s.send(b, "KILL alice :no\r\n").contains(" 481 "));
     assert!(s.send(b, "WALLOPS :no\r\n").contains(" 481 "));
     assert!(s.send(b, "REHASH\r\n").contains(" 481 "));
@@ -193,8 +184,8 @@ fn bots_are_marked() {
     let mut s = Server::new();
     s.register("alice");
     s.register("bot");
-    let a = irc(&mut s, "alice", "message-tags");
-    let b = irc(&mut s, "bot", "message-tags");
+    let a = s.irc("alice", "message-tags");
+    let b = s.irc("bot", "message-tags");
     s.send(b, "MODE bot +B\r\nJOIN #c\r\n");
     s.send(a, "JOIN #c\r\n");
     s.read(b);
@@ -212,9 +203,9 @@ fn a_message_of_several_lines_is_one_message() {
         s.register(name);
     }
     let caps = "message-tags batch echo-message labeled-response draft/multiline";
-    let a = irc(&mut s, "alice", caps);
-    let b = irc(&mut s, "bob", "message-tags batch draft/multiline");
-    let c = irc(&mut s, "eve", "message-tags");
+    let a = s.irc("alice", caps);
+    let b = s.irc("bob", "message-tags batch draft/multiline");
+    let c = s.irc("eve", "message-tags");
     for conn in [a, b, c] {
         s.send(conn, "JOIN #c\r\n");
     }
@@ -263,13 +254,13 @@ fn how_far_one_has_read_is_the_accounts() {
     let mut s = Server::new();
     s.register("alice");
     s.register("bob");
-    let a = irc(&mut s, "alice", "draft/read-marker server-time message-tags");
+    let a = s.irc("alice", "draft/read-marker server-time message-tags");
     let got = s.send(a, "JOIN #c\r\n");
     let mark = got.find("MARKREAD #c *").unwrap();
     assert!(mark < got.find(" 366 ").unwrap());
-    let a2 = irc(&mut s, "alice", "draft/read-marker server-time");
+    let a2 = s.irc("alice", "draft/read-marker server-time");
     s.read(a2);
-    let b = irc(&mut s, "bob", "batch");
+    let b = s.irc("bob", "batch");
     s.send(b, "JOIN #c\r\nPRIVMSG #c :hi\r\n");
     let got = s.read(a);
     let time = got.split("@time=").nth(2).and_then(|t| t.split([';', ' ']).next()).unwrap().to_owned();
@@ -298,8 +289,8 @@ fn ranks_accounts_and_masks_rule_a_channel() {
     });
     s.register("alice");
     s.register("bob");
-    let a = irc(&mut s, "alice", "batch");
-    let b = irc(&mut s, "bob", "batch");
+    let a = s.irc("alice", "batch");
+    let b = s.irc("bob", "batch");
     let g = s.open_on(Protocol::Irc);
     s.send(g, "NICK gast\r\nUSER g 0 * :Guest\r\n");
     s.send(a, "JOIN #c\r\nMODE #c +RM\r\n");
@@ -343,14 +334,14 @@ fn who_is_deleted_leaves_all_rooms_through_a_crash() {
     let mut s = Server::new();
     s.register("alice");
     s.register("bob");
-    let b = irc(&mut s, "bob", "batch");
+    let b = s.irc("bob", "batch");
     s.send(b, "JOIN #c\r\nJOIN #d\r\n");
     let x = s.login("bob", "x");
     // Its rooms are not found before the program ends.
     s.mute = true;
     s.send(x, "<iq type='set' id='gone'><query xmlns='jabber:iq:register'><remove/></query></iq>");
     s.crash();
-    let a = irc(&mut s, "alice", "batch");
+    let a = s.irc("alice", "batch");
     let got = s.send(a, "JOIN #c\r\nJOIN #d\r\n");
     assert!(got.contains(" 366 alice #d ") && !got.contains("bob"), "{got}");
 }
@@ -359,7 +350,7 @@ fn who_is_deleted_leaves_all_rooms_through_a_crash() {
 fn two_modes_at_once_are_both_set() {
     let mut s = Server::new();
     s.register("alice");
-    let a = irc(&mut s, "alice", "batch");
+    let a = s.irc("alice", "batch");
     s.send(a, "JOIN #c\r\n");
     let got = s.send(a, "MODE #c +s\r\nMODE #c +l 5\r\nMODE #c +k key\r\nMODE #c\r\n");
     assert!(got.contains("MODE #c +s") && got.contains("MODE #c +l 5") && got.contains("+k key"), "{got}");
@@ -370,7 +361,7 @@ fn two_modes_at_once_are_both_set() {
 fn history_asked_for_right_behind_a_message_has_it() {
     let mut s = Server::new();
     s.register("alice");
-    let a = irc(&mut s, "alice", "batch draft/chathistory message-tags echo-message");
+    let a = s.irc("alice", "batch draft/chathistory message-tags echo-message");
     s.send(a, "JOIN #c\r\n");
     s.stalled = true;
     let got = s.send(a, "PRIVMSG #c :first\r\nCHATHISTORY LATEST #c * 5\r\n");
@@ -385,7 +376,7 @@ fn a_session_logs_in_as_somebody_else() {
     let mut s = Server::new();
     s.register("alice");
     s.register("bob");
-    let a = irc(&mut s, "alice", "sasl");
+    let a = s.irc("alice", "sasl");
     s.send(a, "JOIN #c\r\nMONITOR + bob\r\n");
     s.send(a, "AUTHENTICATE PLAIN\r\n");
     let plain = data_encoding::BASE64.encode(b"\0bob\0secret");
@@ -406,9 +397,9 @@ fn what_a_dead_connection_was_sent_is_shown_again() {
     let mut s = Server::new();
     s.register("alice");
     s.register("bob");
-    let b = irc(&mut s, "bob", "batch");
+    let b = s.irc("bob", "batch");
     s.send(b, "JOIN #c\r\n");
-    let a = irc(&mut s, "alice", "batch");
+    let a = s.irc("alice", "batch");
     s.send(a, "JOIN #c\r\n");
     s.send(b, "PRIVMSG #c :one\r\nPRIVMSG alice :two\r\n");
     // Nobody read this: the connection was dead when it was written.
@@ -425,9 +416,9 @@ fn what_is_said_at_the_moment_of_leaving_is_shown_at_the_next() {
     let mut s = Server::new();
     s.register("alice");
     s.register("bob");
-    let b = irc(&mut s, "bob", "batch");
+    let b = s.irc("bob", "batch");
     s.send(b, "JOIN #c\r\n");
-    let a = irc(&mut s, "alice", "batch");
+    let a = s.irc("alice", "batch");
     s.send(a, "JOIN #c\r\n");
     s.send(b, "PRIVMSG #c :before\r\n");
     s.send(a, "QUIT\r\n");
@@ -441,23 +432,23 @@ fn leaving_with_the_last_connection() {
     let mut s = Server::with(|config| config.rooms.leave_on_quit = true);
     s.register("alice");
     s.register("bob");
-    let b = irc(&mut s, "bob", "batch");
+    let b = s.irc("bob", "batch");
     s.send(b, "JOIN #c\r\n");
-    let a = irc(&mut s, "alice", "batch");
-    let a2 = irc(&mut s, "alice", "batch");
+    let a = s.irc("alice", "batch");
+    let a2 = s.irc("alice", "batch");
     s.send(a, "JOIN #c\r\n");
     s.read(b);
     s.send(a, "QUIT :bye\r\n");
     assert_eq!(s.read(b), "");
     s.send(a2, "QUIT :bye\r\n");
     assert_eq!(s.read(b), ":alice!alice@localhost QUIT :Quit: bye\r\n");
-    let a = irc(&mut s, "alice", "batch");
+    let a = s.irc("alice", "batch");
     s.send(a, "JOIN #c\r\nNS SET ALWAYS-ON true\r\n");
     s.read(b);
     s.send(a, "QUIT :bye\r\n");
     assert_eq!(s.read(b), "");
     assert!(s.send(b, "NAMES #c\r\n").contains("alice"));
-    let a = irc(&mut s, "alice", "batch");
+    let a = s.irc("alice", "batch");
     assert!(s.read(a).contains("JOIN #c") || s.send(a, "PING x\r\n").contains("PONG"));
     s.send(a, "NS SET ALWAYS-ON default\r\nQUIT\r\n");
     assert!(s.read(b).contains("QUIT"));
@@ -469,8 +460,8 @@ fn tags_that_are_to_last_are_history() {
     s.register("alice");
     s.register("bob");
     let caps = "message-tags batch draft/chathistory";
-    let a = irc(&mut s, "alice", &format!("{caps} draft/event-playback"));
-    let b = irc(&mut s, "bob", caps);
+    let a = s.irc("alice", &format!("{caps} draft/event-playback"));
+    let b = s.irc("bob", caps);
     s.send(a, "JOIN #c\r\n");
     s.send(b, "JOIN #c\r\n");
     s.send(a, "@+x=1;+draft/persist TAGMSG #c\r\n@+y=1 TAGMSG #c\r\n");
@@ -485,14 +476,14 @@ fn several_are_kicked_at_once() {
     for name in ["alice", "bob", "eve"] {
         s.register(name);
     }
-    let a = irc(&mut s, "alice", "batch");
+    let a = s.irc("alice", "batch");
     for name in ["bob", "eve"] {
-        let c = irc(&mut s, name, "batch");
+        let c = s.irc(name, "batch");
         s.send(c, "JOIN #c,#d\r\n");
     }
     s.send(a, "JOIN #e\r\n");
     assert!(s.send(a, "KICK #c,#d,#e bob,eve\r\n").contains(" 461 "));
-    let b = irc(&mut s, "bob", "batch");
+    let b = s.irc("bob", "batch");
     s.read(b);
     let got = s.send(b, "KICK #c,#d eve,eve :out\r\n");
     assert!(got.contains("KICK #c eve :out") && got.contains("KICK #d eve :out"), "{got}");
@@ -504,8 +495,8 @@ fn public_values_are_told_to_who_wants_them() {
     s.register("alice");
     s.register("bob");
     let caps = "batch draft/metadata-3 setname";
-    let a = irc(&mut s, "alice", caps);
-    let b = irc(&mut s, "bob", caps);
+    let a = s.irc("alice", caps);
+    let b = s.irc("bob", caps);
     let c = s.open_on(Protocol::Irc);
     let got = s.send(c, "CAP LS 302\r\n");
     assert!(got.contains("draft/metadata-3=before-connect,max-subs="), "{got}");
@@ -539,7 +530,7 @@ fn public_values_are_told_to_who_wants_them() {
     // SETNAME is the same value, and the next connection has it.
     s.send(a, "SETNAME :Al\r\n");
     assert!(s.read(b).contains(" 761 bob alice display-name * :Al\r\n"));
-    let a2 = irc(&mut s, "alice", "batch");
+    let a2 = s.irc("alice", "batch");
     s.read(a2);
     assert!(s.send(b, "WHOIS alice\r\n").contains(" * :Al\r\n"));
 }
@@ -548,7 +539,7 @@ fn public_values_are_told_to_who_wants_them() {
 fn private_messages_are_taken_from_some_only() {
     let mut s = Server::with(|config| config.guests = lavina_core::settings::Guests::Free);
     s.register("alice");
-    let a = irc(&mut s, "alice", "batch");
+    let a = s.irc("alice", "batch");
     let g = s.open_on(Protocol::Irc);
     s.send(g, "NICK gast\r\nUSER g 0 * :Guest\r\n");
     s.send(a, "MODE alice +RT\r\n");
@@ -572,7 +563,7 @@ fn strangers_do_not_see_where_somebody_is() {
     });
     s.register("alice");
     s.register("bob");
-    let a = irc(&mut s, "alice", "batch");
+    let a = s.irc("alice", "batch");
     let x = s.login("bob", "x");
     s.send(x, "<presence><show>away</show><status>secret</status></presence>");
     assert!(!s.send(a, "WHOIS bob\r\n").contains("secret"));
@@ -592,8 +583,8 @@ fn silence_is_the_block_list() {
     let mut s = Server::new();
     s.register("alice");
     s.register("bob");
-    let a = irc(&mut s, "alice", "batch");
-    let b = irc(&mut s, "bob", "batch");
+    let a = s.irc("alice", "batch");
+    let b = s.irc("bob", "batch");
     assert_eq!(s.send(a, "SILENCE +Bob!*@*\r\n"), ":alice!alice@localhost SILENCE +bob\r\n");
     assert!(s.send(a, "SILENCE\r\n").contains(" 271 alice alice bob\r\n"));
     s.send(b, "PRIVMSG alice :hello?\r\n");
@@ -617,6 +608,6 @@ fn away_before_anything_else_and_tls_for_good() {
     let got = s.send(c, "CAP LS 302\r\nCAP REQ :draft/pre-away sts\r\n");
     assert!(got.contains(" sts=port=6697") && got.contains(" NAK "), "{got}");
     s.send(c, "CAP REQ :draft/pre-away\r\nAWAY *\r\nPASS alice:secret\r\nNICK alice\r\nUSER x 0 * :R\r\nCAP END\r\n");
-    let b = irc(&mut s, "bob", "batch");
+    let b = s.irc("bob", "batch");
     assert!(s.send(b, "PRIVMSG alice :hi\r\n").contains(" 301 bob alice :"));
 }

@@ -5,36 +5,11 @@ mod server;
 
 use lavina_codecs::json::Json;
 use lavina_codecs::object;
-use lavina_codecs::settings::Protocol;
 use lavina_core::ids::ConnId;
-use server::Server;
 use server::matrix::Client;
+use server::{Server, in_order};
 
 const ROOM: &str = "lobby@rooms.localhost";
-
-/// The places of the parts in the text, to see their order.
-fn in_order(text: &str, parts: &[&str]) {
-    let mut at = 0;
-    for part in parts {
-        let found = text[at..].find(part);
-        assert!(found.is_some(), "no {part} after byte {at} of {text}");
-        at += found.unwrap() + part.len();
-    }
-}
-
-fn irc(s: &mut Server, nick: &str) -> ConnId {
-    let c = s.open_on(Protocol::Irc);
-    let got = s.send(c, &format!("PASS {nick}:secret\r\nNICK {nick}\r\nUSER x 0 * :Real\r\n"));
-    assert!(got.contains(" 001 "), "{got}");
-    c
-}
-
-fn session(s: &mut Server, user: &str, resource: &str) -> ConnId {
-    let c = s.login(user, resource);
-    s.send(c, "<presence/>");
-    s.read(c);
-    c
-}
 
 fn say(s: &mut Server, c: ConnId, body: &str) -> String {
     s.send(c, &format!("<message to='{ROOM}' type='groupchat' id='m'><body>{body}</body></message>"))
@@ -58,7 +33,7 @@ fn everybody_is_called_as_they_ask() {
     let mut s = Server::new();
     let (a, b) = (s.online("alice"), s.online("bob"));
     s.register("carol");
-    let c = irc(&mut s, "carol");
+    let c = s.irc("carol", "");
     let got = s.join(a, "lobby", "Red Queen");
     in_order(&got, &["from='lobby@rooms.localhost/Red Queen'", "jid='alice@localhost'", "code='110'"]);
     assert!(!got.contains("code='210'") && got.contains("code='201'"), "{got}");
@@ -104,7 +79,7 @@ fn everybody_is_called_as_they_ask() {
     );
     assert!(archive(&mut s, d).contains("from='lobby@rooms.localhost/Bøb 📱' type='groupchat'"));
     // Who comes back to the membership there is gets what they ask for now.
-    let a = session(&mut s, "alice", "r");
+    let a = s.available("alice", "r");
     let got = s.join(a, "lobby", "White Queen");
     assert!(got.contains("/White Queen' to='alice@localhost/r'") && !got.contains("code='210'"), "{got}");
     let got = s.read(d);
@@ -133,7 +108,7 @@ fn nobody_is_called_as_somebody_else() {
     assert!(!got.contains("type='error'"), "{got}");
     s.read(a);
     // Another session of the account sits under the same nick.
-    let b2 = session(&mut s, "bob", "two");
+    let b2 = s.available("bob", "two");
     let got = s.join(b2, "lobby", "Robert");
     in_order(&got, &["from='lobby@rooms.localhost/bob' to='bob@localhost/two'", "code='210'"]);
     // Whose holder is not there can be had; he is shown under his name when he comes back without asking for another.
@@ -152,7 +127,7 @@ fn nobody_is_called_as_somebody_else() {
         ],
     );
     in_order(&s.read(b2), &["/bob' to='bob@localhost/two' type='unavailable'", "code='303'", "/Queen'"]);
-    let a = session(&mut s, "alice", "r");
+    let a = s.available("alice", "r");
     let got = s.join(a, "lobby", "Queen");
     assert!(got.contains("<conflict"), "{got}");
     let got = s.join(a, "lobby", "alice");
@@ -168,7 +143,7 @@ fn nicks_change() {
     s.read(a);
     let c = {
         s.register("carol");
-        irc(&mut s, "carol")
+        s.irc("carol", "")
     };
     s.send(c, "JOIN #lobby\r\n");
     s.read(a);
@@ -217,7 +192,7 @@ fn nicks_change() {
     let aside = "<body>psst</body><x xmlns='http://jabber.org/protocol/muc#user'/>";
     assert!(got.contains(&format!("from='{ROOM}/")) && got.contains(aside), "{got}");
     // A session that sits in no room knows the account only.
-    let away = session(&mut s, "bob", "away");
+    let away = s.available("bob", "away");
     s.send(a, &private("Knave"));
     let got = s.read(away);
     assert!(got.contains("from='alice@localhost/r'") && !got.contains("muc#user"), "{got}");

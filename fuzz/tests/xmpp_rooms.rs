@@ -4,17 +4,7 @@
 mod server;
 
 use lavina_core::drive::{Drive, Input};
-use server::Server;
-
-/// The places of the parts in the text, to see their order.
-fn in_order(text: &str, parts: &[&str]) {
-    let mut at = 0;
-    for part in parts {
-        let found = text[at..].find(part);
-        assert!(found.is_some(), "no {part} after byte {at} of {text}");
-        at += found.unwrap() + part.len();
-    }
-}
+use server::{Server, in_order};
 
 #[test]
 fn coming_in_speaking_and_leaving() {

@@ -4,11 +4,9 @@
 //! keeps for the other protocols; and what was read there is shown here as a marker of the server's making.
 
 use crate::session::Cx;
-use crate::xmpp::address::bare_jid;
-use crate::xmpp::content::build;
-use crate::xmpp::message::Arriving;
 use crate::xmpp::ns;
-use crate::xmpp::session::{Xmpp, random_name};
+use crate::xmpp::session::Xmpp;
+use crate::xmpp::writer::Writer;
 use crate::xmpp::xml::Element;
 use lavina_core::command::{Act, Command, EntityId};
 use lavina_core::event::{Event, What};
@@ -19,7 +17,6 @@ use lavina_core::query::{Bound, Query, Range, Value};
 use lavina_core::text::Str;
 use lavina_core::time::UnixMillis;
 use memchr::memmem;
-use std::sync::Arc;
 
 /// Entries of a dialog among which the last message of one's own is looked for, back from where the other has read.
 const LOOK_BACK: u32 = 20;
@@ -55,21 +52,20 @@ impl Xmpp {
             return self.has_read(id, cx);
         }
         let (name, at) = (Str::new(id), cx.now().wall);
-        self.note(EntityId::Room(room), Act::SeeNamed { name, at }, cx);
+        self.note(room, Act::SeeNamed { name, at }, cx);
     }
 
     fn has_read(&mut self, id: MsgId, cx: &mut Cx<'_>) {
-        let Some(me) = cx.user().map(|me| me.id) else { return };
         let seen = ReadTo { pos: id.pos, at: cx.now().wall, ..ReadTo::default() };
-        self.note(EntityId::Room(id.room), Act::See(seen), cx);
+        self.note(id.room, Act::See(seen), cx);
         let act = Act::MarkRead { room: id.room, pos: id.pos, at: UnixMillis::default() };
-        self.note(EntityId::Account(me), act, cx);
+        self.own(act, cx, |_, _, _| {});
     }
 
-    /// Wants what nobody waits for.
-    fn note(&mut self, to: EntityId, act: Act, cx: &mut Cx<'_>) {
+    /// Wants of a room what nobody waits for.
+    fn note(&mut self, room: RoomId, act: Act, cx: &mut Cx<'_>) {
         let Some(me) = cx.user().cloned() else { return };
-        self.command(Command::by(&me, to, act), false, cx, |_, _, _| {});
+        self.command(Command::by(&me, EntityId::Room(room), act), false, cx, |_, _, _| {});
     }
 
     /// In a dialog somebody has read up to there, on another protocol.
@@ -83,18 +79,13 @@ impl Xmpp {
             let Ok(Value::Events(page)) = reply else { return };
             let own = page.entries.iter().rev().find(|e| e.by.is(me) && matches!(e.what, What::Said(_)));
             if let Some(event) = own.filter(|e| is_markable(e)) {
-                session.show_marker(&from, &event.clone(), cx);
+                let target = event.client_id().map_or_else(|| event.id().text(), Str::to_string);
+                let marker = |w: &mut Writer<'_>| {
+                    w.start_ns("displayed", ns::MARKERS).attr("id", &target).end();
+                };
+                session.take_made(&from, marker, cx);
             }
         });
-    }
-
-    fn show_marker(&mut self, from: &User, event: &Arc<Event>, cx: &mut Cx<'_>) {
-        let target = event.client_id().map_or_else(|| event.id().text(), Str::to_string);
-        let fragment = build("chat", &random_name(cx), |w| {
-            w.start_ns("displayed", ns::MARKERS).attr("id", &target).end();
-        });
-        let from = bare_jid(&from.name, &cx.core_settings().domain);
-        self.take(&Arriving { from: from.as_str(), target: None, fragment: &fragment, id: None }, cx);
     }
 }
 

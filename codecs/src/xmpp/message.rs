@@ -6,12 +6,12 @@
 
 use crate::session::Cx;
 use crate::xmpp::address::{Place, bare_jid, full_jid, place};
-use crate::xmpp::content::{clean, fragment, kind_of, may_copy, native, neutral, shown, write_stanza};
+use crate::xmpp::content::{build, clean, fragment, kind_of, may_copy, native, neutral, shown, write_stanza};
 use crate::xmpp::error::{StanzaCondition, StanzaError};
 use crate::xmpp::jid::Jid;
 use crate::xmpp::muc::{Show, change};
 use crate::xmpp::ns;
-use crate::xmpp::session::{Outcome, Xmpp};
+use crate::xmpp::session::{Outcome, Xmpp, random_name};
 use crate::xmpp::writer::Writer;
 use crate::xmpp::xml::Element;
 use lavina_core::command::{Act, Command, EntityId};
@@ -27,9 +27,6 @@ use std::sync::Arc;
 /// Shortest origin id that tells a retry: shorter ones are counters that begin anew.
 const MIN_ORIGIN_ID: usize = 8;
 
-/// What a message that was said aside in a room has in it.
-const PRIVATE: &[u8] = b"<x xmlns='http://jabber.org/protocol/muc#user'/>";
-
 /// A message on its way to one session.
 pub(super) struct Arriving<'a> {
     /// From whom.
@@ -43,7 +40,6 @@ pub(super) struct Arriving<'a> {
 }
 
 /// How a message goes to somebody.
-#[derive(Default)]
 pub(super) struct Way {
     /// To that session of the account, if it is there.
     pub resource: Option<Str>,
@@ -119,39 +115,29 @@ impl Xmpp {
         let (Some(me), Some(room)) = (cx.user().cloned(), Xmpp::dialog(with, cx)) else {
             return cx.done(slot);
         };
-        let limits = &cx.core_settings().limits;
-        let (body, kind) = neutral(&stanza);
-        let bytes = fragment(&stanza);
-        if body.text.len() > limits.text || bytes.len() > limits.native {
-            let error = StanzaError::new(StanzaCondition::PolicyViolation, "this message is too long");
-            return self.message_error(slot, &stanza, &error, cx);
-        }
+        let (message, once) = match said(&stanza, cx) {
+            Ok(said) => said,
+            Err(error) => return self.message_error(slot, &stanza, &error, cx),
+        };
         self.displayed_in_dialog(&stanza, room, cx);
-        let once = once_of(&stanza, &bytes, cx);
-        let reply = stanza.child("reply", ns::REPLY).and_then(|r| r.attr("id"));
         let message = Message {
-            file: crate::files::said(&body.text, cx.settings()),
-            body,
-            kind,
-            reply: reply.and_then(MsgId::parse),
-            reply_client_id: reply.map(Str::new),
             wants_arrival: stanza.has("request", ns::RECEIPTS),
-            thread: stanza.child_text("thread").and_then(|t| MsgId::parse(&t)),
-            client_id: stanza.attr("id").map(Str::new),
             to: way.resource,
             aside: way.aside,
             from: Some(cx.label().clone()),
-            native: Some(native(bytes)),
-            ..Message::default()
+            ..message
         };
         let change = change(&stanza, &message, room);
         let plain = say(&me, with, message);
-        let changes = change.is_some();
-        let mut command = Command::by(&me, EntityId::Room(room), change.unwrap_or_else(|| plain.clone()));
+        let (act, instead) = match change {
+            Some(change) => (change, Some(plain)),
+            None => (plain, None),
+        };
+        let mut command = Command::by(&me, EntityId::Room(room), act);
         command.once = once;
-        self.command(command, false, cx, move |session, outcome, cx| match outcome.refusal() {
+        self.command(command, false, cx, move |session, outcome, cx| match (outcome.refusal(), instead) {
             // What it refers to is not known here (any more): between XMPP clients it may still mean something.
-            Some(Refusal::NoSuchItem | Refusal::Forbidden | Refusal::NoSuchRoom) if changes => {
+            (Some(Refusal::NoSuchItem | Refusal::Forbidden | Refusal::NoSuchRoom), Some(plain)) => {
                 let command = Command::by(&me, EntityId::Room(room), plain);
                 session.command(command, false, cx, move |session, outcome, cx| {
                     session.message_done(slot, &stanza, &outcome, cx);
@@ -209,7 +195,7 @@ impl Xmpp {
     pub(super) fn fed(&mut self, event: &Arc<Event>, pos: Pos, with: &User, own: bool, cx: &mut Cx<'_>) {
         let (Some(me), Some(bound)) = (cx.user().cloned(), &mut self.bound) else { return };
         bound.fed = bound.fed.max(Some(pos));
-        let Some(fragment) = shown(event, "chat") else { return };
+        let Some(mut fragment) = shown(event, "chat") else { return };
         let (from_label, target) = labels(event);
         let domain = &cx.core_settings().domain;
         if event.by.is(me.id) && with.id != me.id {
@@ -231,12 +217,13 @@ impl Xmpp {
             return;
         }
         let sender = event.by.user().unwrap_or(with);
-        let aside = self.said_aside(event, cx);
-        let from = aside.clone().unwrap_or_else(|| address_of(sender, from_label, domain));
-        let mut fragment = fragment;
-        if aside.is_some() {
-            fragment.to_mut().extend_from_slice(PRIVATE);
-        }
+        let from = match self.said_aside(event, cx) {
+            Some(from) => {
+                Writer::in_stream(fragment.to_mut()).empty_ns("x", ns::MUC_USER);
+                from
+            }
+            None => address_of(sender, from_label, domain),
+        };
         let arriving = Arriving {
             from: &from,
             target: target.map(Str::as_str),
@@ -267,6 +254,13 @@ impl Xmpp {
         }
     }
 
+    /// Takes a message of the server's own making, in somebody's name.
+    pub(super) fn take_made(&mut self, from: &User, content: impl FnOnce(&mut Writer<'_>), cx: &mut Cx<'_>) {
+        let fragment = build("chat", &random_name(cx), content);
+        let from = bare_jid(&from.name, &cx.core_settings().domain);
+        self.take(&Arriving { from: from.as_str(), target: None, fragment: &fragment, id: None }, cx);
+    }
+
     /// Writes an arriving message. `late`: when it had come, in milliseconds, if that was before.
     pub(super) fn show(&mut self, message: &Arriving<'_>, late: Option<u64>, cx: &mut Cx<'_>) {
         self.flush_deferred(cx);
@@ -291,8 +285,32 @@ impl Xmpp {
     }
 }
 
+/// What a stanza says, to a room or to somebody, and what makes a retry of it the same.
+pub(super) fn said(stanza: &Element, cx: &Cx<'_>) -> Result<(Message, Option<OnceKey>), StanzaError> {
+    let limits = &cx.core_settings().limits;
+    let (body, kind) = neutral(stanza);
+    let bytes = fragment(stanza);
+    if body.text.len() > limits.text || bytes.len() > limits.native {
+        return Err(StanzaError::new(StanzaCondition::PolicyViolation, "this message is too long"));
+    }
+    let once = once_of(stanza, &bytes, cx);
+    let reply = stanza.child("reply", ns::REPLY).and_then(|r| r.attr("id"));
+    let message = Message {
+        file: crate::files::said(&body.text, cx.settings()),
+        body,
+        kind,
+        reply: reply.and_then(MsgId::parse),
+        reply_client_id: reply.map(Str::new),
+        thread: stanza.child_text("thread").and_then(|t| MsgId::parse(&t)),
+        client_id: stanza.attr("id").map(Str::new),
+        native: Some(native(bytes)),
+        ..Message::default()
+    };
+    Ok((message, once))
+}
+
 /// What makes a retry the same message: the client's own id of it, unless that is a counter, and the content.
-pub(super) fn once_of(stanza: &Element, fragment: &[u8], cx: &Cx<'_>) -> Option<OnceKey> {
+fn once_of(stanza: &Element, fragment: &[u8], cx: &Cx<'_>) -> Option<OnceKey> {
     let id = stanza.child("origin-id", ns::STANZA_ID)?.attr("id")?;
     cx.once_key(id, fragment).filter(|_| id.len() >= MIN_ORIGIN_ID)
 }

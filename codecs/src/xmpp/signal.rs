@@ -5,14 +5,15 @@
 
 use crate::session::{Cx, XMPP_NATIVE};
 use crate::xmpp::address::{Place, bare_jid, full_jid, place};
-use crate::xmpp::content::{build, fragment};
+use crate::xmpp::content::fragment;
 use crate::xmpp::error::StreamCondition;
 use crate::xmpp::framer::XmlLimits;
 use crate::xmpp::jid::Jid;
 use crate::xmpp::message::Arriving;
 use crate::xmpp::muc::typing;
 use crate::xmpp::ns;
-use crate::xmpp::session::{Outcome, Xmpp, random_name};
+use crate::xmpp::session::{Outcome, Xmpp};
+use crate::xmpp::writer::Writer;
 use crate::xmpp::xml::{Element, Scope};
 use lavina_core::event::Native;
 use lavina_core::ids::{AccountId, Label};
@@ -125,12 +126,10 @@ impl Xmpp {
 
     /// A message has arrived at a client that does not say so itself (XEP-0184 §5.3).
     fn arrived_at(&mut self, from: &User, id: &str, cx: &mut Cx<'_>) {
-        let own = random_name(cx);
-        let fragment = build("chat", &own, |w| {
+        let received = |w: &mut Writer<'_>| {
             w.start_ns("received", ns::RECEIPTS).attr("id", id).end();
-        });
-        let from = bare_jid(&from.name, &cx.core_settings().domain);
-        self.take(&Arriving { from: from.as_str(), target: None, fragment: &fragment, id: None }, cx);
+        };
+        self.take_made(from, received, cx);
     }
 
     /// Somebody who has no chat states of his own types, or no more.
@@ -138,12 +137,10 @@ impl Xmpp {
         if self.is_inactive() {
             return;
         }
-        let id = random_name(cx);
-        let fragment = build("chat", &id, |w| {
+        let state = |w: &mut Writer<'_>| {
             w.empty_ns(if on { "composing" } else { "paused" }, ns::CHAT_STATES);
             w.empty_ns("no-store", ns::HINTS);
-        });
-        let from = bare_jid(&from.name, &cx.core_settings().domain);
-        self.take(&Arriving { from: from.as_str(), target: None, fragment: &fragment, id: None }, cx);
+        };
+        self.take_made(from, state, cx);
     }
 }

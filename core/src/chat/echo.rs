@@ -36,12 +36,8 @@ impl Room {
             return false;
         }
         let own = self.tail.iter().enumerate().rev().filter(|(_, e)| e.by == *by);
-        let mut before = own.filter_map(|(i, e)| said(e).map(|text| (i, e.at, text))).take(TIMES - 1);
-        let mut times = 1;
-        before.all(|(i, at, text)| {
-            times += 1;
-            self.repeats(text, by, at, i)
-        }) && times == TIMES
+        let before = own.filter_map(|(i, e)| said(e).map(|text| (i, e.at, text))).take(TIMES - 1);
+        before.take_while(|(i, at, text)| self.repeats(text, by, *at, *i)).count() == TIMES - 1
     }
 
     /// Whether a text holds a line that somebody else said shortly before it, among the first `upto` entries of the tail.

@@ -302,9 +302,26 @@ impl Server {
     /// A client that is registered and available.
     pub fn online(&mut self, user: &str) -> ConnId {
         self.register(user);
-        let c = self.login(user, "r");
+        self.available(user, "r")
+    }
+
+    /// Another client of an account, available.
+    pub fn available(&mut self, user: &str, resource: &str) -> ConnId {
+        let c = self.login(user, resource);
         self.send(c, "<presence/>");
         self.read(c);
+        c
+    }
+
+    /// A client of an account over IRC, with these capabilities.
+    pub fn irc(&mut self, nick: &str, caps: &str) -> ConnId {
+        let c = self.open_on(Protocol::Irc);
+        self.send(
+            c,
+            &format!("CAP REQ :{caps}\r\nPASS {nick}:secret\r\nNICK {nick}\r\nUSER x 0 * :Real\r\n"),
+        );
+        let got = self.send(c, "CAP END\r\n");
+        assert!(got.contains(" 001 ") || self.read(c).contains(" 001 "), "{got}");
         c
     }
 
@@ -320,4 +337,14 @@ fn settings(change: impl FnOnce(&mut Config)) -> Arc<Settings> {
     config.password.iterations = 4096;
     change(&mut config);
     Arc::new(Settings::new(&config, 4, [7; 32]))
+}
+
+/// The places of the parts in the text, to see their order.
+pub fn in_order(text: &str, parts: &[&str]) {
+    let mut at = 0;
+    for part in parts {
+        let found = text[at..].find(part);
+        assert!(found.is_some(), "no {part} after byte {at} of {text}");
+        at += found.unwrap() + part.len();
+    }
 }

@@ -2,9 +2,9 @@
 
 use super::show::mask_subject;
 use crate::session::Cx;
-use crate::xmpp::content::{clean, fragment, kind_of, native, neutral};
+use crate::xmpp::content::{clean, fragment, kind_of, native};
 use crate::xmpp::error::{StanzaCondition, StanzaError};
-use crate::xmpp::message::{Way, is_kept, once_of};
+use crate::xmpp::message::{Way, is_kept, said};
 use crate::xmpp::ns;
 use crate::xmpp::session::{Outcome, Xmpp};
 use crate::xmpp::xml::Element;
@@ -83,34 +83,14 @@ impl Xmpp {
 
     /// What is said by one who sits in that room, to one person there.
     fn aside(&self, name: &RoomName) -> Option<Box<Aside>> {
-        let rooms = &self.bound.as_ref()?.rooms;
-        let seat = rooms.seats.get(&rooms.named(name)?)?;
-        Some(Box::new(Aside { room: name.clone(), by: seat.me.clone() }))
+        Some(Box::new(Aside { room: name.clone(), by: self.seated_as(name)?.clone() }))
     }
 
     fn say_in_room(&mut self, slot: Slot, stanza: Element, room: RoomId, name: RoomName, cx: &mut Cx<'_>) {
         let Some(me) = cx.user().cloned() else { return cx.done(slot) };
-        let limits = &cx.core_settings().limits;
-        let (body, kind) = neutral(&stanza);
-        let bytes = fragment(&stanza);
-        if body.text.len() > limits.text || bytes.len() > limits.native {
-            let error = StanzaError::new(StanzaCondition::PolicyViolation, "this message is too long");
-            return self.message_error(slot, &stanza, &error, cx);
-        }
-        let once = once_of(&stanza, &bytes, cx);
-        let reply = stanza.child("reply", ns::REPLY).and_then(|r| r.attr("id"));
-        let message = Message {
-            file: crate::files::said(&body.text, cx.settings()),
-            body,
-            kind,
-            reply: reply.and_then(MsgId::parse),
-            reply_client_id: reply.map(Str::new),
-            thread: stanza.child_text("thread").and_then(|t| MsgId::parse(&t)),
-            client_id: stanza.attr("id").map(Str::new),
-            to: None,
-            from: None,
-            native: Some(native(bytes)),
-            ..Message::default()
+        let (message, once) = match said(&stanza, cx) {
+            Ok(said) => said,
+            Err(error) => return self.message_error(slot, &stanza, &error, cx),
         };
         let subject = mask_subject(&me, &cx.core_settings().domain);
         let change = change(&stanza, &message, room);
