@@ -2,7 +2,7 @@
 
 use crate::{
     chat::account::Account,
-    event::Event,
+    event::{Event, What},
     ids::{AccountId, Label, MsgId, Pos, RoomId},
     media::{Media, MediaId},
     name::{NameKey, RoomName, User},
@@ -216,10 +216,22 @@ pub enum Only {
     /// Messages with their edits, redactions and reactions.
     #[default]
     Said,
-    /// Messages alone.
+    /// What has words: messages, and their edits with the new words. Who is shown nothing else learns so that a
+    /// message says something else now.
     Messages,
     /// Everything.
     All,
+}
+
+impl Only {
+    /// Whether such an entry is wanted.
+    pub fn takes(self, what: &What) -> bool {
+        match what {
+            What::Said(_) | What::Edited { .. } => true,
+            What::Redacted { .. } | What::Reacted { .. } | What::Withdrawn { .. } => self != Only::Messages,
+            _ => self == Only::All,
+        }
+    }
 }
 
 /// An answer to a command or question.

@@ -2,7 +2,7 @@
 
 use crate::Fault;
 use lavina_core::{
-    event::{Event, What},
+    event::Event,
     ids::{MsgId, Pos},
     query::{Bound, Only, Range},
     row::RoomHead,
@@ -24,20 +24,20 @@ pub const FED: u32 = 64;
 pub(crate) enum Class {
     /// Neither a message nor about one.
     Other = 0,
-    /// Edits, withdraws or answers a message.
+    /// Withdraws or answers a message.
     Relation = 1,
-    /// A message.
+    /// A message, or an edit of one.
     Message = 2,
 }
 
 impl Class {
     pub(crate) fn of(event: &Event) -> Class {
-        match event.what {
-            What::Said(_) => Class::Message,
-            What::Edited { .. } | What::Redacted { .. } | What::Reacted { .. } | What::Withdrawn { .. } => {
-                Class::Relation
-            }
-            _ => Class::Other,
+        if Only::Messages.takes(&event.what) {
+            Class::Message
+        } else if Only::Said.takes(&event.what) {
+            Class::Relation
+        } else {
+            Class::Other
         }
     }
 

@@ -2,9 +2,9 @@
 
 use crate::{
     chat::room::{Readable, Room},
-    event::{Event, What},
+    event::Event,
     ids::Pos,
-    query::{Bound, Only, Range, Stretch},
+    query::{Bound, Range, Stretch},
 };
 use alloc::{sync::Arc, vec::Vec};
 
@@ -21,7 +21,7 @@ impl Room {
             readable.has(e.pos)
                 && is_after(e, range.after)
                 && is_before(e, range.before)
-                && wanted(e, range.only)
+                && range.only.takes(&e.what)
                 && range.by.is_none_or(|by| e.by.is(by))
         };
         let all: Vec<Arc<Event>> = self.tail.iter().filter(fits).cloned().collect();
@@ -66,22 +66,5 @@ fn is_before(e: &Event, bound: Bound) -> bool {
         Bound::Msg(id) => e.pos < id.pos,
         Bound::From(id) => e.pos <= id.pos,
         Bound::Time(t) => e.at < t,
-    }
-}
-
-fn wanted(e: &Event, only: Only) -> bool {
-    match only {
-        Only::All => true,
-        Only::Messages => matches!(e.what, What::Said(_)),
-        Only::Said => {
-            matches!(
-                e.what,
-                What::Said(_)
-                    | What::Edited { .. }
-                    | What::Redacted { .. }
-                    | What::Reacted { .. }
-                    | What::Withdrawn { .. }
-            )
-        }
     }
 }

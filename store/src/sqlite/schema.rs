@@ -43,7 +43,7 @@ pub(super) mod key {
 /// no index beside the log.
 ///
 /// `event.id` is `n << 40 | position`; `nth`, `said` and `messages` count the room's entries up to and
-/// including this one (all, those about messages, messages alone), so that totals and the next match
+/// including this one (all, those about messages, messages with their edits), so that totals and the next match
 /// are found without reading what lies between. `feed.id` is the account's `n << 40 | feed position`;
 /// `at` is the latest time so far, so times never fall along a feed.
 const V1: &str = "
