@@ -1,6 +1,6 @@
 //! Matrix clients: each waits in a long poll of `/sync` (client-server API, "Syncing"); the first one also sends.
 //!
-//! Accounts, their access tokens and the room are made before, by `benches/matrix_accounts.py`.
+//! Accounts, their access tokens and the rooms are made before, by `benches/matrix_accounts.py`.
 
 use super::{
     client::Wire,
@@ -15,7 +15,7 @@ use rustix::event::{Timespec, epoll};
 use std::{
     fs,
     os::fd::OwnedFd,
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -60,22 +60,29 @@ struct Client {
     writes: bool,
 }
 
+/// A room, where one message at a time is under way.
+struct Talk {
+    room: String,
+    /// The connection that sends, once it is there.
+    sender: Option<usize>,
+    said: u32,
+    /// How many have yet to hear what was said last.
+    left: usize,
+    /// The server has taken what was said last.
+    taken: bool,
+}
+
 struct Run<'a> {
     o: &'a Options,
-    room: String,
+    talks: Vec<Talk>,
     epoll: OwnedFd,
-    /// The last one sends, the others poll.
+    /// Those who poll, room by room, then the senders of the rooms.
     clients: Vec<Client>,
     marks: Marks,
     begun: Instant,
     last: Instant,
     /// Whose first answer has come.
     here: usize,
-    said: u32,
-    /// How many have yet to hear what was said last.
-    left: usize,
-    /// The server has taken what was said last.
-    taken: bool,
     out: Outcome,
 }
 
@@ -83,20 +90,24 @@ struct Run<'a> {
 ///
 /// # Errors
 /// What could not be done, for people.
-pub fn run(o: &Options, path: &Path) -> Result<Outcome, String> {
-    let Accounts { room, tokens } = accounts(path, o.clients)?;
+pub fn run(o: &Options, paths: &[PathBuf]) -> Result<Outcome, String> {
+    let each = o.clients / paths.len();
+    let (mut talks, mut tokens) = (Vec::new(), Vec::new());
+    for path in paths {
+        let found = accounts(path, each)?;
+        let room = found.room.replace('!', "%21").replace(':', "%3A");
+        talks.push(Talk { room, sender: None, said: 0, left: 0, taken: true });
+        tokens.extend(found.tokens);
+    }
     let mut run = Run {
         o,
-        room: room.replace('!', "%21").replace(':', "%3A"),
+        talks,
         epoll: epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| e.to_string())?,
         clients: Vec::new(),
         marks: Marks::new(std::process::id()),
         begun: Instant::now(),
         last: Instant::now(),
         here: 0,
-        said: 0,
-        left: 0,
-        taken: true,
         out: Outcome { latency: Histogram::default(), ..Outcome::default() },
     };
     let own = || usage(std::process::id()).unwrap_or_default();
@@ -109,13 +120,13 @@ pub fn run(o: &Options, path: &Path) -> Result<Outcome, String> {
     run.begun = Instant::now();
     match o.case {
         Case::Idle => run.wait(Duration::from_secs(o.seconds))?,
-        _ => run.talk(&tokens[0])?,
+        _ => run.talk(&tokens, each)?,
     }
     run.out.took = run.begun.elapsed();
     let third = (server()?, own());
     run.out.own = [first.1, second.1, third.1];
     run.out.server = first.0.zip(second.0).zip(third.0).map(|((a, b), c)| [a, b, c]);
-    run.out.missing = run.left as u64;
+    run.out.missing = run.talks.iter().map(|talk| talk.left as u64).sum();
     Ok(run.out)
 }
 
@@ -132,8 +143,8 @@ impl Run<'_> {
     }
 
     fn come_in(&mut self, tokens: &[String]) -> Result<(), String> {
-        while self.here < self.o.clients {
-            while self.clients.len() < self.o.clients && self.clients.len() - self.here < COMING {
+        while self.here < tokens.len() {
+            while self.clients.len() < tokens.len() && self.clients.len() - self.here < COMING {
                 let n = self.connect(&tokens[self.clients.len()])?;
                 self.poll(n)?;
             }
@@ -150,17 +161,28 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn talk(&mut self, token: &str) -> Result<(), String> {
-        let sender = self.connect(token)?;
+    fn talk(&mut self, tokens: &[String], each: usize) -> Result<(), String> {
+        for n in 0..self.talks.len() {
+            self.talks[n].sender = Some(self.connect(&tokens[n * each])?);
+        }
         let end = Duration::from_secs(self.o.seconds);
         self.last = Instant::now();
-        while self.left > 0 || !self.taken || (self.said < self.o.messages && self.begun.elapsed() < end) {
-            if self.left == 0 && self.taken {
-                self.speak(sender)?;
+        loop {
+            let more = self.begun.elapsed() < end;
+            let mut under_way = false;
+            for n in 0..self.talks.len() {
+                let talk = &self.talks[n];
+                let done = talk.left == 0 && talk.taken;
+                if done && more && talk.said < self.o.messages {
+                    self.speak(n, each)?;
+                }
+                under_way |= self.talks[n].left > 0 || !self.talks[n].taken;
+            }
+            if !under_way {
+                return Ok(());
             }
             self.events(100)?;
         }
-        Ok(())
     }
 
     fn poll(&mut self, n: usize) -> Result<(), String> {
@@ -176,29 +198,31 @@ impl Run<'_> {
         self.say(n, say.as_bytes())
     }
 
-    fn speak(&mut self, n: usize) -> Result<(), String> {
+    fn speak(&mut self, room: usize, each: usize) -> Result<(), String> {
+        let talk = &mut self.talks[room];
+        let sender = talk.sender.ok_or("nobody is there to speak")?;
         let at = self.begun.elapsed().as_micros() as u64;
-        let text = self.marks.text(Mark { sender: 0, number: self.said, at }, self.o.bytes);
+        let text = self.marks.text(Mark { sender: room as u32, number: talk.said, at }, self.o.bytes);
         let body = format!("{{\"msgtype\":\"m.text\",\"body\":\"{text}\"}}");
         let say = format!(
             "PUT /_matrix/client/v3/rooms/{}/send/m.room.message/{}-{} HTTP/1.1\r\nHost: {}\r\n\
              Authorization: Bearer {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            self.room,
+            talk.room,
             std::process::id(),
-            self.said,
+            talk.said,
             self.o.domain,
-            self.clients[n].token,
+            self.clients[sender].token,
             body.len()
         );
-        self.said += 1;
+        talk.said += 1;
+        (talk.left, talk.taken) = (each, false);
         self.out.sent += 1;
-        (self.left, self.taken) = (self.o.clients, false);
-        self.say(n, say.as_bytes())
+        self.say(sender, say.as_bytes())
     }
 
     fn answered(&mut self, n: usize, body: &[u8]) -> Result<(), String> {
-        if n >= self.o.clients {
-            self.taken = true;
+        if let Some(talk) = self.talks.iter_mut().find(|talk| talk.sender == Some(n)) {
+            talk.taken = true;
             return Ok(());
         }
         let mut found = Vec::new();
@@ -207,7 +231,9 @@ impl Run<'_> {
         for mark in found {
             if mark.number == client.next {
                 client.next += 1;
-                self.left = self.left.saturating_sub(1);
+                if let Some(talk) = self.talks.get_mut(mark.sender as usize) {
+                    talk.left = talk.left.saturating_sub(1);
+                }
             } else {
                 self.out.disordered += 1;
             }

@@ -40,9 +40,9 @@ pub fn main() -> ExitCode {
 }
 
 fn begin(options: &Options) -> Result<run::Outcome, String> {
-    match &options.matrix {
-        Some(accounts) => matrix::run(options, accounts),
-        None => run::run(options),
+    match options.matrix.as_slice() {
+        [] => run::run(options),
+        accounts => matrix::run(options, accounts),
     }
 }
 

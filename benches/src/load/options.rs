@@ -31,7 +31,11 @@ Options
   --seconds N         the longest time; of `idle`: how long, at most 600 [60]
   --pid N             the server's process, whose CPU time and memory are told
   --matrix FILE       clients speak Matrix (room, idle), with the accounts of `benches/matrix_accounts.py`;
-                      all sync in its one room, the first one sends, the next when all have the last
+                      all sync in its one room, the first one sends, the next when all have the last.
+                      Given several times: so many rooms, the clients divided among them
+
+Where it shares the CPUs with the server, run it as `chrt --batch 0 load …`: else each answer that comes wakes it
+at once, on the server's own CPU.
 ";
 
 /// Clients of one run; their sockets and the server's are files of this machine.
@@ -98,8 +102,8 @@ pub struct Options {
     pub seconds: u64,
     /// The server's process.
     pub pid: Option<u32>,
-    /// Matrix is spoken, with the accounts in this file.
-    pub matrix: Option<PathBuf>,
+    /// Matrix is spoken, with the accounts in these files, one for each room.
+    pub matrix: Vec<PathBuf>,
 }
 
 impl Default for Options {
@@ -121,7 +125,7 @@ impl Default for Options {
             bytes: 100,
             seconds: 60,
             pid: None,
-            matrix: None,
+            matrix: Vec::new(),
         }
     }
 }
@@ -164,7 +168,7 @@ impl Options {
             "--messages" => self.messages = value.parse().ok()?,
             "--bytes" => self.bytes = count()?,
             "--seconds" => self.seconds = value.parse().ok()?,
-            "--matrix" => self.matrix = Some(value.into()),
+            "--matrix" => self.matrix.push(value.into()),
             "--pid" => self.pid = Some(value.parse().ok()?),
             _ => return None,
         }
@@ -196,8 +200,11 @@ impl Options {
         if self.window == 0 {
             return wrong("--window: at least 1");
         }
-        if self.matrix.is_some() && (self.tls || !matches!(self.case, Case::Room | Case::Idle)) {
+        if !self.matrix.is_empty() && (self.tls || !matches!(self.case, Case::Room | Case::Idle)) {
             return wrong("--matrix: room or idle, without TLS");
+        }
+        if !self.matrix.is_empty() && self.clients < self.matrix.len() {
+            return wrong("--matrix: a client in each room at least");
         }
         match self.case {
             Case::Room if self.rooms == 0 || self.members() < 2 => wrong("a room needs two clients"),
