@@ -9,7 +9,7 @@ use crate::{
     ids::{AccountId, FetchId, Label, Pos, RoomId, ShardId},
     media::{Held, Media, MediaId},
     name::{NameKey, RoomName, User, UserName},
-    policy::{MaskEntry, Member, Policy},
+    policy::{MaskEntry, Member, Policy, Visibility},
     presence::Contact,
     query::{Belonging, Bound, Listed, Range, Stretch, TopicSet},
     refusal::Refusal,
@@ -182,6 +182,37 @@ pub struct RoomHead {
     #[n(6)]
     #[cbor(default)]
     pub known: Option<Str>,
+    /// Who could not read its older entries when they were made.
+    #[n(7)]
+    #[cbor(default)]
+    pub closed: Closed,
+}
+
+/// Up to which entry a room's history was closed to whom: what was said under a rule stays under it, whatever the rule
+/// is later. Zero: never.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Closed {
+    /// Read only by who had joined before.
+    #[n(0)]
+    pub joined: Pos,
+    /// Read only by who was invited before, or had joined.
+    #[n(1)]
+    pub invited: Pos,
+    /// Read by members only.
+    #[n(2)]
+    pub shared: Pos,
+}
+
+impl Closed {
+    /// Up to that entry it was read by that rule.
+    pub fn note(&mut self, rule: Visibility, upto: Pos) {
+        match rule {
+            Visibility::Joined => self.joined = upto,
+            Visibility::Invited => self.invited = upto,
+            Visibility::Shared => self.shared = upto,
+            Visibility::World => {}
+        }
+    }
 }
 
 /// A fact as it holds now.

@@ -128,7 +128,7 @@ fn a_moderator_withdraws_a_reaction() {
 #[test]
 fn old_edits_go_with_what_they_edited() {
     let mut s = Server::unlimited();
-    let (mut alice, _, room) = room(&mut s, "12");
+    let (mut alice, bob, room) = room(&mut s, "12");
     let carol = irc(&mut s, "carol");
     let said = alice.say(&mut s, &room, "first");
     let edit = object! {
@@ -144,6 +144,7 @@ fn old_edits_go_with_what_they_edited() {
     let history = "CHATHISTORY LATEST #lobby * 100\r\n";
     let got = s.send(carol, history);
     assert!(got.contains("hidden later"), "{}", got.get(..900).unwrap_or(&got));
+    assert_eq!(redact(&bob, &mut s, &room, &said, "1").0, 403);
     assert_eq!(redact(&alice, &mut s, &room, &said, "1").0, 200);
     s.read(carol);
     let got = s.send(carol, history);

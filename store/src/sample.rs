@@ -12,7 +12,7 @@ use lavina_core::{
     policy::{Levels, MaskEntry, MaskKind, Member, Membership, Policy, Standing},
     presence::Contact,
     query::{Bound, Only, Range, TopicSet},
-    row::{self, AccountHead, Change, FactRow, Invite, NameRow, Page, Read, ReadMark, RoomHead},
+    row::{self, AccountHead, Change, Closed, FactRow, Invite, NameRow, Page, Read, ReadMark, RoomHead},
     seal::{Seal, Sealed},
     text::{Octets, Rich, Str},
     time::UnixMillis,
@@ -68,6 +68,7 @@ pub(crate) fn room_head(name: Option<&str>, bits: u64) -> RoomHead {
         destroyed: bits & 6 == 6,
         open: (bits & 24 == 24).then(|| Octets::from(b"12")),
         known: (bits & 32 == 32).then(|| Str::new("!room")),
+        closed: Closed { joined: Pos(bits & 7), invited: Pos(bits & 6), shared: Pos(bits & 5) },
     }
 }
 

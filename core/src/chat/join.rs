@@ -17,7 +17,7 @@ use crate::{
     projection::Notice,
     query::TopicSet,
     refusal::Refusal,
-    row::{Change, RoomHead},
+    row::{Change, Closed, RoomHead},
     text::{Octets, Str},
 };
 use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
@@ -53,6 +53,7 @@ impl Room {
             destroyed: false,
             open: seed.open.clone(),
             known: None,
+            closed: Closed::default(),
         };
         let mut attrs = self.attrs.clone();
         for (key, value) in &seed.attrs {

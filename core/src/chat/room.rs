@@ -15,7 +15,7 @@ use crate::{
     projection::Notice,
     query::{Facts, Members, RoomView, TopicSet},
     refusal::Refusal,
-    row::{Change, FactRow, RoomHead, RoomRows},
+    row::{Change, Closed, FactRow, RoomHead, RoomRows},
     seal::Sealed,
     settings::Settings,
     text::{Octets, Str},
@@ -95,22 +95,28 @@ pub fn readable(head: &RoomHead, row: Option<&Member>, reader: AccountId) -> Opt
         return (a.id == reader || b.id == reader).then_some(Readable::ALL);
     }
     let membership = row.map_or(Membership::Left, |m| m.standing.membership);
-    if head.policy.history == Visibility::World && membership != Membership::Banned {
-        return Some(Readable::ALL);
-    }
-    let row = row?;
+    let Closed { joined, invited, shared } = head.closed;
+    let world = head.policy.history == Visibility::World && membership != Membership::Banned;
+    // Since everybody reads it.
+    let outside = world.then_some(Readable { floor: joined.max(invited).max(shared), last: Pos::MAX });
     // Who is out reads what could be read while in.
-    let (invited, joined, last) = match (membership, row.stay) {
-        (Membership::Joined, _) => (row.invited.unwrap_or(row.since), row.since, Pos::MAX),
-        (_, Some(stay)) => (stay.invited, stay.joined, stay.left),
-        (_, None) => return None,
+    let (from_invited, from_joined, last) = match (membership, row.map(|row| (row, row.stay))) {
+        (Membership::Joined, Some((row, _))) => (row.invited.unwrap_or(row.since), row.since, Pos::MAX),
+        (_, Some((_, Some(stay)))) => (stay.invited, stay.joined, stay.left),
+        _ => return outside,
     };
+    let (before_joined, before_invited) = (from_joined.back(), from_invited.back());
+    // What is between two closed stretches stays closed too.
     let floor = match head.policy.history {
-        Visibility::Joined => joined.back(),
-        Visibility::Invited => invited.back(),
-        Visibility::Shared | Visibility::World => Pos::ZERO,
+        Visibility::Joined => before_joined,
+        Visibility::Invited => before_invited.max(joined.min(before_joined)),
+        Visibility::Shared | Visibility::World => joined.min(before_joined).max(invited.min(before_invited)),
     };
-    Some(Readable { floor, last })
+    match outside {
+        Some(outside) if outside.floor > last => Some(outside),
+        Some(outside) => Some(Readable { floor: floor.min(outside.floor), last: Pos::MAX }),
+        None => Some(Readable { floor, last }),
+    }
 }
 
 /// What is noted with a change of standing.
@@ -148,6 +154,7 @@ impl Room {
             destroyed: true,
             open: None,
             known: None,
+            closed: Closed::default(),
         };
         let head = self.head.clone().unwrap_or_else(none);
         RoomView {
@@ -192,17 +199,21 @@ impl Room {
     }
 
     /// The message whose edits must be read first, and handed to [`Room::remember_edits`]: what is withdrawn goes with them.
-    pub fn needs_edits(&self, act: &Act) -> Option<Pos> {
+    /// Of what the actor may not withdraw nothing is read.
+    pub fn needs_edits(&self, act: &Act, by: &Actor) -> Option<Pos> {
         let Act::Redact { target: Target::Pos(pos), .. } = act else { return None };
-        let said = self.entry(*pos).is_some_and(|e| matches!(&e.what, What::Said(m) if !m.gone));
+        let old = self.entry(*pos)?;
+        let said = matches!(&old.what, What::Said(m) if !m.gone) && self.may_withdraw(old, by).is_ok();
         (said && !self.whole && !self.knows_since(*pos) && self.edits_of != Some(*pos)).then_some(*pos)
     }
 
-    /// Hands in edits of a message for the next act only.
-    pub fn remember_edits(&mut self, of: Pos, found: Vec<Arc<Event>>) {
+    /// Hands in edits of a message for the next act only. What they said is not kept: however many there are, and however
+    /// long, they take little.
+    pub fn remember_edits(&mut self, of: Pos, found: Vec<Arc<Event>>, settings: &Settings) {
         let edits =
             found.into_iter().filter(|e| matches!(e.what, What::Edited { target, .. } if target == of));
-        let new: Vec<_> = edits.filter(|e| self.entry(e.pos).is_none()).map(|e| (e.pos, Some(e))).collect();
+        let new = edits.filter(|e| self.entry(e.pos).is_none());
+        let new: Vec<_> = new.map(|e| (e.pos, self.emptied(&e, settings))).collect();
         self.lent.extend(new);
     }
 

@@ -91,8 +91,14 @@ impl Room {
         if *from != now {
             return Err(Refusal::Stale);
         }
+        let (rule, upto) = (now.history, self.last);
         self.emit(draft, What::Policy { before: Box::new(now), after: Box::new(to.clone()) });
-        self.edit_head(draft, |h| h.policy = to.clone());
+        self.edit_head(draft, |h| {
+            if h.policy.history != to.history {
+                h.closed.note(rule, upto);
+            }
+            h.policy = to.clone();
+        });
         Ok(Verdict::ByEvent)
     }
 

@@ -11,7 +11,7 @@ use crate::{
     name::User,
     policy::{MaskKind, Member, Membership, Policy, Standing, glob, power},
     refusal::Refusal,
-    row::{Change, RoomHead},
+    row::{Change, Closed, RoomHead},
     seal::Seal,
     settings::Settings,
     text::Str,
@@ -80,6 +80,7 @@ impl Room {
             destroyed: false,
             open: None,
             known: None,
+            closed: Closed::default(),
         };
         draft.change(Change::Room(self.id, Some(head.clone())));
         self.head = Some(head);
@@ -196,25 +197,21 @@ impl Room {
         draft: &mut Draft<'_>,
     ) -> Done {
         let by = draft.entry.command.by.clone();
-        let own = self.member_power(&by)?;
+        self.member_power(&by)?;
         let old = self.target(target, &by, true)?;
-        if old.by != by {
-            match self.is_dialog() {
-                true if by != Actor::Server => return Err(Refusal::Forbidden),
-                _ => need(own, self.policy().levels.redact)?,
-            }
-        }
+        self.may_withdraw(&old, &by)?;
         let (What::Said(message) | What::Edited { message, .. }) = &old.what else {
             return Err(Refusal::NoSuchItem);
         };
         if message.gone {
             return Ok(DONE);
         }
-        let edits = self.tail.iter().chain(self.lent.iter().filter_map(|(_, e)| e.as_ref()));
-        let edits = edits.filter(|e| matches!(e.what, What::Edited { target, .. } if target == old.pos));
-        let hollow: Vec<&Arc<Event>> = edits.chain([&old]).collect();
-        let hollow = hollow.into_iter().filter_map(|e| self.emptied(e, draft.settings));
-        let hollow: Vec<Arc<Event>> = hollow.collect();
+        let edit = |e: &&Arc<Event>| matches!(e.what, What::Edited { target, .. } if target == old.pos);
+        let near = self.tail.iter().filter(edit).chain([&old]);
+        let near = near.filter_map(|e| self.emptied(e, draft.settings));
+        // Those that had to be read came without what they said.
+        let far = self.lent.iter().filter_map(|(_, e)| e.as_ref()).filter(edit).cloned();
+        let hollow: Vec<Arc<Event>> = near.chain(far).collect();
         let what = What::Redacted {
             target: old.pos,
             reason: reason.clone(),
@@ -232,8 +229,18 @@ impl Room {
         Ok(self.feed(draft))
     }
 
+    /// Whether somebody may withdraw an entry: his own, or with the power others'.
+    pub(super) fn may_withdraw(&self, old: &Event, by: &Actor) -> Result<(), Refusal> {
+        let own = self.member_power(by)?;
+        match self.is_dialog() {
+            _ if old.by == *by => Ok(()),
+            true if *by != Actor::Server => Err(Refusal::Forbidden),
+            _ => need(own, self.policy().levels.redact),
+        }
+    }
+
     /// The entry without its content, but with what is kept of that where entries are sealed.
-    fn emptied(&self, event: &Event, settings: &Settings) -> Option<Arc<Event>> {
+    pub(super) fn emptied(&self, event: &Event, settings: &Settings) -> Option<Arc<Event>> {
         let seals = settings.seals.filter(|_| event.seal(0).is_some());
         emptied(event, seals.and_then(|seals| (seals.left)(self, event, 0, settings)))
     }

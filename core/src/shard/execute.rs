@@ -89,7 +89,7 @@ impl Shards {
         match (id, &slot.entity, &order.command.act) {
             (EntityId::Room(room_id), Some(Entity::Room(room)), act) => {
                 let Some(pos) = room.needs(act) else {
-                    let Some(pos) = room.needs_edits(act) else { return false };
+                    let Some(pos) = room.needs_edits(act, &order.command.by) else { return false };
                     slot.reading = true;
                     self.ask_edits(desk, *room_id, pos, Pos::MAX);
                     return true;
@@ -135,7 +135,7 @@ impl Shards {
         let Some(Entity::Room(room)) = &mut slot.entity else { return };
         if let Page::Events(found) = page {
             let first = found.entries.first().map(|e| e.pos);
-            room.remember_edits(of, found.entries);
+            room.remember_edits(of, found.entries, desk.settings);
             if let Some(first) = first.filter(|_| found.more) {
                 return self.ask_edits(desk, room_id, of, first.back());
             }
