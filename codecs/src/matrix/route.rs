@@ -71,6 +71,7 @@ const TABLES: &[&[Route]] = &[
     api::members::ROUTES,
     api::messages::ROUTES,
     api::misc::ROUTES,
+    api::openid::ROUTES,
     api::people::ROUTES,
     api::profile::ROUTES,
     api::pushers::ROUTES,

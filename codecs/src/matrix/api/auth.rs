@@ -67,8 +67,9 @@ pub async fn confirm(
     let stage = auth.str_of("type").filter(|t| stages.contains(t));
     let fail = |why: Error| Err(ask(stages, session, Some(why)));
     match stage {
-        Some(DUMMY) if said.is_some() => Ok(Proof::Dummy),
-        Some(TOKEN) if said.is_some() => match auth.str_of("token") {
+        // Who knows the flow beforehand need not ask for a session first.
+        Some(DUMMY) => Ok(Proof::Dummy),
+        Some(TOKEN) => match auth.str_of("token") {
             Some(token) => Ok(Proof::Token(token.to_owned())),
             None => fail(Error::missing_param("auth.token is missing")),
         },
@@ -108,13 +109,15 @@ fn ask(stages: &[&'static str], session: &str, why: Option<Error>) -> Error {
         .with("session", session)
 }
 
-fn session(key: &[u8; 32], purpose: &str, until: u64) -> String {
+/// A value that says that this server gave it for that purpose, until then (Unix milliseconds).
+pub(super) fn session(key: &[u8; 32], purpose: &str, until: u64) -> String {
     let mut bytes = until.to_be_bytes().to_vec();
     bytes.extend_from_slice(&mac(key, purpose, until));
     BASE64URL_NOPAD.encode(&bytes)
 }
 
-fn is_session(key: &[u8; 32], purpose: &str, said: &str, now: u64) -> bool {
+/// Whether this server gave that value for that purpose, and its time is not over.
+pub(super) fn is_session(key: &[u8; 32], purpose: &str, said: &str, now: u64) -> bool {
     let Ok(bytes) = BASE64URL_NOPAD.decode(said.as_bytes()) else { return false };
     let Some((until, code)) = bytes.split_first_chunk::<8>() else { return false };
     let until = u64::from_be_bytes(*until);

@@ -6,6 +6,7 @@ use crate::json::Json;
 use crate::matrix::device::DeviceRow;
 use crate::matrix::error::Error;
 use crate::matrix::request::{Request, Response};
+use crate::matrix::rooms;
 use crate::matrix::route::{Route, route};
 use crate::matrix::task::{Answer, Ctx, Who};
 use crate::object;
@@ -18,6 +19,7 @@ pub const ROUTES: &[Route] = &[
     route!(Put "/_matrix/client/v3/devices/{device}" Must rename),
     route!(Delete "/_matrix/client/v3/devices/{device}" Must delete),
     route!(Post "/_matrix/client/v3/delete_devices" Must delete_several),
+    route!(Get "/_matrix/client/v3/admin/whois/{user}" Must whois),
 ];
 
 /// Longest name of a device for people, in bytes; above: 413.
@@ -82,4 +84,21 @@ async fn delete_several(ctx: Ctx, request: Request) -> Answer {
     confirm(&ctx, &body, &purpose, &[auth::PASSWORD], Some(&user)).await?;
     remove_devices(&ctx, &user, devices).await?;
     Ok(Response::done())
+}
+
+/// What is known of somebody's devices: for himself and for administrators (client-server API, "Server Administration").
+/// Addresses are not kept.
+async fn whois(ctx: Ctx, request: Request) -> Answer {
+    let wanted = rooms::account_of(&ctx, request.arg(0)).await;
+    let own = wanted.as_ref().is_ok_and(|a| ctx.user().is_ok_and(|me| me.id == a.id));
+    if !own && !rooms::is_admin(&ctx).await? {
+        return Err(Error::forbidden("only administrators may ask about others"));
+    }
+    let account = wanted?;
+    let mut devices = Json::object();
+    for (id, row) in DeviceRow::all(&account) {
+        let connection = object! { "last_seen" => row.seen.0 };
+        devices.set(id, object! { "sessions" => [object! { "connections" => [connection] }] });
+    }
+    Ok(Response::ok(&object! { "user_id" => request.arg(0), "devices" => devices }))
 }

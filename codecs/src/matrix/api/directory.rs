@@ -19,10 +19,11 @@ use lavina_core::policy::{JoinRule, Membership, Policy, Visibility};
 use lavina_core::query::{Listed, Query, RoomView, Value};
 use lavina_core::refusal::Refusal;
 use lavina_core::text::{Octets, Str};
+use std::sync::Arc;
 
 /// The endpoints of this part.
 pub const ROUTES: &[Route] = &[
-    route!(Get "/_matrix/client/v3/directory/room/{alias}" No get_alias),
+    route!(Get "/_matrix/client/v3/directory/room/{alias}" May get_alias),
     route!(Put "/_matrix/client/v3/directory/room/{alias}" Must put_alias),
     route!(Delete "/_matrix/client/v3/directory/room/{alias}" Must delete_alias),
     route!(Get "/_matrix/client/v3/rooms/{room}/aliases" Must aliases),
@@ -51,10 +52,21 @@ async fn get_alias(ctx: Ctx, request: Request) -> Answer {
     let name = rooms::name_of(&ctx, request.arg(0))?;
     let unknown = || Error::not_found("no room has that alias");
     let room = rooms::resolve(&ctx, &name).await?.ok_or_else(unknown)?;
-    // A name may be taken for a room that was never made. What is shown has its id for ever.
-    let view = rooms::open_view(&ctx, room).await.map_err(|_| unknown())?;
+    // A name may be taken for a room that was never made.
+    let view = seen(&ctx, room).await.map_err(|_| unknown())?;
     let id = rooms::name_of_view(&ctx, &view);
     Ok(Response::ok(&object! { "room_id" => id, "servers" => [ctx.domain()] }))
+}
+
+/// A room that is shown. What a user sees has its id for ever; who is nobody here makes no entries.
+///
+/// # Errors
+/// 404 where there is none any more.
+pub(super) async fn seen(ctx: &Ctx, room: RoomId) -> Result<Arc<RoomView>, Error> {
+    match ctx.user() {
+        Ok(_) => rooms::open_view(ctx, room).await,
+        Err(_) => rooms::view(ctx, room).await,
+    }
 }
 
 async fn put_alias(ctx: Ctx, request: Request) -> Answer {
@@ -262,12 +274,7 @@ async fn list(ctx: &Ctx, wanted: Wanted) -> Answer {
     all.sort_by_key(|listed| (std::cmp::Reverse(listed.members), listed.room));
     let mut chunk = Vec::new();
     for listed in all.iter().skip(from).take(limit) {
-        // What a user sees has its id for ever; who is nobody here makes no entries.
-        let view = match ctx.user() {
-            Ok(_) => rooms::open_view(ctx, listed.room).await,
-            Err(_) => rooms::view(ctx, listed.room).await,
-        };
-        if let Ok(view) = view {
+        if let Ok(view) = seen(ctx, listed.room).await {
             chunk.push(entry(ctx, &view));
         }
     }

@@ -88,7 +88,8 @@ async fn join(ctx: &Ctx, room: RoomId, body: &Json, shown: Option<&Json>) -> Res
     }
     let voucher = admission(ctx, &view, &user).await?;
     let account = login::account(ctx).await?;
-    let mut content = shown.cloned().unwrap_or_else(|| profile::content(&account));
+    let mut content = shown.cloned().unwrap_or_else(|| with_more(profile::content(&account), body));
+    state::check_event("m.room.member", &user_id(&user, ctx.domain()), &content)?;
     if let Some(voucher) = &voucher {
         content.set("join_authorised_via_users_server", voucher);
     }
@@ -108,6 +109,17 @@ async fn join(ctx: &Ctx, room: RoomId, body: &Json, shown: Option<&Json>) -> Res
         // A room that is not there is none for who wants to come in.
         Err(why) => Err(why.into()),
     }
+}
+
+/// What else a client puts into its request to come in belongs to the event, as it is with other servers.
+fn with_more(mut content: Json, body: &Json) -> Json {
+    const OWN: [&str; 4] = ["membership", "reason", "third_party_signed", "join_authorised_via_users_server"];
+    for (key, value) in body.as_object().into_iter().flat_map(|body| body.iter()) {
+        if !OWN.contains(&key.as_str()) {
+            content.set(key.clone(), value.clone());
+        }
+    }
+    content
 }
 
 /// What the room's masks are compared with.

@@ -15,6 +15,7 @@ pub mod media;
 pub mod members;
 pub mod messages;
 pub mod misc;
+pub mod openid;
 pub mod paging;
 pub mod people;
 pub mod profile;

@@ -28,7 +28,6 @@ pub const ROUTES: &[Route] = &[
     route!(Get "/_matrix/client/v1/register/m.login.registration_token/validity" No validity),
     route!(Post "/_matrix/client/v3/account/password" Must password),
     route!(Post "/_matrix/client/v3/account/deactivate" Must deactivate),
-    route!(Get "/_matrix/client/v3/account/3pid" Must threepids),
 ];
 
 async fn register(ctx: Ctx, request: Request) -> Answer {
@@ -95,13 +94,11 @@ async fn register(ctx: Ctx, request: Request) -> Answer {
     log_in(&ctx, &account, &user, &body).await
 }
 
-/// A name that a new account can have.
+/// A name that a new account can have. Capital letters are how its owner spells it: ids have small ones.
 fn new_name(said: &str) -> Result<UserName, Error> {
     let name = ids::unesc(said).unwrap_or_else(|| said.to_owned());
-    let lower = !name.bytes().any(|b| b.is_ascii_uppercase());
     match UserName::new_account(&name) {
-        Ok(name) if lower => Ok(name),
-        Ok(_) => Err(Error::invalid_username("a name has no capital letters")),
+        Ok(name) => Ok(name),
         Err(BadName::Reserved) => Err(Error::exclusive("the name is reserved")),
         Err(_) => Err(Error::invalid_username(
             "a name begins with a letter and goes on with letters, digits, - and _, 30 characters at most",
@@ -169,9 +166,4 @@ async fn deactivate(ctx: Ctx, request: Request) -> Answer {
     confirm(&ctx, &body, "deactivate", &[auth::PASSWORD], Some(&user)).await?;
     ctx.act(EntityId::Account(user.id), Act::DeleteAccount).await?;
     Ok(Response::ok(&object! { "id_server_unbind_result" => "success" }))
-}
-
-async fn threepids(_: Ctx, _: Request) -> Answer {
-    let none: Vec<Json> = Vec::new();
-    Ok(Response::ok(&object! { "threepids" => none }))
 }

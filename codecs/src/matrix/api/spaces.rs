@@ -107,6 +107,7 @@ impl Walk {
     async fn take(&mut self, ctx: &Ctx, view: &RoomView, depth: u64) -> Result<Vec<(RoomId, u64)>, Error> {
         let children = children(ctx, view, self.only_suggested).await?;
         let mut entry = described(ctx, view);
+        // Of rooms that are not known here too: the client may find them elsewhere.
         let rows = children.iter().map(|(_, row)| *row);
         let stripped: Vec<Json> = rooms::state_events(ctx, view, rows).iter().map(stripped).collect();
         entry.set("children_state", stripped);
@@ -114,7 +115,7 @@ impl Walk {
         if self.depth.is_some_and(|most| depth >= most) {
             return Ok(Vec::new());
         }
-        Ok(children.into_iter().rev().map(|(room, _)| (room, depth + 1)).collect())
+        Ok(children.into_iter().rev().filter_map(|(room, _)| Some((room?, depth + 1))).collect())
     }
 }
 
@@ -129,12 +130,12 @@ fn stripped(event: &Json) -> Json {
     out
 }
 
-/// The children of a space in their order.
+/// The children of a space in their order; the room, where it is one of ours.
 async fn children<'a>(
     ctx: &Ctx,
     view: &'a RoomView,
     only_suggested: bool,
-) -> Result<Vec<(RoomId, &'a Arc<FactRow>)>, Error> {
+) -> Result<Vec<(Option<RoomId>, &'a Arc<FactRow>)>, Error> {
     let kind = Str::new("m.space.child");
     let is_space = rooms::version(view).is_some_and(|o| o.content.str_of("type") == Some("m.space"));
     let from = view.facts.range((kind.clone(), Str::default())..);
@@ -156,7 +157,7 @@ async fn children<'a>(
         if known.len() >= CHILDREN_MAX {
             break;
         }
-        known.extend(rooms::room_ref(ctx, &key).await?.map(|room| (room, row)));
+        known.push((rooms::room_ref(ctx, &key).await?, row));
     }
     Ok(known)
 }
@@ -202,7 +203,7 @@ fn described(ctx: &Ctx, view: &RoomView) -> Json {
 async fn summary(ctx: Ctx, request: Request) -> Answer {
     let unknown = || Error::not_found("there is no such room, or you may not see it");
     let room = rooms::room_or_alias(&ctx, request.arg(0)).await?;
-    let view = rooms::open_view(&ctx, room).await?;
+    let view = directory::seen(&ctx, room).await?;
     if !accessible(&ctx, &view).await? {
         return Err(unknown());
     }

@@ -292,7 +292,11 @@ async fn left(ctx: &Ctx, wish: &Wish, id: RoomId, change: &Change) -> Result<Jso
     let mut told =
         from_updates(ctx, &Wish { filter: plain_members(wish), ..copy(wish) }, id, &change).await?;
     told.limited |= change.gap.is_some();
+    if wish.since.is_none() || wish.full {
+        told.state = state_of_left(ctx, wish, id, &change, &told.timeline).await?;
+    }
     let state = state_json(ctx, &told.state, None);
+    let state: Vec<Json> = state.into_iter().map(|e| wish.filter.fields(e)).collect();
     let key = wish.state_after.unwrap_or("state");
     let timeline = timeline(wish, told);
     Ok(object! {
@@ -300,6 +304,27 @@ async fn left(ctx: &Ctx, wish: &Wish, id: RoomId, change: &Change) -> Result<Jso
         "timeline" => timeline,
         "account_data" => object! { "events" => Json::Array(Vec::new()) },
     })
+}
+
+/// The whole state of a room that was left, as far as who left it may know it: as it was before what is told of it, or
+/// when he left.
+async fn state_of_left(
+    ctx: &Ctx,
+    wish: &Wish,
+    id: RoomId,
+    change: &Change,
+    timeline: &[Shown],
+) -> Result<Vec<RoomEvent>, Error> {
+    let view = view_of(ctx, id).await?;
+    let Some(readable) = view.readable(ctx.user()?.id) else { return Ok(Vec::new()) };
+    let end = Place::after(change.room.last.min(readable.last));
+    let begin = timeline.first().filter(|_| wish.state_after.is_none()).map_or(end, |s| s.place.min(end));
+    let mut state = state_at(ctx, &view, begin, |_, _| true).await?;
+    let room_id = rooms::name_of_view(ctx, &view);
+    let jsons = state_json(ctx, &state, Some(&room_id));
+    let mut fits = jsons.iter().map(|json| wish.filter.state.admits(&room_id, json));
+    state.retain(|_| fits.next().unwrap_or(false));
+    Ok(state)
 }
 
 /// Who is out of a room cannot ask for its members.
