@@ -31,8 +31,10 @@ pub struct Heard {
     pub room: String,
     /// The word.
     pub token: String,
-    /// Who said it.
+    /// Who said it; on XMPP, what he was called there, see [`Member::speaker`].
     pub from: String,
+    /// On XMPP: the speaker's occupant id.
+    pub occupant: Option<String>,
     /// Its id.
     pub id: String,
 }
@@ -54,6 +56,10 @@ pub struct Member {
     /// What came last.
     pub last: VecDeque<String>,
     resource: String,
+    /// On XMPP: what it is called in each room it is in.
+    nicks: BTreeMap<String, String>,
+    /// On XMPP: whose each occupant id is (XEP-0421), as the presence of a room says.
+    occupants: BTreeMap<String, String>,
     cutter: Cutter,
     line: Vec<u8>,
     proven: bool,
@@ -73,6 +79,8 @@ impl Member {
             heard: Vec::new(),
             last: VecDeque::new(),
             resource: resource.to_owned(),
+            nicks: BTreeMap::new(),
+            occupants: BTreeMap::new(),
             cutter: Cutter::default(),
             line: Vec::new(),
             proven: false,
@@ -112,13 +120,15 @@ impl Member {
             (Speaks::Xmpp, false) => format!(
                 "<presence to='{room}@rooms.{DOMAIN}/{}'><x xmlns='http://jabber.org/protocol/muc'>\
                  <history maxstanzas='0'/></x></presence>",
-                self.name
+                self.some_nick(dice)
             ),
             (Speaks::Xmpp, true) => match what {
                 0 if dice.once_in(3) => {
-                    format!("<presence to='{room}@rooms.{DOMAIN}/{}' type='unavailable'/>", self.name)
+                    let nick = self.nicks.get(room).unwrap_or(&self.name);
+                    format!("<presence to='{room}@rooms.{DOMAIN}/{nick}' type='unavailable'/>")
                 }
-                0 | 1 => format!(
+                0 => format!("<presence to='{room}@rooms.{DOMAIN}/{}'/>", self.some_nick(dice)),
+                1 => format!(
                     "<message to='{room}@rooms.{DOMAIN}' type='groupchat'><subject>topic{token}</subject></message>"
                 ),
                 _ => format!(
@@ -204,7 +214,8 @@ impl Member {
                 // An edit says before its word what it changes.
                 let token = text.trim_start_matches(':').rsplit(' ').next().unwrap_or_default().to_owned();
                 if token.starts_with("token") {
-                    self.heard.push(Heard { room, token, from: nick.to_owned(), id: id.to_owned() });
+                    let (from, id) = (nick.to_owned(), id.to_owned());
+                    self.heard.push(Heard { room, token, from, occupant: None, id });
                 }
             }
             _ => {}
@@ -257,24 +268,56 @@ impl Member {
 
     fn presence(&mut self, element: &str, kind: Option<&str>, step: usize) {
         let Some((room, nick)) = occupant(element) else { return };
-        let own = nick == self.name || element.contains("code='110'");
+        let own = element.contains("code='110'") || self.nicks.get(&room) == Some(&nick);
+        let jid = xml::child(element, "item").and_then(|item| xml::attr(item, "jid"));
         match kind {
-            None if own && element.contains("code='110'") => {
-                self.rooms.entry(room).or_insert(step);
+            None => {
+                if element.contains("code='110'") {
+                    self.rooms.entry(room.clone()).or_insert(step);
+                    self.nicks.insert(room.clone(), nick.clone());
+                }
+                if let (Some((name, _)), Some(id)) =
+                    (jid.and_then(|jid| jid.split_once('@')), occupant_id(element))
+                {
+                    self.occupants.insert(id, name.to_owned());
+                }
             }
-            Some("unavailable") if own => drop(self.rooms.remove(&room)),
+            // Another nick follows (XEP-0045 §7.6).
+            Some("unavailable") if own && !element.contains("code='303'") => {
+                self.rooms.remove(&room);
+                self.nicks.remove(&room);
+            }
             _ => {}
         }
     }
 
     fn message(&mut self, element: &str, id: &str) {
-        let (Some((room, from)), Some(token)) = (occupant(element), xml::text(element, "body")) else {
+        let (Some((room, nick)), Some(token)) = (occupant(element), xml::text(element, "body")) else {
             return;
         };
         let named = xml::child(element, "stanza-id").and_then(|s| xml::attr(s, "id")).unwrap_or(id);
         let token = token.rsplit(' ').next().unwrap_or_default();
         if token.starts_with("token") {
-            self.heard.push(Heard { room, token: token.to_owned(), from, id: named.to_owned() });
+            let (token, id, occupant) = (token.to_owned(), named.to_owned(), occupant_id(element));
+            self.heard.push(Heard { room, token, from: nick, occupant, id });
+        }
+    }
+
+    /// Whose words they were; nothing if the room never showed who has that nick: words can come before the presence of
+    /// who said them by another client of his, and the connection may end between the two.
+    pub fn speaker<'h>(&'h self, heard: &'h Heard) -> Option<&'h str> {
+        match &heard.occupant {
+            Some(id) => self.occupants.get(id).map(String::as_str),
+            None => Some(&heard.from),
+        }
+    }
+
+    /// A nick to ask for: mostly one's own name, else one of a few that others want too, or somebody's name.
+    fn some_nick(&self, dice: &mut Dice) -> String {
+        match dice.below(6) {
+            0 => format!("person{}", dice.below(4)),
+            1 | 2 => format!("nick{}", dice.below(3)),
+            _ => self.name.clone(),
         }
     }
 }
@@ -289,6 +332,10 @@ fn head() -> String {
         "<?xml version='1.0'?><stream:stream to='{DOMAIN}' version='1.0' xmlns='jabber:client' \
          xmlns:stream='http://etherx.jabber.org/streams'>"
     )
+}
+
+fn occupant_id(element: &str) -> Option<String> {
+    xml::child(element, "occupant-id").and_then(|id| xml::attr(id, "id")).map(str::to_owned)
 }
 
 /// The room and the nick that an element comes from.

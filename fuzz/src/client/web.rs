@@ -253,7 +253,7 @@ impl Web {
                 }
                 (Some(Asked::Said(room, token)), 200, _) => {
                     let id = body.str_of("event_id").unwrap_or_default().to_owned();
-                    self.sent.push(Heard { room, token, from: self.name.clone(), id });
+                    self.sent.push(Heard { room, token, from: self.name.clone(), occupant: None, id });
                 }
                 (Some(Asked::History(room)), 200, _) => out[0].extend(self.history(room, &body)),
                 (Some(Asked::Join(room)), 404, _) => {
@@ -402,7 +402,7 @@ impl Web {
                 let from = from.trim_start_matches('@').split(':').next().unwrap_or_default();
                 let id = event.str_of("event_id").unwrap_or_default().to_owned();
                 let room = name.clone();
-                self.heard.push(Heard { room, token, from: from.to_owned(), id });
+                self.heard.push(Heard { room, token, from: from.to_owned(), occupant: None, id });
             }
         }
         match stays {

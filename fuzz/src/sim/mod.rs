@@ -83,7 +83,8 @@ mod tests {
     #[test]
     fn rooms_have_one_order_for_three_protocols() {
         let mut total = rooms::Report::default();
-        for seed in seeds(6) {
+        // 43 and 54: much is said and changed there.
+        for seed in seeds(6).into_iter().chain([43, 54]) {
             for workers in workers() {
                 total.add(&rooms::run(seed, workers, true));
             }
