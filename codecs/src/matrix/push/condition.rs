@@ -44,6 +44,11 @@ impl<'a> Subject<'a> {
         self.event.str_of("room_id").unwrap_or_default()
     }
 
+    /// Whether the sender says whom the event mentions.
+    pub(super) fn says_mentions(&self) -> bool {
+        self.event.at(&["content", "m.mentions"]).is_some()
+    }
+
     pub(super) fn words(&self, glob: &Glob) -> bool {
         let ready = || self.event.str_at("content.body").map(|body| Folded::new(cut(body)));
         self.body.get_or_init(ready).as_ref().is_some_and(|body| glob.fits_words(body))

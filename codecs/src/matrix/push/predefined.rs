@@ -10,9 +10,18 @@ pub(super) fn rules(kind: Kind) -> Vec<Rule> {
     match kind {
         Kind::Override => overrides(),
         Kind::Underride => underrides(),
-        Kind::Content | Kind::Room | Kind::Sender => Vec::new(),
+        // The pattern is the person's localpart.
+        Kind::Content => vec![Rule::made(USER_NAME, vec![], Actions::of(true, Some("default"), true))],
+        Kind::Room | Kind::Sender => Vec::new(),
     }
 }
+
+/// The ids of the rules that look for mentions in the text. They are of before v1.7, and are passed over where the sender
+/// says whom the event mentions.
+pub(super) const OF_TEXT: [&str; 3] = [USER_NAME, DISPLAY_NAME, AT_ROOM];
+pub(super) const USER_NAME: &str = ".m.rule.contains_user_name";
+const DISPLAY_NAME: &str = ".m.rule.contains_display_name";
+const AT_ROOM: &str = ".m.rule.roomnotif";
 
 /// The id of the rule that switches everything off.
 pub(super) const MASTER: &str = ".m.rule.master";
@@ -32,7 +41,7 @@ fn overrides() -> Vec<Rule> {
         "key" => "content.m\\.mentions.user_ids",
         "value" => Json::Null,
     };
-    let may_call = object! { "kind" => "sender_notification_permission", "key" => "room" };
+    let may_call = || object! { "kind" => "sender_notification_permission", "key" => "room" };
     let mut master = Rule::made(MASTER, vec![], silent());
     master.enabled = false;
     vec![
@@ -50,8 +59,18 @@ fn overrides() -> Vec<Rule> {
         Rule::made(".m.rule.member_event", vec![matches("type", "m.room.member")], silent()),
         Rule::made(".m.rule.is_user_mention", vec![mentioned], Actions::of(true, Some("default"), true)),
         Rule::made(
+            DISPLAY_NAME,
+            vec![object! { "kind" => "contains_display_name" }],
+            Actions::of(true, Some("default"), true),
+        ),
+        Rule::made(
             ".m.rule.is_room_mention",
-            vec![is("content.m\\.mentions.room", true), may_call],
+            vec![is("content.m\\.mentions.room", true), may_call()],
+            Actions::of(true, None, true),
+        ),
+        Rule::made(
+            AT_ROOM,
+            vec![may_call(), matches("content.body", "@room")],
             Actions::of(true, None, true),
         ),
         Rule::made(

@@ -2,6 +2,7 @@
 
 use super::condition::{Condition, Reader, Subject};
 use super::glob::Glob;
+use super::predefined::OF_TEXT;
 use crate::json::{Json, Map};
 use crate::object;
 use lavina_core::text::Str;
@@ -101,7 +102,7 @@ impl BadRule {
 pub struct Actions(Vec<Json>);
 
 impl Actions {
-    /// Reads a list of actions. Those of older versions of the specification fall away.
+    /// Reads a list of actions. Those of older versions of the specification are kept, and do nothing.
     ///
     /// # Errors
     /// [`BadRule::Body`], [`BadRule::Action`].
@@ -110,8 +111,7 @@ impl Actions {
         let mut out = Vec::new();
         for action in list {
             match action.as_str() {
-                Some("notify") => out.push(action.clone()),
-                Some("dont_notify" | "coalesce") => {}
+                Some("notify" | "dont_notify" | "coalesce") => out.push(action.clone()),
                 None if action.str_of("set_tweak").is_some() => out.push(action.clone()),
                 _ => return Err(BadRule::Action),
             }
@@ -221,12 +221,20 @@ impl Rule {
         Rule { id: Str::new(id), enabled: true, default: true, actions, conditions, compiled, pattern: None }
     }
 
+    fn is_of_text(&self) -> bool {
+        self.default && OF_TEXT.contains(&self.id.as_str())
+    }
+
     /// Whether the rule is in force and an event fits.
     pub(super) fn fits(&self, kind: Kind, subject: &Subject<'_>, reader: Reader<'_>) -> bool {
         self.enabled
+            && !(self.is_of_text() && subject.says_mentions())
             && match kind {
                 Kind::Override | Kind::Underride => self.compiled.iter().all(|c| c.holds(subject, reader)),
-                Kind::Content => self.pattern.as_ref().is_some_and(|(_, glob)| subject.words(glob)),
+                Kind::Content => match &self.pattern {
+                    Some((_, glob)) => subject.words(glob),
+                    None => subject.words(&Glob::new(localpart(reader.id))),
+                },
                 Kind::Room => self.id == subject.room(),
                 Kind::Sender => self.id == subject.sender(),
             }
@@ -251,8 +259,14 @@ impl Rule {
         out.insert("enabled", self.enabled);
         if let Some((pattern, _)) = &self.pattern {
             out.insert("pattern", pattern.clone());
+        } else if kind == Kind::Content {
+            out.insert("pattern", localpart(reader));
         }
         out.insert("rule_id", self.id.clone());
         Json::Object(out)
     }
+}
+
+fn localpart(id: &str) -> &str {
+    id.strip_prefix('@').unwrap_or(id).split(':').next().unwrap_or_default()
 }

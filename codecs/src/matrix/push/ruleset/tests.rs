@@ -46,6 +46,15 @@ fn the_predefined_rules() {
     is(3, &message(r#","m.mentions":{"user_ids":["@alice:x.org"]}"#), ".m.rule.is_user_mention", true, true);
     is(3, &message(r#","m.mentions":{"room":true}"#), ".m.rule.is_room_mention", true, true);
     is(3, &message(r#","m.relates_to":{"rel_type":"m.replace"}"#), ".m.rule.suppress_edits", false, false);
+    // What the text says counts only where the sender does not say it himself.
+    let text = |text: &str, rest: &str| {
+        by_bob(&format!(r#""type":"m.room.message","content":{{"body":"{text}"{rest}}}"#))
+    };
+    is(3, &text("hi alice!", ""), ".m.rule.contains_display_name", true, true);
+    is(3, &text("@room: tea", ""), ".m.rule.roomnotif", true, true);
+    for body in ["hi alice!", "@room: tea"] {
+        is(3, &text(body, r#","m.mentions":{}"#), ".m.rule.message", true, false);
+    }
     is(
         3,
         &by_bob(r#""type":"m.room.message","content":{"msgtype":"m.notice"}"#),
@@ -198,12 +207,13 @@ fn what_clients_see() {
             Place::default(),
         )
         .unwrap();
-    let expected =
-        json(r#"{"actions":[],"pattern":"cake*lie","rule_id":"nocake","enabled":true,"default":false}"#);
+    let expected = json(
+        r#"{"actions":["dont_notify"],"pattern":"cake*lie","rule_id":"nocake","enabled":true,"default":false}"#,
+    );
     assert_eq!(rules.rule_json(Kind::Content, "nocake").unwrap(), expected);
     let global = rules.to_json();
     let count = |kind: &str| global.get(kind).and_then(Json::as_array).unwrap().len();
-    assert_eq!(["override", "content", "room", "sender", "underride"].map(count), [10, 1, 0, 0, 5]);
+    assert_eq!(["override", "content", "room", "sender", "underride"].map(count), [12, 2, 0, 0, 5]);
     assert_eq!(
         rules.get(Kind::Override, ".m.rule.is_user_mention").unwrap().actions.tweaks(),
         json(r#"{"highlight":true,"sound":"default"}"#)
