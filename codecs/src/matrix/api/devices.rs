@@ -1,6 +1,7 @@
 //! Devices (client-server API, "Device Management").
 
 use super::auth::{self, confirm};
+use super::keys::{DEVICE_KEYS, tell_changed};
 use super::login::{account, remove_devices};
 use crate::json::Json;
 use crate::matrix::device::DeviceRow;
@@ -60,6 +61,10 @@ async fn rename(ctx: Ctx, request: Request) -> Answer {
     row.name = name;
     let who = Who { user: ctx.user()?.clone(), device: Str::new(request.arg(0)) };
     ctx.command(row.command(&who)).await?;
+    // The name goes with the device's keys.
+    if account(&ctx).await?.attrs.contains_key(&Str::new(format!("{DEVICE_KEYS}{}", request.arg(0)))) {
+        tell_changed(&ctx, &who.user).await?;
+    }
     Ok(Response::done())
 }
 

@@ -32,7 +32,8 @@ pub const ROUTES: &[Route] = &[
 /// What the names of values begin with that hold the keys of a device; its id follows.
 pub const DEVICE_KEYS: &str = "m.keys/";
 
-/// The same for one-time keys: device, algorithm and the key's own id follow, divided by `/`.
+/// The same for one-time keys: device, algorithm, when the key came (twelve hexadecimal digits of Unix milliseconds, so that
+/// they are given out in that order) and the key's own id follow, divided by `/`.
 pub const ONE_TIME: &str = "m.otk/";
 
 /// The same for fallback keys: device and algorithm follow.
@@ -58,6 +59,7 @@ async fn upload(ctx: Ctx, request: Request) -> Answer {
     let mut changed = false;
     if let Some(keys) = body.get("device_keys").filter(|k| !k.is_null()) {
         let own = ids::user_id(&who.user, ctx.domain());
+        check_device_keys(keys)?;
         if keys.str_of("user_id") != Some(&own) || keys.str_of("device_id") != Some(who.device.as_str()) {
             return Err(Error::invalid_param("device_keys are of another user or device"));
         }
@@ -69,11 +71,12 @@ async fn upload(ctx: Ctx, request: Request) -> Answer {
     let given = |name: &str| body.get(name).and_then(Json::as_object).into_iter().flat_map(|m| m.iter());
     let before = count(&account, &who.device).values().sum::<usize>();
     let mut added = 0;
+    let now = ctx.now().wall.0;
     for (id, key) in given("one_time_keys") {
         let (algorithm, name) = key_id(id)?;
-        let place = Str::new(format!("{ONE_TIME}{}/{algorithm}/{name}", who.device));
         let bytes = key.to_bytes();
-        match account.attrs.get(&place) {
+        match one_time(&account, &who.device, algorithm).find(|(known, _)| *known == name).map(|(_, key)| key)
+        {
             Some(old) if **old == *bytes => continue,
             Some(_) => {
                 return Err(Error::invalid_param(format!(
@@ -82,6 +85,7 @@ async fn upload(ctx: Ctx, request: Request) -> Answer {
             }
             None => added += 1,
         }
+        let place = Str::new(format!("{ONE_TIME}{}/{algorithm}/{now:012x}/{name}", who.device));
         values.push((place, Octets::from(bytes)));
     }
     if before + added > ONE_TIME_MAX {
@@ -106,6 +110,35 @@ async fn upload(ctx: Ctx, request: Request) -> Answer {
         counts.set(algorithm, n);
     }
     Ok(Response::ok(&object! { "one_time_key_counts" => counts }))
+}
+
+/// Whether that can be the keys of a device at all.
+fn check_device_keys(keys: &Json) -> Result<(), Error> {
+    let list = keys.get("algorithms").and_then(Json::as_array);
+    let objects =
+        ["keys", "signatures"].iter().all(|name| keys.get(name).is_some_and(|v| v.as_object().is_some()));
+    if objects && list.is_some_and(|list| list.iter().all(|a| a.as_str().is_some())) {
+        return Ok(());
+    }
+    Err(Error::bad_json("device_keys must have algorithms, keys and signatures"))
+}
+
+/// The one-time keys of a device: id and key, in the order in which they came.
+fn one_time<'a>(
+    account: &'a Account,
+    device: &str,
+    algorithm: &str,
+) -> impl Iterator<Item = (&'a str, &'a Octets)> + use<'a> {
+    let prefix = format!("{ONE_TIME}{device}/{algorithm}/");
+    let skip = prefix.len();
+    let all = account.attrs.range(Str::new(&prefix)..).take_while(move |(key, _)| key.starts_with(&prefix));
+    all.map(move |(key, value)| (own_id(&key[skip..]), value))
+}
+
+/// The id of a one-time key in the name under which it is kept. Older ones are kept without a time.
+fn own_id(kept: &str) -> &str {
+    let timed = |time: &str| time.len() == 12 && time.bytes().all(|b| b.is_ascii_hexdigit());
+    kept.split_once('/').filter(|(time, _)| timed(time)).map_or(kept, |(_, id)| id)
 }
 
 async fn account_of(ctx: &Ctx, user: &User) -> Result<Arc<Account>, Error> {
@@ -240,7 +273,9 @@ async fn claim(ctx: Ctx, request: Request) -> Answer {
                 of_user.set(device.clone(), keys);
             }
         }
-        all.set(id.clone(), of_user);
+        if of_user != Json::object() {
+            all.set(id.clone(), of_user);
+        }
     }
     Ok(Response::ok(&object! { "one_time_keys" => all, "failures" => Json::object() }))
 }
@@ -259,7 +294,7 @@ async fn claim_one(
     let to = EntityId::Account(account.id);
     match ctx.act(to.clone(), Act::TakeAttr { prefix: prefix.clone() }).await {
         Ok(Value::Attr(key, value)) => {
-            let name = key.strip_prefix(&*prefix).unwrap_or_default().to_owned();
+            let name = own_id(key.strip_prefix(&*prefix).unwrap_or_default()).to_owned();
             return Ok(Json::parse(&value).ok().map(|key| (name, key)));
         }
         Ok(_) | Err(Refusal::NoSuchItem | Refusal::NoSuchUser | Refusal::Blocked) => {}
