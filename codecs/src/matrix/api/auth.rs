@@ -61,7 +61,9 @@ pub async fn confirm(
     let said = auth.str_of("session");
     if said.is_some_and(|s| !is_session(&key, purpose, s, now)) {
         let why = Error::forbidden("the session is over, or was for something else");
-        return Err(ask(stages, &fresh, Some(why)));
+        // Who is logged in and asks for another thing than at first is refused; who is not may begin anew.
+        let again = user.is_none() || is_over(said.unwrap_or_default(), now);
+        return Err(if again { ask(stages, &fresh, Some(why)) } else { why });
     }
     let session = said.unwrap_or(&fresh);
     let stage = auth.str_of("type").filter(|t| stages.contains(t));
@@ -82,7 +84,7 @@ pub async fn confirm(
                 return fail(Error::missing_param("auth.password is missing"));
             };
             if name.is_some_and(|name| name != own) {
-                return fail(Error::forbidden("that is another user"));
+                return Err(Error::forbidden("that is another user"));
             }
             ctx.spend(What::Confirm, Str::default()).await?;
             match check_password(ctx, Some(own.as_str()), password).await? {
@@ -114,6 +116,12 @@ pub(super) fn session(key: &[u8; 32], purpose: &str, until: u64) -> String {
     let mut bytes = until.to_be_bytes().to_vec();
     bytes.extend_from_slice(&mac(key, purpose, until));
     BASE64URL_NOPAD.encode(&bytes)
+}
+
+/// Whether the time of a session is over, whatever it was for.
+fn is_over(said: &str, now: u64) -> bool {
+    let bytes = BASE64URL_NOPAD.decode(said.as_bytes()).unwrap_or_default();
+    bytes.first_chunk::<8>().is_some_and(|until| u64::from_be_bytes(*until) <= now)
 }
 
 /// Whether this server gave that value for that purpose, and its time is not over.

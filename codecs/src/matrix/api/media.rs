@@ -8,6 +8,7 @@ use crate::matrix::task::{Answer, Ctx};
 use crate::object;
 use lavina_core::command::{Act, EntityId};
 use lavina_core::media::{MediaId, RESERVED};
+use lavina_core::query::{Query, Value};
 use lavina_core::refusal::Refusal;
 
 /// The endpoints of this part. There is no `preview_url`: nothing foreign is fetched for a link.
@@ -15,6 +16,9 @@ pub const ROUTES: &[Route] = &[
     route!(Post "/_matrix/media/v1/create" Must create),
     route!(Get "/_matrix/client/v1/media/config" Must config),
     route!(Get "/_matrix/media/v3/config" Must config),
+    route!(Get "/_matrix/media/v3/download/{server}/{id}" No without_token),
+    route!(Get "/_matrix/media/v3/download/{server}/{id}/{name}" No without_token),
+    route!(Get "/_matrix/media/v3/thumbnail/{server}/{id}" No without_token),
 ];
 
 /// The address of an upload.
@@ -44,6 +48,21 @@ async fn create(ctx: Ctx, _: Request) -> Answer {
                 Error::new(429, "M_LIMIT_EXCEEDED", "you have reserved too many names; fill them first");
             Err(error.with("retry_after_ms", 60_000))
         }
+        Err(why) => Err(why.into()),
+    }
+}
+
+/// The endpoints of before v1.11, which need no token: nothing that is uploaded here is given out by them, as it is with
+/// files from after their end (client-server API, "Content repository").
+async fn without_token(ctx: Ctx, request: Request) -> Answer {
+    let missing =
+        || Error::not_found("there is no such file, or it needs a token: use /_matrix/client/v1/media");
+    let id = name_of(request.arg(0), request.arg(1), ctx.domain()).ok_or_else(missing)?;
+    match ctx.query(Query::Media(id)).await {
+        Ok(Value::Media(media)) if media.content.is_none() => {
+            Err(Error::new(504, "M_NOT_YET_UPLOADED", "the file is not uploaded yet; try again later"))
+        }
+        Ok(_) | Err(Refusal::NoSuchItem) => Err(missing()),
         Err(why) => Err(why.into()),
     }
 }

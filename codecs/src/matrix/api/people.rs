@@ -1,6 +1,7 @@
 //! Finding people, and reporting them (client-server API, "User directory", "Reporting content").
 
 use crate::json::Json;
+use crate::matrix::api::profile;
 use crate::matrix::error::Error;
 use crate::matrix::ids::{account_id, user_id};
 use crate::matrix::member;
@@ -42,14 +43,18 @@ async fn search(ctx: Ctx, request: Request) -> Answer {
         Some(Some(n)) => u64::try_from(n).unwrap_or(0).clamp(1, FOUND_MAX),
         Some(None) => return Err(Error::invalid_param("limit must be a number")),
     };
-    let mut found: BTreeMap<AccountId, Json> = BTreeMap::new();
+    let mut looked: BTreeMap<AccountId, Option<Json>> = BTreeMap::new();
+    let mut found = 0;
     for room in rooms_seen(&ctx).await? {
+        if found > limit {
+            break;
+        }
         if let Ok(view) = rooms::view(&ctx, room).await {
-            look(&ctx, &view, &words, &mut found)?;
+            found += look(&ctx, &view, &words, &mut looked, limit + 1 - found).await?;
         }
     }
-    let limited = found.len() as u64 > limit;
-    let results: Vec<Json> = found.into_values().take(limit as usize).collect();
+    let limited = found > limit;
+    let results: Vec<Json> = looked.into_values().flatten().take(limit as usize).collect();
     Ok(Response::ok(&object! { "results" => results, "limited" => limited }))
 }
 
@@ -64,35 +69,61 @@ async fn rooms_seen(ctx: &Ctx) -> Result<BTreeSet<RoomId>, Error> {
     if let Value::Directory(list) = ctx.query(directory).await? {
         out.extend(list.iter().filter(|l| l.head.policy.join == JoinRule::Public).map(|l| l.room));
     }
+    if let Value::Directory(list) = ctx.query(Query::Nameless { after: None, limit: PUBLIC_MAX }).await? {
+        out.extend(list.iter().filter(|l| l.head.policy.join == JoinRule::Public).map(|l| l.room));
+    }
     Ok(out)
 }
 
-/// Members of a room whose name or id has all the words in it.
-fn look(
+/// Members of a room whose name or id has all the words in it, `most` at most; gives how many. What somebody is called in
+/// one room only is for those in it: people are found, and shown, by their profiles.
+async fn look(
     ctx: &Ctx,
     view: &RoomView,
     words: &[String],
-    found: &mut BTreeMap<AccountId, Json>,
-) -> Result<(), Error> {
+    looked: &mut BTreeMap<AccountId, Option<Json>>,
+    most: u64,
+) -> Result<u64, Error> {
     let me = ctx.user()?.id;
+    let mut found = 0;
     for member in view.members.values() {
+        let id = member.user.id;
         let there = member.standing.membership == Membership::Joined && !member.user.is_guest();
-        if !there || member.user.id == me || found.contains_key(&member.user.id) {
+        let content = member::of_row(member);
+        let called = content.str_of("displayname").unwrap_or_default();
+        if !there
+            || id == me
+            || looked.contains_key(&id)
+            || !fits(&user_id(&member.user, ctx.domain()), called, words)
+        {
             continue;
         }
-        let content = member::of_row(member);
-        let id = user_id(&member.user, ctx.domain());
-        let name = content.str_of("displayname").unwrap_or_default();
-        let text = format!("{} {}", name.to_lowercase(), id);
-        if words.iter().all(|word| text.contains(word.as_str())) {
-            let mut entry = object! { "user_id" => &id, "display_name" => name };
-            if let Some(url) = content.str_of("avatar_url") {
-                entry.set("avatar_url", url);
-            }
-            found.insert(member.user.id, entry);
+        let Ok(Value::Account(account)) = ctx.query(Query::Account(id)).await else { continue };
+        let entry = shown(&user_id(&member.user, ctx.domain()), &profile::fields(&account), words);
+        found += u64::from(entry.is_some());
+        looked.insert(id, entry);
+        if found >= most {
+            break;
         }
     }
-    Ok(())
+    Ok(found)
+}
+
+fn fits(id: &str, name: &str, words: &[String]) -> bool {
+    let text = format!("{} {id}", name.to_lowercase());
+    words.iter().all(|word| text.contains(word.as_str()))
+}
+
+/// Somebody in an answer, if his profile has the words.
+fn shown(id: &str, profile: &Json, words: &[String]) -> Option<Json> {
+    let name = profile.str_of("displayname").unwrap_or_default();
+    fits(id, name, words).then(|| {
+        let mut entry = object! { "user_id" => id, "display_name" => name };
+        if let Some(url) = profile.str_of("avatar_url") {
+            entry.set("avatar_url", url);
+        }
+        entry
+    })
 }
 
 // --- reports: the administrators find them in the log, by ids alone ---

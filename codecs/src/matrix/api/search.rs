@@ -43,12 +43,15 @@ struct Hit {
 struct Before {
     at: u64,
     room: u64,
+    /// How many results there were on the first page's count.
+    count: usize,
 }
 
 impl Before {
     fn parse(token: &str) -> Option<Before> {
-        let (at, room) = token.strip_prefix('h')?.split_once('_')?;
-        Some(Before { at: at.parse().ok()?, room: room.parse().ok()? })
+        let mut parts = token.strip_prefix('h')?.split('_');
+        let (at, room, count) = (parts.next()?, parts.next()?, parts.next()?);
+        Some(Before { at: at.parse().ok()?, room: room.parse().ok()?, count: count.parse().ok()? })
     }
 
     fn has(self, room: RoomId, entry: &Event) -> bool {
@@ -74,18 +77,21 @@ async fn search(ctx: Ctx, request: Request) -> Answer {
         let rooms = agent.sync().map(|s| &s.rooms);
         rooms.into_iter().flatten().filter(|(_, r)| r.is_joined()).map(|(id, _)| *id).collect()
     });
-    let mut hits = Vec::new();
+    let (mut hits, mut count) = (Vec::new(), 0);
     for room in found.await {
         if search.filter.rooms.admit(&rooms::room_id(&ctx, room).await?) {
-            hits.extend(in_room(&ctx, &search, room, before, limit).await?);
+            let (found, more) = in_room(&ctx, &search, room, before, limit).await?;
+            count += found.len() + more;
+            hits.extend(found);
         }
     }
     hits.sort_by_key(|h| std::cmp::Reverse((h.shown.entry.at, h.room, h.shown.place)));
-    let count = hits.len();
-    let more = count > limit;
+    // A full page may have another behind it.
+    let full = count >= limit;
     hits.truncate(limit);
-    let last = hits.last().filter(|_| more);
-    let next_batch = last.map(|h| format!("h{}_{}", h.shown.entry.at.0, h.room.0));
+    let last = hits.last().filter(|_| full);
+    let count = before.map_or(count, |b| b.count.max(count));
+    let next_batch = last.map(|h| format!("h{}_{}_{count}", h.shown.entry.at.0, h.room.0));
     if !search.recent {
         hits.sort_by_key(|h| std::cmp::Reverse(h.rank));
     }
@@ -104,14 +110,14 @@ async fn search(ctx: Ctx, request: Request) -> Answer {
     Ok(Response::ok(&search.answer(found, around)))
 }
 
-/// The newest hits of a room, one more than wanted.
+/// The newest hits of a room, and how many more of them were seen.
 async fn in_room(
     ctx: &Ctx,
     search: &Search,
     room: RoomId,
     before: Option<Before>,
     limit: usize,
-) -> Result<Vec<Hit>, Error> {
+) -> Result<(Vec<Hit>, usize), Error> {
     let mut out = Vec::new();
     let mut bound = before.map_or(Bound::Open, |b| Bound::Time(UnixMillis(b.at.saturating_add(1))));
     for _ in 0..READS {
@@ -123,7 +129,6 @@ async fn in_room(
         let past = shown.filter(|s| before.is_none_or(|b| b.has(room, &s.entry)));
         out.extend(past.filter_map(|shown| Some(Hit { room, rank: search.rank(&shown.json)?, shown })));
         if out.len() > limit {
-            out.truncate(limit + 1);
             break;
         }
         match found.entries.first() {
@@ -131,7 +136,9 @@ async fn in_room(
             _ => break,
         }
     }
-    Ok(out)
+    let more = out.len().saturating_sub(limit);
+    out.truncate(limit);
+    Ok((out, more))
 }
 
 /// Whether an entry can have the words at all: most have not, and need not be shown to find out.
