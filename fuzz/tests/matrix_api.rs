@@ -7,7 +7,7 @@ use lavina_codecs::json::Json;
 use lavina_codecs::object;
 use lavina_codecs::settings::Protocol;
 use server::Server;
-use server::matrix::Client;
+use server::matrix::{Client, events, joined};
 
 /// Somebody without a token.
 fn nobody(s: &mut Server) -> Client {
@@ -178,7 +178,7 @@ fn a_left_room_comes_with_its_state() {
     let filter = "&filter=%7B%22room%22:%7B%22include_leave%22:true%7D%7D";
     let got = bob.sync_with(&mut s, filter);
     let left = got.at(&["rooms", "leave", &room]).unwrap();
-    let state = server::matrix::events(left, "state");
+    let state = events(left, "state");
     let named = state.iter().find(|e| e.str_of("type") == Some("m.room.name")).unwrap();
     assert_eq!(named.str_at("content.name"), Some("The room"));
     assert!(state.iter().any(|e| e.str_of("type") == Some("m.room.create")));
@@ -189,7 +189,198 @@ fn a_left_room_comes_with_its_state() {
     eve.ok(&mut s, &format!("POST /client/v3/rooms/{room}/leave"), Json::object());
     let got = eve.get(&mut s, &format!("/v3/sync?timeout=0{filter}"));
     if let Some(left) = got.at(&["rooms", "leave", &room]) {
-        let told = server::matrix::events(left, "state").len();
+        let told = events(left, "state").len();
         assert!(told <= 1, "{left:?}");
     }
+}
+
+fn filter(text: &str) -> String {
+    let hex = |b: u8| format!("%{b:02X}");
+    format!("&filter={}", text.bytes().map(hex).collect::<String>())
+}
+
+fn state_of(sync: &Json, room: &str, kind: &str) -> Vec<String> {
+    let state = events(joined(sync, room), "state");
+    let of = state.iter().filter(|e| e.str_of("type") == Some(kind));
+    of.map(|e| e.str_of("state_key").unwrap().to_owned()).collect()
+}
+
+/// State that a filter keeps out of the timeline is told as state; a gap hides nothing that changed in it.
+#[test]
+fn what_a_timeline_leaves_out_is_told_as_state() {
+    let mut s = Server::unlimited();
+    let (mut alice, mut bob) = (Client::new(&mut s, "alice"), Client::new(&mut s, "bob"));
+    let dave = Client::new(&mut s, "dave");
+    let room = alice.create(&mut s, object! { "preset" => "public_chat" });
+    bob.join(&mut s, &room);
+    for key in ["one", "two"] {
+        let path = format!("PUT /client/v3/rooms/{room}/state/x.state/{key}");
+        alice.ok(&mut s, &path, object! { "n" => 1 });
+    }
+    let only =
+        filter(r#"{"room":{"timeline":{"types":["x.none"],"limit":1},"state":{"types":["x.state"]}}}"#);
+    let mut told = state_of(&alice.sync_with(&mut s, &only), &room, "x.state");
+    told.sort();
+    assert_eq!(told, ["one", "two"]);
+    let lazy = filter(r#"{"room":{"state":{"lazy_load_members":true}}}"#);
+    alice.since = String::new();
+    alice.sync_with(&mut s, &lazy);
+    dave.join(&mut s, &room);
+    for n in 0..20 {
+        bob.say(&mut s, &room, &format!("number {n}"));
+    }
+    let told = alice.sync_with(&mut s, &lazy);
+    assert_eq!(joined(&told, &room).at(&["timeline", "limited"]), Some(&Json::Bool(true)));
+    assert_eq!(state_of(&told, &room, "m.room.member"), ["@dave:localhost"]);
+    // All of it again for who asks so, though nothing happened; but nothing of the timeline.
+    let all = alice.sync_with(&mut s, "&full_state=true");
+    assert_eq!(state_of(&all, &room, "x.state").len(), 2);
+    assert_eq!(events(joined(&all, &room), "timeline"), []);
+}
+
+#[test]
+fn who_ignores_somebody_sees_no_invitation_of_his() {
+    let mut s = Server::new();
+    let (mut alice, bob, carol) =
+        (Client::new(&mut s, "alice"), Client::new(&mut s, "bob"), Client::new(&mut s, "carol"));
+    alice.sync(&mut s);
+    let list = object! { "ignored_users" => object! { "@bob:localhost" => object! {} } };
+    let path = "PUT /client/v3/user/@alice:localhost/account_data/m.ignored_user_list";
+    alice.ok(&mut s, path, list);
+    let invite = || object! { "preset" => "private_chat", "invite" => ["@alice:localhost"] };
+    let (his, hers) = (bob.create(&mut s, invite()), carol.create(&mut s, invite()));
+    for since in [alice.since.clone(), String::new()] {
+        alice.since = since;
+        let got = alice.sync(&mut s);
+        assert!(got.at(&["rooms", "invite", &his]).is_none(), "{got:?}");
+        assert!(got.at(&["rooms", "invite", &hers]).is_some(), "{got:?}");
+    }
+}
+
+#[test]
+fn a_left_room_is_read_from_where_a_sync_ended() {
+    let mut s = Server::new();
+    let (mut alice, mut bob) = (Client::new(&mut s, "alice"), Client::new(&mut s, "bob"));
+    let room = alice.create(&mut s, object! { "preset" => "public_chat" });
+    bob.join(&mut s, &room);
+    alice.say(&mut s, &room, "before");
+    bob.ok(&mut s, &format!("POST /client/v3/rooms/{room}/leave"), Json::object());
+    bob.sync(&mut s);
+    alice.say(&mut s, &room, "after");
+    let from = bob.since.clone();
+    let page = |s: &mut Server, dir: &str| {
+        let got = bob.get(s, &format!("/v3/rooms/{room}/messages?dir={dir}&from={from}&limit=2"));
+        got.get("chunk").and_then(Json::as_array).unwrap().to_vec()
+    };
+    let back = page(&mut s, "b");
+    assert_eq!(
+        (back[0].str_of("type"), back[1].str_at("content.body")),
+        (Some("m.room.member"), Some("before"))
+    );
+    assert_eq!(page(&mut s, "f"), []);
+}
+
+#[test]
+fn one_time_keys_are_given_out_in_their_order() {
+    let mut s = Server::new();
+    let (alice, bob) = (Client::new(&mut s, "alice"), Client::new(&mut s, "bob"));
+    for name in ["C", "A", "B"] {
+        let mut keys = Json::object();
+        keys.set(format!("signed_curve25519:{name}"), object! { "key" => name });
+        alice.ok(&mut s, "POST /client/v3/keys/upload", object! { "one_time_keys" => keys.clone() });
+        // The same again is no other.
+        let got = alice.ok(&mut s, "POST /client/v3/keys/upload", object! { "one_time_keys" => keys });
+        assert!(got.at(&["one_time_key_counts", "signed_curve25519"]).and_then(Json::as_int).is_some());
+    }
+    let devices = alice.get(&mut s, "/v3/devices");
+    let device =
+        devices.get("devices").and_then(Json::as_array).unwrap()[0].str_of("device_id").unwrap().to_owned();
+    let mut of = Json::object();
+    of.set(device.as_str(), "signed_curve25519");
+    let wanted = object! { "one_time_keys" => object! { "@alice:localhost" => of } };
+    for name in ["C", "A", "B"] {
+        let got = bob.ok(&mut s, "POST /client/v3/keys/claim", wanted.clone());
+        let id = format!("signed_curve25519:{name}");
+        let key = got.at(&["one_time_keys", "@alice:localhost", &device, &id]).and_then(|k| k.str_of("key"));
+        assert_eq!(key, Some(name), "{got:?}");
+    }
+    let none = bob.ok(&mut s, "POST /client/v3/keys/claim", wanted);
+    assert_eq!(none.get("one_time_keys"), Some(&Json::object()));
+    let bad = object! { "device_keys" => object! { "user_id" => &alice.id, "device_id" => device } };
+    alice.refused(&mut s, "POST /client/v3/keys/upload", bad, 400, "M_BAD_JSON");
+}
+
+/// What somebody is called in one room is known there only.
+#[test]
+fn people_are_found_by_their_profiles() {
+    let mut s = Server::new();
+    let (alice, bob, eve) =
+        (Client::new(&mut s, "alice"), Client::new(&mut s, "bob"), Client::new(&mut s, "eve"));
+    let profile = "PUT /client/v3/profile/@alice:localhost/displayname";
+    alice.ok(&mut s, profile, object! { "displayname" => "Alice Cooper" });
+    alice.create(&mut s, object! { "visibility" => "public" });
+    let room = bob.create(&mut s, object! { "invite" => ["@alice:localhost"] });
+    alice.join(&mut s, &room);
+    let own = format!("PUT /client/v3/rooms/{room}/state/m.room.member/@alice:localhost");
+    alice.ok(&mut s, &own, object! { "membership" => "join", "displayname" => "Freddy" });
+    for (who, term, found) in
+        [(&eve, "cooper", 1), (&eve, "freddy", 0), (&bob, "cooper", 1), (&bob, "alice", 1)]
+    {
+        let got = who.ok(&mut s, "POST /client/v3/user_directory/search", object! { "search_term" => term });
+        let results = got.get("results").and_then(Json::as_array).unwrap();
+        assert_eq!(results.len(), found, "{term}: {got:?}");
+        assert!(results.iter().all(|r| r.str_of("display_name") == Some("Alice Cooper")));
+    }
+}
+
+/// The rules of before v1.7 look at the text, where the sender does not say whom he means.
+#[test]
+fn a_name_in_the_text_is_a_mention_where_none_are_said() {
+    let mut s = Server::new();
+    let (mut alice, mut bob, carol) =
+        (Client::new(&mut s, "alice"), Client::new(&mut s, "bob"), Client::new(&mut s, "carol"));
+    let room = alice.create(&mut s, object! { "preset" => "public_chat" });
+    bob.join(&mut s, &room);
+    carol.join(&mut s, &room);
+    let said = |s: &mut Server, bob: &mut Client| {
+        let got = bob.sync(s);
+        joined(&got, &room).at(&["unread_notifications", "highlight_count"]).and_then(Json::as_int)
+    };
+    assert_eq!(said(&mut s, &mut bob), Some(0));
+    alice.say(&mut s, &room, "hello bob!");
+    assert_eq!(said(&mut s, &mut bob), Some(1));
+    let other = object! { "msgtype" => "m.text", "body" => "not you, bob", "m.mentions" => object! {} };
+    alice.send(&mut s, &room, "m.room.message", other);
+    assert_eq!(said(&mut s, &mut bob), Some(1));
+    let rule = bob.get(&mut s, "/v3/pushrules/global/content/.m.rule.contains_user_name");
+    assert_eq!(rule.str_of("pattern"), Some("bob"));
+}
+
+#[test]
+fn who_comes_into_a_room_learns_who_is_there() {
+    let mut s = Server::new();
+    let (mut alice, mut bob) = (Client::new(&mut s, "alice"), Client::new(&mut s, "bob"));
+    alice.sync(&mut s);
+    bob.sync(&mut s);
+    let told = |got: &Json, who: &str| {
+        let all = got.at(&["presence", "events"]).and_then(Json::as_array).unwrap_or_default();
+        let of = |e: &&Json| e.str_of("sender") == Some(who);
+        all.iter().find(of).and_then(|e| e.str_at("content.presence")).map(str::to_owned)
+    };
+    for _ in 0..2 {
+        let room = alice.create(&mut s, object! { "preset" => "public_chat" });
+        alice.sync(&mut s);
+        bob.join(&mut s, &room);
+        assert_eq!(told(&bob.sync(&mut s), "@alice:localhost").as_deref(), Some("online"));
+        assert_eq!(told(&alice.sync(&mut s), "@bob:localhost").as_deref(), Some("online"));
+        assert_eq!(told(&bob.sync(&mut s), "@alice:localhost"), None);
+    }
+    // Who only asks for something is not there.
+    let carol = Client::new(&mut s, "carol");
+    let room = alice.create(&mut s, object! { "preset" => "public_chat" });
+    carol.join(&mut s, &room);
+    assert_ne!(told(&alice.sync(&mut s), "@carol:localhost").as_deref(), Some("online"));
+    let status = "PUT /client/v3/presence/@carol:localhost/status";
+    carol.ok(&mut s, status, object! { "presence" => "online" });
+    assert_eq!(told(&alice.sync(&mut s), "@carol:localhost").as_deref(), Some("online"));
 }

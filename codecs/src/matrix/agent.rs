@@ -322,6 +322,10 @@ impl Agent {
     fn logged_in(&mut self, cx: &mut Cx<'_>) {
         let Stage::LoggingIn(device) = std::mem::replace(&mut self.stage, Stage::Gone) else { return };
         self.stage = Stage::Ready(device);
+        if let Some(sync) = self.sync() {
+            // Who asks for something is not there yet: that he is who syncs.
+            sync.show(Show::Offline, cx);
+        }
         cx.subscribe(self.label.clone());
         for (from, request) in std::mem::take(&mut self.waiting) {
             self.begin(from, request, cx);

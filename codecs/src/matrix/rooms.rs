@@ -305,6 +305,11 @@ pub fn power(view: &RoomView, user: &User) -> Power {
     view.members.get(&user.id).map_or(view.policy().levels.users, |m| m.standing.power)
 }
 
+/// The entry that made the room, if that is known.
+pub fn made(view: &RoomView) -> Option<Pos> {
+    view.facts.get(&(Str::new("m.room.create"), Str::default())).map(|row| row.at.pos)
+}
+
 /// The room's version.
 pub fn version(view: &RoomView) -> Option<Opening> {
     view.head.open.as_ref().and_then(|how| Opening::read(how))

@@ -2,6 +2,7 @@
 
 use crate::json::{Json, Map};
 use crate::matrix::api::{login, messages, paging, profile, state};
+use crate::matrix::device::stamp::Place;
 use crate::matrix::error::Error;
 use crate::matrix::ids::user_id;
 use crate::matrix::levels::{self, POWER_LEVELS};
@@ -37,6 +38,9 @@ pub const ROUTES: &[Route] = &[
     route!(Get "/_matrix/client/v3/rooms/{room}/members" Must members),
     route!(Get "/_matrix/client/v3/rooms/{room}/joined_members" Must joined_members),
 ];
+
+/// Entries after that which made a room, within which whoever made it comes in.
+const FIRST_ENTRIES: usize = 4;
 
 /// What the names of values begin with that say up to which entry a dialog is hidden; the dialog's id follows.
 pub const HIDDEN: &str = "m.hidden/";
@@ -454,7 +458,15 @@ async fn members(ctx: Ctx, request: Request) -> Answer {
         Some(at) => {
             rooms::membership_or_forbidden(&view, ctx.user()?)?;
             let place = messages::place(&ctx, &view, at).await?;
-            let mut then = paging::state_at(&ctx, &view, place, |kind, _| kind == "m.room.member").await?;
+            let of = |kind: &str, _: &str| kind == "m.room.member";
+            let mut then = paging::state_at(&ctx, &view, place, of).await?;
+            // Before the room was made nobody was in it: whoever made it was the first.
+            let mut made = rooms::made(&view).filter(|made| place <= Place::after(*made));
+            for _ in 0..FIRST_ENTRIES {
+                let Some(upto) = made.filter(|_| then.is_empty()) else { break };
+                then = paging::state_at(&ctx, &view, Place::after(upto), of).await?;
+                made = Some(upto.next());
+            }
             then.retain(|event| fits(event.content.str_of("membership")));
             paging::state_json(&ctx, &then, Some(request.arg(0)))
         }
@@ -469,9 +481,7 @@ async fn joined_members(ctx: Ctx, request: Request) -> Answer {
         let content = member::of_row(member);
         let mut shown = Json::object();
         for (from, to) in [("displayname", "display_name"), ("avatar_url", "avatar_url")] {
-            if let Some(value) = content.get(from) {
-                shown.set(to, value.clone());
-            }
+            shown.set(to, content.get(from).cloned().unwrap_or(Json::Null));
         }
         joined.push((user_id(&member.user, ctx.domain()), shown));
     }

@@ -14,6 +14,7 @@ use crate::matrix::route::{Route, route};
 use crate::matrix::task::{Answer, Ctx};
 use crate::object;
 use lavina_core::ids::{Pos, RoomId};
+use lavina_core::policy::Membership;
 use lavina_core::query::{Bound, Only, Range, RoomView};
 use lavina_core::text::Str;
 use lavina_core::time::UnixMillis;
@@ -81,10 +82,13 @@ pub async fn place(ctx: &Ctx, view: &RoomView, token: &str) -> Result<Place, Err
         Start::Place(place) => return Ok(place),
         Start::Stamp(stamp) => stamp,
     };
-    if view.parties.is_none() {
-        return Ok(Place::after(stamp.of(view.id, ctx.settings().core.shards)));
+    let told = stamp.shards.get(&view.id.shard(ctx.settings().core.shards)).copied();
+    let there = view.parties.is_none() && rooms::membership(view, ctx.user()?) == Membership::Joined;
+    if let Some(told) = told.filter(|_| there) {
+        return Ok(Place::after(told));
     }
-    // A dialog's entries reach the account by its feed; when, the clock tells.
+    // A dialog's entries reach the account by its feed, and of a room that was left nothing is told any more; how far the
+    // log was then, the clock tells.
     let before = Bound::Time(UnixMillis(stamp.at.0.saturating_add(1)));
     let range = Range { before, only: Only::All, ..Range::latest(1) };
     let found = history(ctx, view.id, range).await?;
@@ -92,10 +96,12 @@ pub async fn place(ctx: &Ctx, view: &RoomView, token: &str) -> Result<Place, Err
 }
 
 async fn messages(ctx: Ctx, request: Request) -> Answer {
+    let (id, view) = room(&ctx, request.arg(0)).await?;
+    // Who may not look is told so before anything else.
+    view.readable(ctx.user()?.id).ok_or_else(|| Error::forbidden("you are not in this room"))?;
     let back = backwards(&request, None)?;
     let limit = limit(&request, LIMIT)?;
     let filter = filter(&request)?;
-    let (id, view) = room(&ctx, request.arg(0)).await?;
     let from = match request.param("from").filter(|t| !t.is_empty()) {
         Some(token) => place(&ctx, &view, token).await?,
         None if back => end(),
@@ -112,7 +118,8 @@ async fn messages(ctx: Ctx, request: Request) -> Answer {
         found.shown.reverse();
     }
     let mut out = object! { "start" => request.param("from").map_or_else(|| from.text(), str::to_owned) };
-    if found.more {
+    // After a page with nothing in it there is nothing.
+    if found.more || !found.shown.is_empty() {
         out.set("end", found.next.text());
     }
     if filter.lazy_load_members {
@@ -179,6 +186,7 @@ async fn context(ctx: Ctx, request: Request) -> Answer {
     let limit = limit(&request, LIMIT)?;
     let filter = filter(&request)?;
     let (id, view) = room(&ctx, request.arg(0)).await?;
+    view.readable(ctx.user()?.id).ok_or_else(|| Error::forbidden("you are not in this room"))?;
     let (_, shown) = event_in(&ctx, id, &view, request.arg(1)).await?;
     let here = shown.place;
     let behind = here.sub.checked_add(1).map_or(Place::after(here.pos), |sub| Place { sub, ..here });

@@ -97,7 +97,10 @@ async fn redact(ctx: Ctx, request: Request) -> Answer {
     let sending = Sending::new(&ctx, request.arg(0), "redact", request.arg(2)).await?;
     let none = || Error::not_found("there is no such event in this room");
     let target = rooms::event_ref(&ctx, request.arg(1)).await?;
-    let target = target.filter(|e| e.room == sending.room).ok_or_else(none)?;
+    let target = target.ok_or_else(none)?;
+    if target.room != sending.room {
+        return Err(Error::invalid_param("the event is another room's"));
+    }
     let reason = match body.get("reason") {
         None => None,
         Some(reason) => Some(reason.as_str().ok_or_else(|| Error::bad_json("reason must be a string"))?),

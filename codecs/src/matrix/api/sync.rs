@@ -184,7 +184,8 @@ async fn key_changes(ctx: Ctx, request: Request) -> Answer {
     };
     let (from, _) = (token("from")?, token("to")?);
     begin::begin(&ctx).await?;
-    let changes = ctx.with(move |agent, cx| agent.sync().map(|s| Changes::take(s, Some(&from), cx))).await;
+    let changes =
+        ctx.with(move |agent, cx| agent.sync().map(|s| Changes::take(s, Some(&from), false, cx))).await;
     let mut changes = changes.ok_or_else(|| Error::unknown_token(false))?;
     changes.done = std::mem::take(&mut changes.rooms).into_iter().collect();
     let none = || object! { "changed" => Json::Array(Vec::new()), "left" => Json::Array(Vec::new()) };
@@ -216,7 +217,9 @@ async fn collect(ctx: &Ctx, wish: &Wish) -> Result<(), Error> {
 async fn answer(ctx: &Ctx, wish: &Wish) -> Result<(Json, u64, bool), Error> {
     Box::pin(begin::look_at_new_rooms(ctx)).await;
     let since = wish.since.clone();
-    let changes = ctx.with(move |agent, cx| agent.sync().map(|s| Changes::take(s, since.as_ref(), cx))).await;
+    let full = wish.full;
+    let taken = ctx.with(move |agent, cx| agent.sync().map(|s| Changes::take(s, since.as_ref(), full, cx)));
+    let changes = taken.await;
     let mut changes = changes.ok_or_else(|| Error::unknown_token(false))?;
     if changes.lost {
         Box::pin(elsewhere::read_again(ctx, wish, &mut changes)).await?;
@@ -231,6 +234,9 @@ async fn answer(ctx: &Ctx, wish: &Wish) -> Result<(Json, u64, bool), Error> {
     let rooms = sections(ctx, wish, &mut changes).await?;
     if !rooms.is_empty() {
         out.insert("rooms", rooms);
+    }
+    if !wish.filter.presence.admits_nothing() {
+        Box::pin(people::meet(ctx, &mut changes)).await?;
     }
     let presence = people::presence(ctx, wish, &changes);
     if !presence.is_empty() {

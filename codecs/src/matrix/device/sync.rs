@@ -130,7 +130,7 @@ pub struct Sync {
     /// The names of the device's one-time and fallback keys, and whether they are used.
     pub keys: Arc<BTreeMap<Str, bool>>,
     /// Whom the user does not want to hear.
-    blocked: Vec<Str>,
+    pub blocked: Vec<Str>,
     /// Where the user has read, as far as that was told here.
     pub read: BTreeMap<RoomId, Pos>,
     /// Whom the client knows, of each room's members, since which update; for lazy loading.
@@ -267,7 +267,12 @@ impl Sync {
     /// Whether the user does not want to hear what an entry says; state is shown all the same.
     pub fn hides(&self, event: &Event) -> bool {
         let by = event.by.user().filter(|_| event.facts.is_empty() && !self.blocked.is_empty());
-        by.is_some_and(|by| self.blocked.iter().any(|b| b.eq_ignore_ascii_case(by.name.as_str())))
+        by.is_some_and(|by| self.ignores(by))
+    }
+
+    /// Whether the user ignores somebody.
+    pub fn ignores(&self, who: &User) -> bool {
+        self.blocked.iter().any(|b| b.eq_ignore_ascii_case(who.name.as_str()))
     }
 
     /// What this device called the request that made an entry.
@@ -415,6 +420,10 @@ impl Sync {
         }
         if after == Membership::Joined {
             self.push(Update::Keys(Box::new(change.user.clone())));
+            // Known from another room, perhaps, but not as one of this.
+            if self.people.contains_key(&change.user.id) {
+                self.push(Update::Presence(change.user.id));
+            }
         } else if before == Membership::Joined {
             self.typed(event.room, &change.user, false, None);
             self.push(Update::Parted(Box::new(change.user.clone())));
@@ -528,7 +537,10 @@ impl Sync {
         if !matches!(self.stage, Stage::Ready) {
             return;
         }
+        let own = live.by.id == self.me.id;
         match &live.what {
+            // What the user says of himself he knows, and what his other devices say comes as a notice.
+            LiveWhat::Here { .. } if own => {}
             LiveWhat::Here { presence, .. } if !self.is_crowd(live.room) => self.see(&live.by, presence),
             LiveWhat::Here { .. } => {}
             LiveWhat::Gone { .. } => {
@@ -632,6 +644,17 @@ impl Sync {
 
     fn is_crowd(&self, room: RoomId) -> bool {
         self.rooms.get(&room).and_then(|r| r.joined).is_some_and(|joined| joined > CROWD)
+    }
+
+    /// The client is being told of these people, who are in a room that the user comes into. Gives them as they are known.
+    pub fn meet(&mut self, there: Vec<(User, Presence)>) -> Vec<(User, Presence)> {
+        for (who, presence) in &there {
+            if self.people.len() < PEOPLE && !self.people.contains_key(&who.id) {
+                let presence = Presence { native: None, ..presence.clone() };
+                self.people.insert(who.id, Box::new((who.clone(), presence)));
+            }
+        }
+        there.iter().filter_map(|(who, _)| self.people.get(&who.id).map(|seen| (**seen).clone())).collect()
     }
 
     fn see(&mut self, who: &User, presence: &Presence) {

@@ -111,8 +111,8 @@ impl Change {
 }
 
 impl Changes {
-    /// What came after a token.
-    pub fn take(sync: &mut Sync, since: Option<&Stamp>, cx: &mut Cx<'_>) -> Changes {
+    /// What came after a token; `full`: with all rooms, even where nothing did.
+    pub fn take(sync: &mut Sync, since: Option<&Stamp>, full: bool, cx: &mut Cx<'_>) -> Changes {
         sync.tell_arrived(cx);
         let mut out = Changes {
             stamp: sync.stamp(Pos::ZERO, cx.now().wall),
@@ -145,6 +145,10 @@ impl Changes {
                 let ids = crate::matrix::ids::IdKey::new(&cx.core_settings().secret);
                 for update in updates {
                     out.add(sync, update, &ids);
+                }
+                let listed = |room: &Room| full && super::begin::is_listed(room.membership);
+                for (id, _) in sync.rooms.iter().filter(|(_, room)| listed(room)) {
+                    out.room(sync, *id);
                 }
                 for change in out.rooms.values_mut() {
                     change.known.retain(|_, told| *told <= since.seq);

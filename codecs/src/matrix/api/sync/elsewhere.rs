@@ -6,11 +6,13 @@ use crate::matrix::api::scene::history;
 use crate::matrix::device::stamp::Stamp;
 use crate::matrix::device::sync::Room;
 use crate::matrix::error::Error;
+use crate::matrix::rooms;
 use crate::matrix::task::Ctx;
-use lavina_core::event::What;
+use lavina_core::event::{Event, What};
 use lavina_core::ids::{Pos, RoomId};
 use lavina_core::policy::Membership;
 use lavina_core::query::{Belonging, Bound, Only, Query, Range, Value};
+use std::sync::Arc;
 
 /// Entries of the feed that are looked at for dialogs with something new.
 const FEED: u32 = 1_000;
@@ -87,16 +89,26 @@ pub async fn formerly(ctx: &Ctx) -> Result<Vec<Belonging>, Error> {
 /// The server cannot tell.
 pub async fn add_left(ctx: &Ctx, changes: &mut Changes, left: Belonging) -> Result<(), Error> {
     let range = Range { only: Only::All, ..Range::latest(LEFT) };
-    let Ok(found) = history(ctx, left.room, range).await else { return Ok(()) };
     let me = ctx.user()?.id;
-    let own = |e: &&std::sync::Arc<lavina_core::event::Event>| matches!(&e.what, What::Member(m) if m.user.id == me);
-    let Some(own) = found.entries.iter().rev().find(own).cloned() else { return Ok(()) };
+    let own = |e: &&Arc<Event>| matches!(&e.what, What::Member(m) if m.user.id == me);
+    let (entries, more, own) = match history(ctx, left.room, range).await {
+        Ok(found) => {
+            let own = found.entries.iter().rev().find(own).cloned();
+            (found.entries.clone(), found.more, own)
+        }
+        // Who was asked in and did not come sees of the room that he is out of it.
+        Err(_) => {
+            let own = rooms::entry(ctx, left.room, left.member.since).await?.filter(|e| own(&e));
+            (own.iter().cloned().collect(), false, own)
+        }
+    };
+    let Some(own) = own else { return Ok(()) };
     let mut room = Room::new(Membership::Left, left.member.since);
     room.last = own.pos;
     let mut change = Change::bare(room);
-    change.events = found.entries.clone();
+    change.events = entries;
     change.own = Some(own);
-    change.gap = found.more.then_some(Pos::ZERO);
+    change.gap = more.then_some(Pos::ZERO);
     changes.rooms.insert(left.room, change);
     Ok(())
 }

@@ -24,6 +24,9 @@ use std::sync::Arc;
 /// Rooms looked at to find whom the user shares none with any more.
 const ROOMS_LOOK: usize = 100;
 
+/// Members of a room that was come into whose presence is told.
+const MEET: usize = 500;
+
 /// The word for how reachable somebody is.
 pub fn presence_word(show: Show) -> &'static str {
     match show {
@@ -50,6 +53,29 @@ pub fn presence_event(who: &User, presence: &Presence, domain: &str) -> Json {
 pub fn presence(ctx: &Ctx, wish: &Wish, changes: &Changes) -> Vec<Json> {
     let events = changes.people.iter().map(|(who, p)| presence_event(who, p, ctx.domain()));
     events.filter(|e| wish.filter.presence.admits(e)).collect()
+}
+
+/// Who comes into a room is told how present those are who are there; in a first sync, of all rooms.
+///
+/// # Errors
+/// The server cannot tell.
+pub async fn meet(ctx: &Ctx, changes: &mut Changes) -> Result<(), Error> {
+    let came = changes.done.iter().filter(|(_, c)| c.whole && c.room.is_joined());
+    let rooms: Vec<RoomId> = came.map(|(id, _)| *id).take(ROOMS_LOOK).collect();
+    let me = ctx.user()?.id;
+    for room in rooms {
+        let Ok(view) = view_of(ctx, room).await else { continue };
+        let there = view.here.iter().filter(|(id, p)| **id != me && p.show != Show::Offline);
+        let there = there.filter_map(|(id, p)| Some((view.members.get(id)?.user.clone(), p.clone())));
+        let there: Vec<(User, Presence)> = there.take(MEET).collect();
+        let known = ctx.with(move |agent, _| agent.sync().map(|s| s.meet(there)).unwrap_or_default());
+        for (who, presence) in known.await {
+            if !changes.people.iter().any(|(known, _)| known.id == who.id) {
+                changes.people.push((who, presence));
+            }
+        }
+    }
+    Ok(())
 }
 
 async fn account(ctx: &Ctx) -> Result<Arc<Account>, Error> {

@@ -58,6 +58,7 @@ pub async fn section(
 ) -> Result<Option<(&'static str, Json)>, Error> {
     Ok(match change.room.membership {
         Membership::Joined => joined(ctx, wish, id, change, changes).await?.map(|s| ("join", s)),
+        Membership::Invited if is_ignored(ctx, id).await? => None,
         Membership::Invited if change.whole || change.own.is_some() => {
             let state = Box::pin(stripped(ctx, id)).await?;
             Some(("invite", object! { "invite_state" => object! { "events" => state } }))
@@ -73,6 +74,19 @@ pub async fn section(
     })
 }
 
+/// Whether the user is asked in by somebody whom he ignores (client-server API, "Ignoring Users").
+///
+/// # Errors
+/// The server cannot tell.
+pub async fn is_ignored(ctx: &Ctx, id: RoomId) -> Result<bool, Error> {
+    if ctx.with(|agent, _| agent.sync().is_none_or(|s| s.blocked.is_empty())).await {
+        return Ok(false);
+    }
+    let (view, me) = (view_of(ctx, id).await?, ctx.user()?.id);
+    let Some(by) = view.members.get(&me).and_then(|m| m.by.clone()) else { return Ok(false) };
+    Ok(ctx.with(move |agent, _| agent.sync().is_some_and(|s| s.ignores(&by))).await)
+}
+
 async fn joined(
     ctx: &Ctx,
     wish: &Wish,
@@ -81,12 +95,18 @@ async fn joined(
     changes: &Changes,
 ) -> Result<Option<Json>, Error> {
     let whole = change.whole || wish.full;
-    let mut told = match (whole, change.gap) {
+    let mut told = match (change.whole, change.gap) {
         // Rarer, and large: not part of what every request takes.
         (true, _) => Box::pin(from_store(ctx, wish, id, change, None)).await?,
         (false, Some(gap)) => Box::pin(from_store(ctx, wish, id, change, Some(gap))).await?,
         (false, None) => from_updates(ctx, wish, id, change).await?,
     };
+    if wish.full && !change.whole {
+        let view = view_of(ctx, id).await?;
+        let end = Place::after(change.room.last);
+        told.state = Box::pin(state_of(ctx, wish, &view, end, &told.timeline, &|_, _| true)).await?;
+        told.view = Some(view);
+    }
     let people_moved = told.timeline.iter().any(|s| s.kind == "m.room.member")
         || told.state.iter().any(|e| e.kind == "m.room.member" && !wish.filter.state.lazy_load_members);
     if told.view.is_none() && people_moved {
@@ -99,6 +119,8 @@ async fn joined(
     }
     let ephemeral = ephemeral(ctx, wish, id, change).await?;
     let data = data(wish, id, change, ctx, whole).await?;
+    // Who comes in anew begins with the room as it is, whatever the client has of it from before.
+    told.limited |= change.whole && wish.since.is_some();
     let nothing = told.timeline.is_empty() && told.state.is_empty() && !told.limited;
     if nothing && ephemeral.is_empty() && data.is_empty() && !whole && !change.unread {
         return Ok(None);
@@ -169,11 +191,6 @@ async fn from_updates(ctx: &Ctx, wish: &Wish, id: RoomId, change: &Change) -> Re
     };
     let mut state: Vec<RoomEvent> = last
         .values()
-        .filter(|s| {
-            wish.state_after.is_some()
-                || !lazy
-                || paging::lazily(&s.kind, s.state_key.as_deref().unwrap_or(""), &senders)
-        })
         .filter(|s| wish.filter.state.admits(&room_id, &s.json))
         .filter_map(|s| events_of(s))
         .collect();
@@ -256,30 +273,48 @@ async fn from_store(
     let found = page(ctx, want).await?;
     let begin = found.shown.first().map_or(upto, |s| s.place);
     let limited = found.more;
-    let place = if wish.state_after.is_some() {
-        paging::end()
-    } else if limited {
-        begin
-    } else {
-        begin.min(found.next)
-    };
     let lazy = wish.filter.state.lazy_load_members;
     let senders = senders(found.shown.iter(), ctx.user()?.id, ctx, change, wish);
-    let wanted = |kind: &str, key: &str| !lazy || paging::lazily(kind, key, &senders);
-    let mut state = state_at(ctx, &view, place, wanted).await?;
+    // Of a gap all that changed is told, members too who said nothing.
+    let wanted = |kind: &str, key: &str| !lazy || gap.is_some() || paging::lazily(kind, key, &senders);
+    let mut state = state_of(ctx, wish, &view, upto, &found.shown, &wanted).await?;
     if let Some(gap) = gap {
-        let fresh = |e: &RoomEvent| e.id.pos > gap || (e.kind == "m.room.member" && lazy);
-        state.retain(fresh);
+        let sender = |e: &RoomEvent| lazy && e.state_key.as_ref().is_some_and(|key| senders.contains(key));
+        state.retain(|e| e.id.pos > gap || (e.kind == "m.room.member" && sender(e)));
     }
-    let room_id = rooms::name_of_view(ctx, &view);
-    let jsons = state_json(ctx, &state, Some(&room_id));
-    let mut fits = jsons.iter().map(|json| wish.filter.state.admits(&room_id, json));
-    state.retain(|_| fits.next().unwrap_or(false));
     if lazy {
         know(ctx, id, senders).await;
     }
     let prev_batch = if found.shown.is_empty() { upto } else { begin };
     Ok(Told { timeline: found.shown, state, limited, prev_batch, view: Some(view) })
+}
+
+/// The whole state that goes with a timeline which ends there: as it was before the timeline, and what changed since and is
+/// not in it because it was filtered out; for who wants it so, as it is after the timeline.
+async fn state_of(
+    ctx: &Ctx,
+    wish: &Wish,
+    view: &RoomView,
+    end: Place,
+    timeline: &[Shown],
+    wanted: &(dyn Fn(&str, &str) -> bool + Sync),
+) -> Result<Vec<RoomEvent>, Error> {
+    let begin = timeline.first().filter(|_| wish.state_after.is_none()).map_or(end, |s| s.place.min(end));
+    let mut state = state_at(ctx, view, begin, wanted).await?;
+    let told: BTreeSet<Place> = timeline.iter().map(|s| s.place).collect();
+    let later = view.facts.values().filter(|row| {
+        let at = Place { pos: row.at.pos, sub: row.at.nth };
+        at >= begin && at < end && !told.contains(&at) && wanted(&row.fact.kind, &row.fact.key)
+    });
+    for event in later.filter_map(|row| state_event(view.id, row, ctx.domain())) {
+        state.retain(|e| e.kind != event.kind || e.state_key != event.state_key);
+        state.push(event);
+    }
+    let room_id = rooms::name_of_view(ctx, view);
+    let jsons = state_json(ctx, &state, Some(&room_id));
+    let mut fits = jsons.iter().map(|json| wish.filter.state.admits(&room_id, json));
+    state.retain(|_| fits.next().unwrap_or(false));
+    Ok(state)
 }
 
 /// A room that was left: what happened until then.
@@ -292,7 +327,7 @@ async fn left(ctx: &Ctx, wish: &Wish, id: RoomId, change: &Change) -> Result<Jso
     let mut told =
         from_updates(ctx, &Wish { filter: plain_members(wish), ..copy(wish) }, id, &change).await?;
     told.limited |= change.gap.is_some();
-    if wish.since.is_none() || wish.full {
+    if wish.since.is_none() || wish.full || change.whole {
         told.state = state_of_left(ctx, wish, id, &change, &told.timeline).await?;
     }
     let state = state_json(ctx, &told.state, None);
@@ -318,13 +353,7 @@ async fn state_of_left(
     let view = view_of(ctx, id).await?;
     let Some(readable) = view.readable(ctx.user()?.id) else { return Ok(Vec::new()) };
     let end = Place::after(change.room.last.min(readable.last));
-    let begin = timeline.first().filter(|_| wish.state_after.is_none()).map_or(end, |s| s.place.min(end));
-    let mut state = state_at(ctx, &view, begin, |_, _| true).await?;
-    let room_id = rooms::name_of_view(ctx, &view);
-    let jsons = state_json(ctx, &state, Some(&room_id));
-    let mut fits = jsons.iter().map(|json| wish.filter.state.admits(&room_id, json));
-    state.retain(|_| fits.next().unwrap_or(false));
-    Ok(state)
+    state_of(ctx, wish, &view, end, timeline, &|_, _| true).await
 }
 
 /// Who is out of a room cannot ask for its members.
@@ -370,8 +399,12 @@ fn summary(view: &RoomView, changes: &Changes, ctx: &Ctx) -> Json {
         "m.joined_member_count" => count(Membership::Joined),
         "m.invited_member_count" => count(Membership::Invited),
     };
-    let named = |kind: &str| view.facts.contains_key(&(Str::new(kind), Str::default()));
-    if named("m.room.name") && named("m.room.canonical_alias") {
+    // As other servers do: they name a room that has neither a name nor a canonical alias.
+    let named = |kind: &str, key: &str| {
+        let content = rooms::content(&view.facts, kind, "");
+        content.and_then(|c| c.str_of(key).map(|s| !s.is_empty())).unwrap_or(false)
+    };
+    if named("m.room.name", "name") || named("m.room.canonical_alias", "alias") {
         return out;
     }
     let ids: Vec<String> = heroes(view, ctx).iter().map(|m| user_id(&m.user, ctx.domain())).collect();

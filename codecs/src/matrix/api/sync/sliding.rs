@@ -155,7 +155,7 @@ async fn answer(ctx: &Ctx, ask: &Ask, told: &Told) -> Result<Made, Error> {
     let taken = ctx.with(move |agent, cx| {
         let sync = agent.sync()?;
         let now = sync.stamp(Pos::ZERO, cx.now().wall);
-        let mut changes = Changes::take(sync, Some(since.as_ref().unwrap_or(&now)), cx);
+        let mut changes = Changes::take(sync, Some(since.as_ref().unwrap_or(&now)), false, cx);
         changes.initial = since.is_none();
         let ids = IdKey::new(&cx.core_settings().secret);
         Some((changes, now, list::entries(sync, &ids)))

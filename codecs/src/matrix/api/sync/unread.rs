@@ -68,10 +68,11 @@ impl Counts {
         let roots: BTreeSet<&Str> = self.unread.items.iter().filter_map(|(_, _, t)| t.as_ref()).collect();
         let of = |root: &Str| (root.clone(), object(self.unread.counts(|t| t == Some(root))));
         let by_thread: Map = roots.into_iter().map(of).collect();
-        vec![
-            ("unread_notifications", object(self.unread.counts(|t| t.is_none()))),
-            ("unread_thread_notifications", Json::Object(by_thread)),
-        ]
+        let mut out = vec![("unread_notifications", object(self.unread.counts(|t| t.is_none())))];
+        if !by_thread.is_empty() {
+            out.push(("unread_thread_notifications", Json::Object(by_thread)));
+        }
+        out
     }
 }
 
