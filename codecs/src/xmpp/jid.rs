@@ -3,8 +3,7 @@
 //! The localpart follows PRECIS UsernameCaseMapped, the resource OpaqueString. Domains are kept as lower-case
 //! A-labels, so that one domain has one spelling on every protocol.
 
-use precis_profiles::precis_core::profile::PrecisFastInvocation;
-use precis_profiles::{OpaqueString, UsernameCaseMapped};
+use crate::xmpp::precis;
 use smol_str::SmolStr;
 use std::borrow::Cow;
 use std::fmt;
@@ -171,11 +170,11 @@ pub fn prepare_local(text: &str) -> Result<Cow<'_, str>, JidError> {
     let local = if text.as_bytes().iter().all(plain) {
         Cow::Borrowed(text)
     } else {
-        let local = UsernameCaseMapped::enforce(text).map_err(|_| JidError::Local)?;
+        let local = precis::username(text).ok_or(JidError::Local)?;
         if local.contains(['"', '&', '\'', '/', ':', '<', '>', '@']) {
             return Err(JidError::Local);
         }
-        local
+        Cow::Owned(local)
     };
     if local.is_empty() || local.len() > MAX_PART { Err(JidError::Local) } else { Ok(local) }
 }
@@ -188,11 +187,7 @@ pub fn prepare_resource(text: &str) -> Result<Cow<'_, str>, JidError> {
     if text.len() > 4 * MAX_PART {
         return Err(JidError::Resource);
     }
-    let resource = if text.bytes().all(|b| matches!(b, b' '..=b'~')) {
-        Cow::Borrowed(text)
-    } else {
-        OpaqueString::enforce(text).map_err(|_| JidError::Resource)?
-    };
+    let resource = precis::opaque(text).ok_or(JidError::Resource)?;
     if resource.is_empty() || resource.len() > MAX_PART { Err(JidError::Resource) } else { Ok(resource) }
 }
 

@@ -31,6 +31,7 @@ mod muc;
 pub mod ns;
 mod offline;
 mod pep;
+mod precis;
 mod presence;
 mod private;
 mod query;

@@ -11,6 +11,7 @@ use crate::xmpp::error::{StanzaCondition, StanzaError};
 use crate::xmpp::iq::{Iq, OTHER};
 use crate::xmpp::jid::prepare_resource;
 use crate::xmpp::ns;
+use crate::xmpp::precis::{nickname, nickname_key};
 use crate::xmpp::presence::read;
 use crate::xmpp::session::{Outcome, Xmpp};
 use crate::xmpp::xml::Element;
@@ -21,10 +22,6 @@ use lavina_core::policy::{Member, Membership};
 use lavina_core::query::{Query, RoomView, Value};
 use lavina_core::refusal::Refusal;
 use lavina_core::text::Str;
-use precis_profiles::Nickname;
-use precis_profiles::precis_core::Error;
-use precis_profiles::precis_core::profile::{Profile, Rules, stabilize};
-use std::borrow::Cow;
 
 /// A nick as it is shown and as it is compared (RFC 8266 §2); none if it cannot be one: empty, too long, or with
 /// characters that are not for nicks.
@@ -32,20 +29,11 @@ pub(super) fn prepared(nick: &str, max: usize) -> Option<(String, String)> {
     if nick.len() > 4 * max {
         return None;
     }
-    let profile = Nickname::new();
-    let text = profile.enforce(nick).ok()?;
-    let key = stabilize(&*text, folded).ok()?.into_owned();
-    let text = text.into_owned();
+    let text = nickname(nick)?;
+    let key = nickname_key(&text)?;
     // It stands in addresses: there it must not change again.
     let fits = text.len() <= max && prepare_resource(&text).is_ok_and(|resource| resource == text);
     fits.then_some((text, key))
-}
-
-/// The rules for comparison, once (RFC 8266 §2.4).
-fn folded(nick: &str) -> Result<Cow<'_, str>, Error> {
-    let profile = Nickname::new();
-    let mapped = profile.additional_mapping_rule(nick)?;
-    profile.normalization_rule(profile.case_mapping_rule(mapped)?)
 }
 
 /// Whether another member, there or not, is of that name.
@@ -250,7 +238,7 @@ impl Xmpp {
     }
 
     /// A request to an occupant, of one who sits in the room too: what an account answers about itself is answered for
-    /// the account that the nick stands for; who that is everybody in the room can see.
+    /// the account that the nick stands for; who that is everybody in the room can see. All else is for its client.
     pub(in crate::xmpp) fn iq_to_occupant(&mut self, iq: Iq, room: RoomName, nick: Str, cx: &mut Cx<'_>) {
         if self.seat(&room).is_none() {
             // Discovery has an error of its own (XEP-0045 §6.6).
@@ -258,7 +246,7 @@ impl Xmpp {
             let condition = if asks { StanzaCondition::BadRequest } else { StanzaCondition::NotAcceptable };
             return self.iq_error(&iq, &StanzaError::new(condition, "you are not in this room"), cx);
         }
-        self.with_occupant(room, nick, cx, move |session, user, cx| {
+        self.with_occupant(room.clone(), nick, cx, move |session, user, cx| {
             let Some(user) = user else {
                 return session.iq_error(&iq, &StanzaCondition::ItemNotFound.into(), cx);
             };
@@ -266,7 +254,7 @@ impl Xmpp {
             let told = [ns::VCARD, ns::PUBSUB].iter().any(|ns| payload.ns == *ns) && !iq.set;
             match crate::xmpp::iq::handler(payload, OTHER).filter(|_| told) {
                 Some(handler) => (handler.run)(session, Iq { place: Place::User(user.name, None), ..iq }, cx),
-                None => session.iq_error(&iq, &StanzaCondition::ServiceUnavailable.into(), cx),
+                None => session.relay(iq, &room, user, cx),
             }
         });
     }
@@ -289,6 +277,7 @@ mod tests {
         check("Third Witch", Some(("Third Witch", "third witch")));
         check("  Third   Witch ", Some(("Third Witch", "third witch")));
         check("Ñandú 📱", Some(("Ñandú 📱", "ñandú 📱")));
+        check("🤖🫨", Some(("🤖🫨", "🤖🫨")));
         check("Ⅳ", Some(("IV", "iv")));
         for bad in ["", "  ", "\u{202e}abc", "a\u{200b}b", "a\nb", "seventeen letters"] {
             check(bad, None);
