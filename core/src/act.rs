@@ -373,6 +373,10 @@ pub enum Act {
         /// Why, for people.
         #[n(1)]
         reason: Option<Str>,
+        /// The wire form, for speakers of the same protocol.
+        #[n(2)]
+        #[cbor(default)]
+        native: Option<Native>,
     },
     /// Shut an account out; puts it out too.
     #[n(35)]

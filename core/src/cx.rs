@@ -318,7 +318,8 @@ impl<'a, P: Projection> Cx<'a, P> {
     }
 
     /// The session's presence in one room, where it differs from the general one. Before [`Cx::attach`] it
-    /// is what the session is shown with from the first moment.
+    /// is what the session is shown with from the first moment; before [`Cx::detach`] one that is
+    /// [`crate::presence::Show::Offline`] is its last word there, shown as it goes.
     pub fn room_presence(&mut self, room: RoomId, presence: Presence) {
         self.effects.push(Effect::RoomPresence(room, presence));
     }

@@ -540,7 +540,7 @@ pub enum LiveWhat {
         standing: Standing,
         /// The room's levels.
         levels: Levels,
-        /// What its sessions said last.
+        /// What its sessions said last; [`crate::presence::Show::Offline`]: as they went.
         presence: Presence,
     },
     /// Began or stopped typing.

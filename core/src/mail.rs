@@ -80,7 +80,8 @@ pub enum Mail {
         /// The last grant it has seen; the shard ignores the rest.
         grant: u64,
     },
-    /// To a shard: the sessions of a member in a room are this present; `None`: none is left.
+    /// To a shard: the sessions of a member in a room are this present; `None`: none is left; [`Show::Offline`]: the
+    /// last one went with these words.
     Here {
         /// The room.
         room: RoomId,

@@ -259,7 +259,7 @@ impl Line {
                 let Some(whom) = view.members.values().find(|m| m.user.name == name) else {
                     return self.refuse(&tag, slot, "TargetNotMember", cx);
                 };
-                let act = Act::Kick { user: whom.user.clone(), reason: None };
+                let act = Act::Kick { user: whom.user.clone(), reason: None, native: None };
                 let req = cx.command(Command::by(&me, EntityId::Room(view.id), act), false);
                 self.asks.insert(req, (Ask::Entry, tag, slot));
             }

@@ -176,8 +176,8 @@ fn xmpp_over_websocket_meets_the_others() {
     // A room: what is encoded once for many is whole for each.
     let join = "<presence xmlns='jabber:client' to='lobby@rooms.localhost/alice'>\
                 <x xmlns='http://jabber.org/protocol/muc'/></presence>";
-    say(&mut s, a, &[join]);
     s.join(b, "lobby", "bob");
+    say(&mut s, a, &[join]);
     s.send(b, "<message to='lobby@rooms.localhost' type='groupchat'><body>all</body></message>");
     let got = frames(&mut s, a);
     let said = &got.iter().find(|(_, m)| m.contains("<body>all</body>")).unwrap().1;

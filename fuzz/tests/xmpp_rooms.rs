@@ -16,7 +16,7 @@ fn coming_in_speaking_and_leaving() {
         &[
             "<presence from='lobby@rooms.localhost/alice' to='alice@localhost/r'>",
             "affiliation='owner' role='moderator' jid='alice@localhost'",
-            "<status code='110'/><status code='201'/>",
+            "<status code='110'/><status code='170'/><status code='201'/>",
             "<occupant-id",
             "type='groupchat'><subject></subject></message>",
         ],
@@ -98,7 +98,7 @@ fn a_lost_connection_leaves() {
 fn rooms_are_found() {
     let mut s = Server::new();
     let a = s.online("alice");
-    s.join(a, "lobby", "alice");
+    s.enter(a, "lobby", "alice");
     let disco = |to: &str, what: &str| {
         format!(
             "<iq type='get' id='d' to='{to}'><query xmlns='http://jabber.org/protocol/disco#{what}'/></iq>"
@@ -347,6 +347,9 @@ fn invitations() {
     );
     s.read(b);
     assert_eq!(s.send(b, &decline), "");
+    // He is a member all the same (XEP-0045 §7.8.2), until that is taken from him.
+    s.send(a, &ask("set", "admin", "<item jid='bob@localhost' affiliation='none'/>"));
+    s.read(b);
     let got = s.join(b, "lobby", "bob");
     assert!(got.contains("registration-required"), "{got}");
     s.send(a, &invite);

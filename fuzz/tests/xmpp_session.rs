@@ -122,6 +122,10 @@ fn lists_blocks_and_small_questions() {
             .contains("type='result'")
     );
     let got = s.send(b, "<iq type='get' id='5' to='alice@localhost'><vCard xmlns='vcard-temp'/></iq>");
+    let nobody = s.send(b, "<iq type='get' id='5' to='nobody@localhost'><vCard xmlns='vcard-temp'/></iq>");
+    assert_eq!(got, nobody.replace("nobody@", "alice@"));
+    s.send(a, "<iq type='set' id='u'><unblock xmlns='urn:xmpp:blocking'/></iq>");
+    let got = s.send(b, "<iq type='get' id='5' to='alice@localhost'><vCard xmlns='vcard-temp'/></iq>");
     assert!(got.contains("<FN>Al</FN>"), "{got}");
     let got = s.send(
         a,

@@ -196,7 +196,7 @@ fn people_come_and_go() {
     let levels = rig.content(POWER_LEVELS, "");
     assert_eq!(levels.at(&["users", "@user2:x.org"]).and_then(Json::as_int), Some(50));
     // A kick takes the rank.
-    let facts = rig.facts(Some(1), Act::Kick { user: user(2), reason: Some(Str::new("why")) });
+    let facts = rig.facts(Some(1), Act::Kick { user: user(2), reason: Some(Str::new("why")), native: None });
     let kinds: Vec<&str> = facts.iter().map(|f| f.0.as_str()).collect();
     assert_eq!(kinds, ["m.room.member", POWER_LEVELS]);
     assert_eq!(facts[0].2, object! { "membership" => "leave", "reason" => "why" });

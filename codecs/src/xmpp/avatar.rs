@@ -51,7 +51,7 @@ pub(super) fn into_vcard(attrs: &Attrs, vcard: Option<&[u8]>) -> Option<Element>
 }
 
 /// The photo in a vCard: its type and its bytes.
-fn photo(vcard: &Element) -> Option<(String, Vec<u8>)> {
+pub(super) fn photo(vcard: &Element) -> Option<(String, Vec<u8>)> {
     let photo = vcard.child("PHOTO", ns::VCARD)?;
     let data: String = photo.child_text("BINVAL")?.split_ascii_whitespace().collect();
     let bytes = BASE64.decode(data.as_bytes()).ok().filter(|b| !b.is_empty())?;

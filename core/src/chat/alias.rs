@@ -201,7 +201,7 @@ pub(super) mod tests {
         assert_eq!(row(&r, &user(2)), None);
         let out = r.by(&user(3), come_as(alias("Al")));
         assert_eq!(changes(&out), vec![(How::Join, None, Some("Al"))]);
-        let out = r.by(&user(1), Act::Kick { user: user(3), reason: None });
+        let out = r.by(&user(1), Act::Kick { user: user(3), reason: None, native: None });
         assert_eq!(changes(&out), vec![(How::Kick, None, Some("Al"))]);
     }
 

@@ -8,7 +8,7 @@ use super::{
     room::{Note, Room, need},
 };
 use crate::{
-    event::{Actor, How},
+    event::{Actor, How, Native},
     ids::AccountId,
     name::User,
     policy::{JoinRule, Member, Membership, Power, Standing, power},
@@ -19,7 +19,14 @@ use crate::{
 impl Room {
     /// Puts a member out. A rank above a newcomer's is lost with it; being muted is not. Likewise an invitation is
     /// withdrawn, and a knock turned down.
-    pub(super) fn kick(&mut self, user: &User, reason: &Option<Str>, draft: &mut Draft<'_>) -> Done {
+    pub(super) fn kick(
+        &mut self,
+        user: &User,
+        reason: &Option<Str>,
+        native: Option<&Native>,
+        draft: &mut Draft<'_>,
+    ) -> Done {
+        let native = native.filter(|n| n.bytes.len() <= draft.settings.limits.native).cloned();
         let own = self.member_power(&draft.entry.command.by)?;
         let levels = self.policy().levels;
         need(own, levels.kick)?;
@@ -29,7 +36,8 @@ impl Room {
         self.check_rank(own, user.id)?;
         let power = self.standing(user.id).power.min(levels.users);
         let after = Standing { membership: Membership::Left, power };
-        self.stand(draft, user, after, How::Kick, Note { voiced: Some(false), ..Note::why(reason) });
+        let note = Note { voiced: Some(false), native, ..Note::why(reason) };
+        self.stand(draft, user, after, How::Kick, note);
         self.end_if_empty(draft);
         Ok(Verdict::ByEvent)
     }

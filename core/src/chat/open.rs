@@ -412,10 +412,14 @@ mod tests {
         assert_eq!(rig.by(&user(2), invite(3)).events.len(), 1);
         rig.by(&user(4), Act::Knock { reason: None });
         for n in [3, 4] {
-            rig.by(&user(1), Act::Kick { user: user(n), reason: None });
+            rig.by(&user(1), Act::Kick { user: user(n), reason: None, native: None });
             assert_eq!(room(&rig).standing(user(n).id).membership, Membership::Left, "{n}");
         }
-        rig.refuses(&user(1), Act::Kick { user: user(3), reason: None }, Refusal::TargetNotMember);
+        rig.refuses(
+            &user(1),
+            Act::Kick { user: user(3), reason: None, native: None },
+            Refusal::TargetNotMember,
+        );
     }
 
     #[test]

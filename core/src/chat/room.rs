@@ -379,7 +379,7 @@ impl Room {
             Act::Leave { reason, quit, same } => self.leave(reason, *quit, *same, draft),
             Act::Invite { user, reason, native } => self.invite(user, reason, native.as_ref(), draft),
             Act::Knock { reason } => self.knock(reason, draft),
-            Act::Kick { user, reason } => self.kick(user, reason, draft),
+            Act::Kick { user, reason, native } => self.kick(user, reason, native.as_ref(), draft),
             Act::Ban { user, reason } => self.ban(user, reason, draft),
             Act::Unban { user } => self.unban(user, draft),
             Act::SetPower { user, power, voiced, reason } => {

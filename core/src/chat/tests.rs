@@ -48,7 +48,7 @@ fn power_to(user: &User, power: Power) -> Act {
 }
 
 fn kick(user: &User) -> Act {
-    Act::Kick { user: user.clone(), reason: None }
+    Act::Kick { user: user.clone(), reason: None, native: None }
 }
 
 fn ban(user: &User) -> Act {

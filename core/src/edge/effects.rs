@@ -9,6 +9,7 @@ use crate::{
     mail::{Attacher, Mail, RoomSignal},
     name::{NameKey, User, UserName},
     post::Post,
+    presence::Show,
     projection::{Projection, Wake},
     query::{Reply, Value},
     refusal::Refusal,
@@ -68,8 +69,10 @@ impl<P: Projection> Edge<P> {
             Effect::RoomPresence(room, p) => {
                 if let Some(s) = self.sessions.get_mut(slot) {
                     let attachment = s.core.rooms.or_default(room);
+                    // Last words wait for the end.
+                    let shown = attachment.place.is_some() && p.show != Show::Offline;
                     attachment.presence = Some(Box::new(p));
-                    if attachment.place.is_some() {
+                    if shown {
                         self.show_in_room(slot, room, 0, post);
                     }
                 }

@@ -11,7 +11,7 @@ use crate::{
     name::RoomName,
     policy::Membership,
     post::Post,
-    presence::Presence,
+    presence::{Presence, Show},
     projection::{Projection, Replay, Seen, Shown, Wake},
     query::{Reply, Value},
     refusal::Refusal,
@@ -306,10 +306,11 @@ impl<P: Projection> Edge<P> {
     pub(super) fn leave_room(&mut self, slot: u32, room: RoomId, same: u64, post: &mut Post) {
         let was = self.take_out(slot, room);
         let Some(s) = self.sessions.get_mut(slot) else { return };
-        s.core.rooms.remove(&room);
+        let last = s.core.rooms.remove(&room).and_then(|attachment| attachment.presence);
         let user = s.core.user.clone();
         if let (true, Some(user)) = (was, user) {
-            let presence = self.best_in_room(user.id, room);
+            let last = last.filter(|presence| presence.show == Show::Offline).map(|presence| *presence);
+            let presence = self.best_in_room(user.id, room).or(last);
             post.send_to_shard(
                 room.shard(self.core_settings().shards),
                 Mail::Here { room, user, presence, same },

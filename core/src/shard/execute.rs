@@ -332,6 +332,11 @@ impl Shards {
                 _ => {}
             }
         }
+        for event in events {
+            if let What::Policy { before, after } = &event.what {
+                self.show_changed_standing(desk, room_id, before.levels, after.levels);
+            }
+        }
         if let Some(a) = arrives {
             self.arrive(desk, room_id, a.user, a.presence, 0);
         }

@@ -12,7 +12,7 @@ use crate::{
     ids::{AccountId, Origin, Pos, ReqId, RoomId, SessionRef},
     mail::{Attacher, Mail, RoomSignal},
     name::User,
-    policy::{Membership, Standing},
+    policy::{Levels, Membership, Power, Standing},
     presence::{Presence, Show},
     projection::{Notice, Replay, Signal, SignalWhat},
     query::{Reply, RoomView},
@@ -20,6 +20,9 @@ use crate::{
     row::{Page, Read},
 };
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
+
+/// People in a room above whom nobody is told of everybody's new standing.
+const MANY_HERE: usize = 100;
 
 impl Shards {
     /// The room as sessions see it now.
@@ -122,8 +125,9 @@ impl Shards {
     ) {
         let EntityId::Room(room) = *id else { return };
         match presence {
+            Some(last) if last.show == Show::Offline => self.depart(desk, room, &user, Some(last), same),
             Some(presence) => self.arrive(desk, room, user, presence, same),
-            None => self.depart(desk, room, &user, same),
+            None => self.depart(desk, room, &user, None, same),
         }
     }
 
@@ -150,9 +154,10 @@ impl Shards {
     }
 
     /// A member's last session went.
-    fn depart(&mut self, desk: &mut Desk<'_>, room: RoomId, user: &User, same: u64) {
+    fn depart(&mut self, desk: &mut Desk<'_>, room: RoomId, user: &User, last: Option<Presence>, same: u64) {
         let Some(slot) = self.slots.get_mut(&EntityId::Room(room)) else { return };
-        let Some((_, presence)) = slot.live.here.remove(&user.id) else { return };
+        let Some((_, before)) = slot.live.here.remove(&user.id) else { return };
+        let presence = last.unwrap_or(before);
         slot.live.view = None;
         let Some(standing) = joined_standing(slot.entity.as_ref(), user.id) else { return };
         let levels = room_of(slot.entity.as_ref()).and_then(|r| r.head.as_ref()).map(|h| h.policy.levels);
@@ -219,6 +224,31 @@ impl Shards {
     ) {
         if let Some(slot) = self.slots.get(&EntityId::Room(room)) {
             slot.show_live(desk, Live { room, same, origin: None, by, what, only: None });
+        }
+    }
+
+    /// The rules changed: of those who are there it is shown who may speak or put out now and could not before, or the
+    /// other way round; where many are there, to each alone.
+    pub(super) fn show_changed_standing(
+        &mut self,
+        desk: &mut Desk<'_>,
+        room: RoomId,
+        before: Levels,
+        levels: Levels,
+    ) {
+        let Some(slot) = self.slots.get(&EntityId::Room(room)) else { return };
+        let differs = |power: Power| {
+            (power >= before.speak) != (power >= levels.speak)
+                || (power >= before.kick) != (power >= levels.kick)
+        };
+        let many = slot.live.here.len() > MANY_HERE;
+        for (account, (user, presence)) in &slot.live.here {
+            let standing = joined_standing(slot.entity.as_ref(), *account);
+            let Some(standing) = standing.filter(|s| differs(s.power)) else { continue };
+            let (presence, before) = (presence.clone(), Some(presence.clone()));
+            let what = LiveWhat::Here { presence, before, standing, levels };
+            let only = many.then(|| [*account].into());
+            slot.show_live(desk, Live { room, same: 0, origin: None, by: user.clone(), what, only });
         }
     }
 

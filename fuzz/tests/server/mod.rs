@@ -325,8 +325,18 @@ impl Server {
         c
     }
 
-    /// Joins a room under the account's own name.
+    /// Joins a room; one that is made by it is configured, as it is offered.
     pub fn join(&mut self, c: ConnId, room: &str, nick: &str) -> String {
+        let got = self.enter(c, room, nick);
+        if got.contains("code='201'") {
+            let form = "<x xmlns='jabber:x:data' type='submit'/>";
+            self.send(c, &format!("<iq type='set' id='open' to='{room}@rooms.localhost'><query xmlns='http://jabber.org/protocol/muc#owner'>{form}</query></iq>"));
+        }
+        got
+    }
+
+    /// Joins a room, and does nothing more.
+    pub fn enter(&mut self, c: ConnId, room: &str, nick: &str) -> String {
         self.send(c, &format!("<presence to='{room}@rooms.localhost/{nick}'><x xmlns='http://jabber.org/protocol/muc'/></presence>"))
     }
 }

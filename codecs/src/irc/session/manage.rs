@@ -88,7 +88,7 @@ impl Irc {
             return self.not_there(nick, channel, cx);
         };
         let reason = (!reason.is_empty()).then(|| Str::new(reason));
-        let command = Command::by(&me, EntityId::Room(view.id), Act::Kick { user, reason });
+        let command = Command::by(&me, EntityId::Room(view.id), Act::Kick { user, reason, native: None });
         let req = cx.command(command, false);
         self.ask(req, Ask::Acted { channel: channel.clone(), nick: nick.clone() });
     }

@@ -308,7 +308,7 @@ async fn kick(ctx: Ctx, request: Request) -> Answer {
     if rooms::membership(&view, &user) == Membership::Banned {
         return Err(Error::forbidden("the user is not in the room"));
     }
-    ctx.act(EntityId::Room(view.id), Act::Kick { user, reason }).await?;
+    ctx.act(EntityId::Room(view.id), Act::Kick { user, reason, native: None }).await?;
     Ok(Response::done())
 }
 
@@ -426,7 +426,7 @@ async fn set_other(
             match (wanted, rooms::membership(&view, &user)) {
                 ("ban", _) => Act::Ban { user, reason },
                 (_, Membership::Banned) => Act::Unban { user },
-                _ => Act::Kick { user, reason },
+                _ => Act::Kick { user, reason, native: None },
             }
         }
         _ => return Err(Error::bad_json("there is no such membership")),

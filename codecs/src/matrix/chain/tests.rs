@@ -231,7 +231,7 @@ fn live(rig: &mut Rig) {
     let redact = |pos| Act::Redact { target: Target::Pos(pos), reason: Some(Str::new("r")), native: None };
     rig.run(Some(1), redact(second));
     rig.run(Some(2), redact(answer));
-    rig.run(Some(1), Act::Kick { user: user(3), reason: Some(Str::new("out")) });
+    rig.run(Some(1), Act::Kick { user: user(3), reason: Some(Str::new("out")), native: None });
     rig.run(Some(1), Act::Ban { user: user(3), reason: None });
     rig.run(Some(1), Act::Unban { user: user(3) });
     rig.edit_policy(Some(1), |p| p.title = Str::new("Other"));
@@ -305,7 +305,7 @@ fn a_room_opened_later_is_a_chain_from_there_on() {
         rig.run(Some(1), Act::SetPower { user: user(2), power: 50, voiced: None, reason: None });
         rig.edit_policy(Some(2), |p| p.title = Str::new("By an op"));
         rig.edit_policy(None, |p| p.title = Str::new("By the server"));
-        rig.run(None, Act::Kick { user: user(2), reason: None });
+        rig.run(None, Act::Kick { user: user(2), reason: None, native: None });
         rig.run(Some(1), Act::Invite { user: user(2), reason: None, native: None });
         rig.run(Some(2), join(None));
         rig.say(2, "after");

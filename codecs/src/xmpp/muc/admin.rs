@@ -5,7 +5,7 @@
 //! that looks so.
 
 use super::show::{affiliation, nick_of, role};
-use crate::session::Cx;
+use crate::session::{Cx, XMPP_NATIVE};
 use crate::xmpp::address::{Place, bare_jid, place};
 use crate::xmpp::error::{StanzaCondition, StanzaError};
 use crate::xmpp::iq::Iq;
@@ -14,14 +14,18 @@ use crate::xmpp::ns;
 use crate::xmpp::session::{Outcome, Xmpp};
 use crate::xmpp::xml::Element;
 use lavina_core::command::{Act, Command, EntityId, Target};
+use lavina_core::event::Native;
 use lavina_core::ids::MsgId;
 use lavina_core::name::{RoomName, User, UserName};
 use lavina_core::policy::{JoinRule, Levels, Member, Membership, Power, Standing, power};
 use lavina_core::query::RoomView;
 use lavina_core::refusal::Refusal;
-use lavina_core::text::Str;
+use lavina_core::text::{Octets, Str};
 use std::collections::VecDeque;
 use std::sync::Arc;
+
+/// The wire form of putting out who is no member any more where only members may be.
+pub(super) const UNAFFILIATED: &str = "321";
 
 /// Changes in one request at most.
 const MAX_ITEMS: usize = 64;
@@ -267,6 +271,10 @@ fn acts(view: &RoomView, me: &User, user: &User, change: &Change) -> Result<VecD
         };
         return Err(why.into());
     }
+    // Who is a moderator by rank stays one until the rank is taken (§9.7, §8.4).
+    if matches!(change.wish, Wish::Visitor | Wish::Participant) && ranks(theirs) {
+        return Err(StanzaCondition::NotAllowed.into());
+    }
     if user.id == me.id && matches!(change.wish, Wish::Outcast | Wish::Out) {
         return Err(StanzaCondition::Conflict.into());
     }
@@ -276,13 +284,15 @@ fn acts(view: &RoomView, me: &User, user: &User, change: &Change) -> Result<VecD
     Ok(match change.wish {
         Wish::Outcast if banned => VecDeque::new(),
         Wish::Outcast => [Act::Ban { user: target, reason }].into(),
-        Wish::Out => [Act::Kick { user: target, reason }].into(),
+        Wish::Out => [Act::Kick { user: target, reason, native: None }].into(),
         Wish::NoAffiliation if banned => [Act::Unban { user: target }].into(),
         // Who is no member has to go where only members may be (XEP-0045 §9.4).
         Wish::NoAffiliation
             if members_only && theirs.membership == Membership::Joined && user.id != me.id =>
         {
-            [Act::Kick { user: target, reason }].into()
+            let bytes = Octets::from(UNAFFILIATED.as_bytes().to_vec());
+            let native = Some(Native { protocol: XMPP_NATIVE, bytes });
+            [Act::Kick { user: target, reason, native }].into()
         }
         wish => {
             let mut acts = VecDeque::new();

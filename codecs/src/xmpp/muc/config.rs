@@ -14,11 +14,14 @@ use crate::xmpp::xml::Element;
 use lavina_core::command::{Act, Command, EntityId};
 use lavina_core::event::What;
 use lavina_core::name::RoomName;
-use lavina_core::policy::{JoinRule, Policy, power};
+use lavina_core::policy::{JoinRule, Membership, Policy, power};
 use lavina_core::query::{Query, RoomView, Value};
 use lavina_core::refusal::Refusal;
-use lavina_core::text::Str;
+use lavina_core::text::{Octets, Str};
 use std::sync::Arc;
+
+/// The named value of a room that waits for its first configuration.
+pub(super) const NEW: &str = "xmpp.new";
 
 /// `muc#owner`: the form, what was filled in, or the end.
 pub(in crate::xmpp) fn owner(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
@@ -30,8 +33,7 @@ pub(in crate::xmpp) fn owner(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
         }
         let payload = iq.payload().clone();
         if !iq.set {
-            let fresh = session.is_fresh(&view);
-            return session.iq_result(&iq, cx, |w| write_form(w, &shown(view.policy(), fresh), &view));
+            return session.iq_result(&iq, cx, |w| write_form(w, &shown(&view), &view));
         }
         match (payload.child("destroy", ns::MUC_OWNER), Form::in_element(&payload)) {
             (Some(destroy), _) => session.destroy_room(iq, &view, destroy, cx),
@@ -80,33 +82,34 @@ impl Xmpp {
         self.finish(iq, outcome, cx);
     }
 
-    /// Made by this session and never configured.
-    fn is_fresh(&self, view: &RoomView) -> bool {
-        self.bound.as_ref().and_then(|b| b.rooms.seats.get(&view.id)).is_some_and(|seat| seat.fresh)
-    }
-
     fn configure(&mut self, iq: Iq, name: RoomName, view: &RoomView, form: &Form, cx: &mut Cx<'_>) {
         let Some(me) = cx.user().cloned() else { return };
-        let fresh = self.is_fresh(view);
-        let from = view.policy().clone();
-        let Some(to) = filled_in(form, shown(&from, fresh)) else {
+        let Some(to) = filled_in(form, shown(view)) else {
             let error = StanzaError::new(StanzaCondition::NotAcceptable, "a value of the form cannot be");
             return self.iq_error(&iq, &error, cx);
         };
-        let (room, act) = (view.id, Act::SetPolicy { from: Box::new(from), to: Box::new(to) });
+        let (room, new) = (view.id, is_new(view));
+        let act = Act::SetPolicy { from: Box::new(view.policy().clone()), to: Box::new(to) };
         let command = Command::by(&me, EntityId::Room(room), act);
         self.command(command, false, cx, move |session, outcome, cx| {
-            let seat = session.bound.as_mut().and_then(|b| b.rooms.seats.get_mut(&room));
-            if let Some(seat) = seat.filter(|_| outcome.refusal().is_none()) {
-                seat.fresh = false;
+            if !new || outcome.refusal().is_some() {
+                return session.finish_in_room(&iq, &name, &outcome, cx);
             }
-            session.finish_in_room(&iq, &name, &outcome, cx);
+            if let Outcome::Event { event, .. } = &outcome {
+                session.tell(&name, cx, |show, out| show.event(event, None, true, out));
+            }
+            let act = Act::SetRoomAttr { key: Str::new(NEW), value: Octets::default() };
+            let command = Command::by(&me, EntityId::Room(room), act);
+            session.command(command, false, cx, move |session, outcome, cx| {
+                session.finish_in_room(&iq, &name, &outcome, cx);
+            });
         });
     }
 
-    /// A room whose making was called off is no more (XEP-0045 §10.1.3).
+    /// A room whose making was called off is no more (XEP-0045 §10.1.3), unless somebody has come in all the same.
     fn config_cancelled(&mut self, iq: Iq, view: &RoomView, cx: &mut Cx<'_>) {
-        if self.is_fresh(view) {
+        let inside = view.members.values().filter(|m| m.standing.membership == Membership::Joined).count();
+        if is_new(view) && inside == 1 {
             let destroy = Element::new("destroy", ns::MUC_OWNER);
             return self.destroy_room(iq, view, &destroy, cx);
         }
@@ -132,9 +135,15 @@ impl Xmpp {
     }
 }
 
+/// Made by a client of ours and never configured.
+fn is_new(view: &RoomView) -> bool {
+    view.attrs.contains_key(NEW)
+}
+
 /// The rules as the form offers them: a room that was just made is offered as a public one.
-fn shown(policy: &Policy, fresh: bool) -> Policy {
-    Policy { secret: policy.secret && !fresh, ..policy.clone() }
+fn shown(view: &RoomView) -> Policy {
+    let policy = view.policy().clone();
+    Policy { secret: policy.secret && !is_new(view), ..policy }
 }
 
 fn is_moderated(policy: &Policy) -> bool {

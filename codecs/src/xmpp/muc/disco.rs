@@ -1,5 +1,6 @@
 //! Discovery of the service of rooms and of a room (XEP-0045 §6).
 
+use super::avatar;
 use super::show::{Show, nick_of};
 use crate::session::Cx;
 use crate::xmpp::address::Place;
@@ -19,7 +20,7 @@ use lavina_core::query::{Query, RoomView, Value};
 
 /// What the service offers.
 const SERVICE_FEATURES: &[&str] =
-    &[ns::DISCO_INFO, ns::DISCO_ITEMS, ns::MUC, ns::OCCUPANT_ID, ns::PING, ns::RSM];
+    &[ns::DISCO_INFO, ns::DISCO_ITEMS, ns::MUC, ns::OCCUPANT_ID, ns::PING, ns::RSM, ns::VCARD];
 
 /// What every room offers.
 const ROOM_FEATURES: &[&str] = &[
@@ -32,6 +33,7 @@ const ROOM_FEATURES: &[&str] = &[
     ns::MUC_STABLE_ID,
     ns::OCCUPANT_ID,
     ns::STANZA_ID,
+    ns::VCARD,
     "muc_nonanonymous",
     "muc_persistent",
 ];
@@ -81,7 +83,7 @@ fn details(view: &RoomView) -> Form {
     };
     let policy = view.policy();
     let open_subject = policy.levels.topic <= policy.levels.users.max(power::NORMAL);
-    let fields = vec![
+    let mut fields = vec![
         field("FORM_TYPE", "hidden", ns::MUC_ROOMINFO.into()),
         field("muc#roominfo_description", "text-single", policy.description.to_string()),
         field(
@@ -92,6 +94,7 @@ fn details(view: &RoomView) -> Form {
         field("muc#roominfo_subjectmod", "boolean", u8::from(open_subject).to_string()),
         field("muc#roominfo_occupants", "text-single", view.here.len().to_string()),
     ];
+    fields.extend(avatar::hash(view).map(|hash| field("muc#roominfo_avatarhash", "text-multi", hash)));
     Form { kind: "result".into(), fields }
 }
 
@@ -113,10 +116,11 @@ pub(in crate::xmpp) fn info(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
         };
         let info = match node.as_str() {
             "" => room(&view),
-            ns::MUC_NICK_NODE => Info {
-                identities: vec![Identity::new("conference", "text", &nick_of(&me))],
-                ..Info::default()
-            },
+            ns::MUC_NICK_NODE => {
+                let there = view.members.get(&me.id).map_or(&me, |m| &m.user);
+                let nick = Identity::new("conference", "text", &nick_of(there));
+                Info { identities: vec![nick], ..Info::default() }
+            }
             _ => return session.iq_error(&iq, &StanzaCondition::ItemNotFound.into(), cx),
         };
         answer_info(session, &iq, &info, cx);

@@ -3,6 +3,7 @@
 //! Asking for a nick comes first ([`super::nick`]), then all is one step.
 
 use super::Seat;
+use super::config::NEW;
 use super::show::{Extra, Occupant, Show, mask_subject, nick_of};
 use crate::session::Cx;
 use crate::xmpp::datetime;
@@ -20,7 +21,7 @@ use lavina_core::presence::Presence;
 use lavina_core::projection::{Pieces, Replay};
 use lavina_core::query::{Bound, Query, Range, RoomView, Value};
 use lavina_core::refusal::Refusal;
-use lavina_core::text::Str;
+use lavina_core::text::{Octets, Str};
 use lavina_core::time::UnixMillis;
 use std::sync::Arc;
 
@@ -80,13 +81,13 @@ impl Xmpp {
         let seated = self.seat(&name);
         let joins = stanza.has("x", ns::MUC);
         match (stanza.attr("type").is_some(), seated, nick) {
-            (true, Some(room), _) => self.leave_room(room, cx),
+            (true, Some(room), _) => self.leave_room(room, &stanza, cx),
             (true, None, _) => {}
             (false, _, None) => self.presence_error(&stanza, &StanzaCondition::JidMalformed.into(), cx),
             (false, Some(room), Some(nick)) if !joins => self.show_self(&stanza, room, &nick, cx),
-            (false, None, Some(_)) if !joins => {
-                let error = StanzaError::new(StanzaCondition::NotAcceptable, "you are not in this room");
-                self.presence_error(&stanza, &error, cx);
+            // It thinks that it sits here (XEP-0045 §7.2.18): it is told that it does not.
+            (false, None, Some(nick)) if !joins => {
+                self.tell(&name, cx, |show, out| show.not_there(&nick, out));
             }
             (false, Some(room), Some(nick)) => self.enter_again(stanza, room, nick, cx),
             (false, None, Some(nick)) => self.enter(stanza, name, nick, cx),
@@ -122,9 +123,13 @@ impl Xmpp {
         let id = RoomId::fresh(cx.random(), shard, shards, false);
         // Hidden until its owner has seen to it (XEP-0045 §10.1).
         let policy = Policy { secret: true, ..Policy::default() };
+        let seed = Seed {
+            attrs: vec![(Str::new(NEW), Octets::from(vec![1]))],
+            ..Seed::new(Some(name.clone()), policy, power::OWNER)
+        };
         let x = stanza.child("x", ns::MUC);
         let join = Join {
-            create: Some(Seed::new(Some(name.clone()), policy, power::OWNER)),
+            create: Some(seed),
             password: x.and_then(|x| x.child_text("password")).map(|p| Str::new(&*p)),
             subject: mask_subject(&me, &cx.core_settings().domain),
             alias: wish.clone(),
@@ -182,7 +187,6 @@ impl Xmpp {
             levels: Levels::default(),
             entering: Some(Box::new(Entering { stanza, wanted, history: Vec::new(), joined })),
             arriving: false,
-            fresh: false,
         };
         bound.rooms.put(room, seat);
         self.read_history(room, pos, wanted, cx);
@@ -320,11 +324,10 @@ impl Xmpp {
         let Some(seat) = self.bound.as_mut().and_then(|b| b.rooms.seats.get_mut(&room)) else { return };
         (seat.standing, seat.levels, seat.me) = (standing, levels, me.clone());
         seat.arriving = view.here.get(&me.id) != Some(&seat.presence);
-        let mut codes = vec![100, 110];
+        let mut codes = vec![100, 110, 170];
         let creates = |at: UnixMillis| at.0 == view.head.created.0 + 1 && standing.power >= power::OWNER;
         if joined.is_some_and(creates) {
             codes.push(201);
-            seat.fresh = true;
         }
         codes.extend((*seat.asked != *nick_of(&me)).then_some(210));
         let (name, presence) = (seat.name.clone(), seat.presence.clone());

@@ -13,7 +13,7 @@ use lavina_core::event::{Event, How, What};
 use lavina_core::ids::{AccountId, MsgId, RoomId};
 use lavina_core::name::{NameKey, RoomName, User, UserName};
 use lavina_core::outbox::Slot;
-use lavina_core::policy::Membership;
+use lavina_core::policy::{JoinRule, Membership, power};
 use lavina_core::query::{Query, Value};
 use lavina_core::refusal::Refusal;
 use lavina_core::text::Str;
@@ -55,9 +55,10 @@ impl Xmpp {
                 self.message_error(slot, &stanza, &StanzaCondition::ServiceUnavailable.into(), cx);
             }
             (Ok(invited), declined) => {
-                self.ask(Query::Resolve(NameKey::Room(name)), cx, move |session, reply, cx| match reply {
+                let key = NameKey::Room(name.clone());
+                self.ask(Query::Resolve(key), cx, move |session, reply, cx| match reply {
                     Ok(Value::Id(id)) => match declined {
-                        Some(reason) => session.decline(slot, stanza, RoomId(id), reason, cx),
+                        Some(reason) => session.decline(slot, stanza, (name, RoomId(id)), reason, cx),
                         None => session.invite(slot, stanza, RoomId(id), invited, cx),
                     },
                     Ok(_) => session.message_error(slot, &stanza, &StanzaCondition::ItemNotFound.into(), cx),
@@ -67,18 +68,50 @@ impl Xmpp {
         }
     }
 
-    fn decline(&mut self, slot: Slot, stanza: Element, room: RoomId, reason: Option<Str>, cx: &mut Cx<'_>) {
+    fn decline(
+        &mut self,
+        slot: Slot,
+        stanza: Element,
+        (name, room): (RoomName, RoomId),
+        reason: Option<Str>,
+        cx: &mut Cx<'_>,
+    ) {
         let Some(me) = cx.user().cloned() else { return cx.done(slot) };
         // One who sits in the room has no invitation to decline.
         if cx.is_attached(room) {
             return self.message_error(slot, &stanza, &StanzaCondition::NotAcceptable.into(), cx);
         }
-        let act = Act::Leave { reason, quit: false, same: 0 };
-        let command = Command::by(&me, EntityId::Room(room), act);
-        self.command(command, false, cx, move |session, outcome, cx| match outcome.refusal() {
-            Some(refusal) => session.message_error(slot, &stanza, &StanzaError::from(refusal), cx),
-            None => cx.done(slot),
+        self.ask(Query::Room(room), cx, move |session, reply, cx| {
+            let inviter = match &reply {
+                Ok(Value::Room(view)) => view.members.get(&me.id).and_then(|m| m.by.as_deref().cloned()),
+                _ => None,
+            };
+            let act = Act::Leave { reason: reason.clone(), quit: false, same: 0 };
+            let command = Command::by(&me, EntityId::Room(room), act);
+            session.command(command, false, cx, move |session, outcome, cx| match outcome.refusal() {
+                Some(refusal) => session.message_error(slot, &stanza, &StanzaError::from(refusal), cx),
+                None => {
+                    if let Some(inviter) = inviter {
+                        session.tell_declined(&name, &inviter, reason.as_ref(), cx);
+                    }
+                    cx.done(slot);
+                }
+            });
         });
+    }
+
+    /// Who invited learns that it was in vain (XEP-0045 §7.8.2), if there to hear it.
+    fn tell_declined(&mut self, name: &RoomName, inviter: &User, reason: Option<&Str>, cx: &mut Cx<'_>) {
+        let to = bare_jid(&inviter.name, &cx.core_settings().domain);
+        let mut decline = Element::new("decline", ns::MUC_USER).with_attr("from", self.bare());
+        if let Some(reason) = reason {
+            decline = decline.with_child(Element::new("reason", ns::MUC_USER).with_text(reason));
+        }
+        let stanza = Element::new("message", ns::CLIENT)
+            .with_attr("from", &Show::new(name, cx.settings()).jid)
+            .with_attr("to", to.as_str())
+            .with_child(Element::new("x", ns::MUC_USER).with_child(decline));
+        self.signal_as(inviter.id, None, &stanza, cx, |_, _, _| {});
     }
 
     fn invite(
@@ -94,13 +127,43 @@ impl Xmpp {
             let (Some(user), Some(me)) = (user, cx.user().cloned()) else {
                 return session.message_error(slot, &stanza, &StanzaCondition::ItemNotFound.into(), cx);
             };
-            let act = Act::Invite { user, reason, native: None };
+            let act = Act::Invite { user: user.clone(), reason, native: None };
             let command = Command::by(&me, EntityId::Room(room), act);
             session.command(command, false, cx, move |session, outcome, cx| match outcome.refusal() {
                 // Whoever is in the room already needs no invitation.
-                Some(Refusal::AlreadyMember) | None => session.invite(slot, stanza, room, invited, cx),
+                Some(Refusal::AlreadyMember) => session.invite(slot, stanza, room, invited, cx),
+                None => session.make_member(room, user, cx, move |session, cx| {
+                    session.invite(slot, stanza, room, invited, cx);
+                }),
                 Some(refusal) => session.message_error(slot, &stanza, &StanzaError::from(refusal), cx),
             });
+        });
+    }
+
+    /// Who is invited into a room for members becomes one (XEP-0045 §7.8.2), if the one who invites may make members.
+    fn make_member(
+        &mut self,
+        room: RoomId,
+        user: User,
+        cx: &mut Cx<'_>,
+        then: impl FnOnce(&mut Xmpp, &mut Cx<'_>) + Send + 'static,
+    ) {
+        let Some(me) = cx.user().cloned() else { return then(self, cx) };
+        self.ask(Query::Room(room), cx, move |session, reply, cx| {
+            let view = match reply {
+                Ok(Value::Room(view)) if view.policy().join != JoinRule::Public => view,
+                _ => return then(session, cx),
+            };
+            let (levels, power_of) =
+                (view.policy().levels, |id| view.members.get(&id).map(|m| m.standing.power));
+            let member = power::VOICE.max(levels.users);
+            let may = power_of(me.id).is_some_and(|own| own >= levels.kick.max(member));
+            if !may || power_of(user.id).is_some_and(|now| now >= member) {
+                return then(session, cx);
+            }
+            let act = Act::SetPower { user, power: member, voiced: None, reason: None };
+            let command = Command::by(&me, EntityId::Room(room), act);
+            session.command(command, false, cx, move |session, _, cx| then(session, cx));
         });
     }
 

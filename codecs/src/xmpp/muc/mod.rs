@@ -6,15 +6,18 @@
 //! that occupants, the own presence, history and subject are written in one go and live stanzas follow without a gap.
 
 mod admin;
+mod avatar;
 mod config;
 mod disco;
 mod enter;
 mod invite;
 mod nick;
+mod relay;
 mod show;
 mod speak;
 
 pub(super) use admin::{admin, moderate};
+pub(super) use avatar::vcard;
 pub(super) use config::owner;
 pub(super) use disco::{info, items};
 pub(super) use show::{Show, encode};
@@ -23,13 +26,15 @@ pub(super) use speak::{change, typing};
 use crate::session::Cx;
 use crate::xmpp::error::StanzaCondition;
 use crate::xmpp::iq::Iq;
+use crate::xmpp::presence::read;
 use crate::xmpp::session::Xmpp;
+use crate::xmpp::xml::Element;
 use enter::Entering;
 use lavina_core::event::{Event, Live, LiveWhat, What};
 use lavina_core::ids::RoomId;
 use lavina_core::name::{RoomName, User};
 use lavina_core::policy::{Levels, Membership, Standing};
-use lavina_core::presence::Presence;
+use lavina_core::presence::{Presence, Show as Availability};
 use lavina_core::projection::Pieces;
 use lavina_core::text::Str;
 use lavina_core::vecmap::VecMap;
@@ -60,8 +65,6 @@ pub(super) struct Seat {
     entering: Option<Box<Entering>>,
     /// The core will tell of the arrival that was shown already.
     arriving: bool,
-    /// Made by this session and not configured yet.
-    fresh: bool,
 }
 
 impl Rooms {
@@ -162,24 +165,34 @@ impl Xmpp {
 
     /// The session leaves the room by its own word. The account leaves with its last session,
     /// unless a bookmark says that it stays a member.
-    fn leave_room(&mut self, room: RoomId, cx: &mut Cx<'_>) {
+    fn leave_room(&mut self, room: RoomId, stanza: &Element, cx: &mut Cx<'_>) {
         let Some(seat) = self.bound.as_mut().and_then(|b| b.rooms.take(room)) else { return };
         let who = Occupant { room, user: &seat.me, standing: seat.standing, levels: seat.levels };
+        let last = farewell(stanza);
         self.tell(&seat.name, cx, |show, out| {
-            show.presence(who, None, Extra { codes: &[110], ..Extra::default() }, out);
+            show.presence(who, None, Extra { codes: &[110], last: Some(&last), ..Extra::default() }, out);
         });
+        cx.room_presence(room, last);
         cx.detach(room);
         let jid = Show::new(&seat.name, cx.settings()).jid;
         self.leave_unless_kept(room, jid, cx);
     }
 
     /// The session is no longer available: it sits in no room any more.
-    pub(super) fn leave_rooms(&mut self, cx: &mut Cx<'_>) {
+    pub(super) fn leave_rooms(&mut self, stanza: Option<&Element>, cx: &mut Cx<'_>) {
         let Some(bound) = &mut self.bound else { return };
         for (room, _) in std::mem::take(&mut bound.rooms).seats {
+            if let Some(stanza) = stanza {
+                cx.room_presence(room, farewell(stanza));
+            }
             cx.detach(room);
         }
     }
+}
+
+/// What a stanza says last in a room.
+fn farewell(stanza: &Element) -> Presence {
+    Presence { show: Availability::Offline, ..read(stanza) }
 }
 
 /// Am I still there (XEP-0410)? Answered without asking anybody.
@@ -191,7 +204,7 @@ pub(super) fn ping(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
     };
     match nick {
         Some(nick) if *nick != *nick_of(&seat.me) && nick != seat.asked => {
-            session.iq_error(&iq, &StanzaCondition::ServiceUnavailable.into(), cx);
+            session.iq_to_occupant(iq, name, nick, cx);
         }
         _ => session.iq_result(&iq, cx, |_| {}),
     }

@@ -2,6 +2,8 @@
 //!
 //! Only what the core hands in is used, so that one encoding serves everybody and no table has to be kept in step.
 
+use super::admin::UNAFFILIATED;
+use super::avatar;
 use crate::session::XMPP_NATIVE;
 use crate::settings::Settings;
 use crate::xmpp::address::{ROOMS, bare_jid, resource_of};
@@ -17,7 +19,7 @@ use lavina_core::event::{Actor, Event, How, Live, LiveWhat, MemberChange, What};
 use lavina_core::ids::{AccountId, MsgId, Pos, RoomId};
 use lavina_core::name::{RoomName, User};
 use lavina_core::policy::{Levels, Membership, Power, Standing, power};
-use lavina_core::presence::Presence;
+use lavina_core::presence::{Presence, Show as Availability};
 use lavina_core::projection::{Pieces, Shown, WireClass};
 use lavina_core::text::Str;
 use sha2::{Digest, Sha256};
@@ -55,6 +57,8 @@ pub(in crate::xmpp) struct Extra<'a> {
     pub reason: Option<&'a str>,
     /// The next nick of one who goes on under another.
     pub renamed: Option<&'a str>,
+    /// The last words of one who goes.
+    pub last: Option<&'a Presence>,
 }
 
 /// The affiliation that a standing is shown as.
@@ -138,16 +142,20 @@ impl<'a> Show<'a> {
     pub(in crate::xmpp) fn event(&self, event: &Event, here: Option<&Presence>, own: bool, out: &mut Pieces) {
         match &event.what {
             What::Member(change) => self.member(event, change, here, own, out),
-            What::Policy { .. } => {
-                let fragment = build("groupchat", &event.id().text(), |w| {
-                    w.start_ns("x", ns::MUC_USER).start("status").attr("code", "104").end().end();
-                });
-                self.message(&self.jid, &fragment, out, |_| {});
-            }
+            What::Policy { .. } => self.configured(event, out),
+            What::Attr { key, .. } if *key == avatar::KEY => self.configured(event, out),
             // Told to each session under its own nick.
             What::Destroyed { .. } => {}
             _ => self.line(event, None, out),
         }
+    }
+
+    /// The room is not as it was (XEP-0045 §10.2.1, XEP-0486 §3.2).
+    fn configured(&self, event: &Event, out: &mut Pieces) {
+        let fragment = build("groupchat", &event.id().text(), |w| {
+            w.start_ns("x", ns::MUC_USER).start("status").attr("code", "104").end().end();
+        });
+        self.message(&self.jid, &fragment, out, |_| {});
     }
 
     /// What was said or done to what was said. `late`: from the log, for one who comes in.
@@ -232,7 +240,11 @@ impl<'a> Show<'a> {
         out.push(b'\'');
         out.extend_from_slice(fragment);
         if let Some(user) = event.by.user() {
-            self.occupant_id(&mut Writer::in_stream(&mut out), event.room, user.id);
+            let jid = bare_jid(&user.name, &self.settings.core.domain);
+            let mut w = Writer::in_stream(&mut out);
+            self.occupant_id(&mut w, event.room, user.id);
+            // Nobody is anonymous here (XEP-0313 §6.1.3.2).
+            w.start_ns("x", ns::MUC_USER).start("item").attr("jid", jid.as_str()).end().end();
         }
         out.extend_from_slice(b"</message>");
         out
@@ -276,8 +288,9 @@ impl<'a> Show<'a> {
             LiveWhat::Here { presence, standing, levels, .. } => {
                 self.presence(who(*standing, *levels), Some(presence), extra, out);
             }
-            LiveWhat::Gone { standing, levels, .. } => {
-                self.presence(who(*standing, *levels), None, extra, out);
+            LiveWhat::Gone { standing, levels, presence } => {
+                let last = Some(presence).filter(|last| last.show == Availability::Offline);
+                self.presence(who(*standing, *levels), None, Extra { last, ..extra }, out);
             }
             LiveWhat::Typing(on) => {
                 let state = if *on { "composing" } else { "paused" };
@@ -335,6 +348,7 @@ impl<'a> Show<'a> {
             }
             (how, Some(presence)) => {
                 codes.extend(match how {
+                    How::Kick if is_unaffiliated(change) => Some(321),
                     How::Kick => Some(307),
                     How::Ban => Some(301),
                     _ => None,
@@ -384,6 +398,21 @@ impl<'a> Show<'a> {
         out.end(true);
     }
 
+    /// Word for a client that has lost track of where it sits: it is out, by no fault of its own.
+    pub(in crate::xmpp) fn not_there(&self, nick: &str, out: &mut Pieces) {
+        open("<presence from='", &format!("{}/{nick}", self.jid), out);
+        out.bytes().extend_from_slice(b"' type='unavailable'>");
+        let mut w = Writer::in_stream(out.bytes());
+        w.start_ns("x", ns::MUC_USER).start("item").attr("affiliation", "none").attr("role", "none").end();
+        for code in [110, 307, 333] {
+            w.start("status").attr_num("code", code).end();
+        }
+        w.end();
+        drop(w);
+        out.bytes().extend_from_slice(b"</presence>");
+        out.end(true);
+    }
+
     /// A presence of an occupant; without `presence`, his leaving.
     pub(in crate::xmpp) fn presence(
         &self,
@@ -406,7 +435,7 @@ impl<'a> Show<'a> {
         open("<presence from='", from, out);
         out.bytes().extend_from_slice(if presence.is_some() { b"'>" } else { b"' type='unavailable'>" });
         let mut w = Writer::in_stream(out.bytes());
-        if let Some(presence) = presence {
+        if let Some(presence) = presence.or(extra.last) {
             write_content(&mut w, presence);
         }
         let goes_on = presence.is_some() || extra.renamed.is_some();
@@ -450,6 +479,12 @@ impl<'a> Show<'a> {
             self.occupant_id(w, id.room, by.id);
         });
     }
+}
+
+/// Whether somebody is out for being no member any more (XEP-0045 §9.4).
+fn is_unaffiliated(change: &MemberChange) -> bool {
+    let native = change.native.as_ref().filter(|native| native.protocol == XMPP_NATIVE);
+    native.is_some_and(|native| *native.bytes == *UNAFFILIATED.as_bytes())
 }
 
 /// Everything of a stanza up to the value of `to`, which is a hole.
