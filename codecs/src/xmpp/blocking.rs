@@ -2,7 +2,7 @@
 
 use crate::session::Cx;
 use crate::xmpp::address::{from_core, to_core};
-use crate::xmpp::error::{StanzaCondition, StanzaError};
+use crate::xmpp::error::{ErrorType, StanzaCondition, StanzaError};
 use crate::xmpp::iq::Iq;
 use crate::xmpp::jid::Jid;
 use crate::xmpp::ns;
@@ -105,6 +105,7 @@ impl Xmpp {
     /// The error for a stanza to somebody one has blocked.
     pub(super) fn blocked_error() -> StanzaError {
         StanzaError::new(StanzaCondition::NotAcceptable, "you have blocked this address")
+            .kind(ErrorType::Cancel)
             .detail("blocked", ns::BLOCKING_ERRORS)
     }
 }

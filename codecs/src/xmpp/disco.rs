@@ -5,14 +5,15 @@ use crate::session::Cx;
 use crate::xmpp::address::{Place, ROOMS, bare_jid};
 use crate::xmpp::caps::{Identity, Info};
 use crate::xmpp::commands;
-use crate::xmpp::error::{StanzaCondition, StanzaError};
+use crate::xmpp::error::StanzaCondition;
 use crate::xmpp::forms::{Field, Form};
 use crate::xmpp::iq::Iq;
-use crate::xmpp::jid::Jid;
 use crate::xmpp::ns;
 use crate::xmpp::pep;
 use crate::xmpp::session::Xmpp;
 use crate::xmpp::writer::Writer;
+use lavina_core::chat::account::Account;
+use lavina_core::name::User;
 use lavina_core::query::{Query, Value};
 
 /// The node of our capabilities.
@@ -27,6 +28,7 @@ const SERVER_FEATURES: &[&str] = &[
     ns::CARBONS_RULES,
     ns::COMMANDS,
     ns::LAST,
+    ns::OFFLINE,
     ns::PING,
     ns::PRIVATE,
     ns::REGISTER,
@@ -47,6 +49,7 @@ const ACCOUNT_FEATURES: &[&str] = &[
     ns::MAM_EXTENDED,
     ns::PEP_VCARD,
     ns::PING,
+    ns::PUBSUB,
     ns::RSM,
     ns::STANZA_ID,
     ns::VCARD,
@@ -113,27 +116,32 @@ pub(super) fn info(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
                 session.iq_error(&iq, &StanzaCondition::ItemNotFound.into(), cx);
             }
         }
-        Place::User(..) if !node.is_empty() => {
-            session.iq_error(&iq, &StanzaCondition::ItemNotFound.into(), cx)
-        }
-        Place::User(name, _) if cx.user().is_some_and(|me| me.name == name) => {
-            answer_info(session, &iq, &account(), cx);
-        }
         Place::User(name, _) => session.ask(Query::AccountNamed(name), cx, move |session, reply, cx| {
-            let seen = match (&reply, cx.user()) {
-                (Ok(Value::Account(account)), Some(me)) => {
-                    account.contacts.get(me.name.folded().as_str()).is_some_and(|c| c.from)
+            // A stranger's account looks like none at all (§8).
+            let shown = match (&reply, cx.user()) {
+                (Ok(Value::Account(account)), Some(me)) if !session.blocked_by(account, cx) => {
+                    told(account, me, iq.payload().attr("node").unwrap_or_default())
                 }
-                _ => false,
+                _ => Err(StanzaCondition::ServiceUnavailable),
             };
-            if seen {
-                answer_info(session, &iq, &account(), cx);
-            } else {
-                // A stranger's account looks like none at all.
-                session.iq_error(&iq, &StanzaError::from(StanzaCondition::ServiceUnavailable), cx);
+            match shown {
+                Ok(info) => answer_info(session, &iq, &info, cx),
+                Err(condition) => session.iq_error(&iq, &condition.into(), cx),
             }
         }),
         _ => session.iq_error(&iq, &StanzaCondition::ServiceUnavailable.into(), cx),
+    }
+}
+
+/// What somebody may know of an account, or of one of its nodes (XEP-0060 §5.3).
+fn told(of: &Account, reader: &User, node: &str) -> Result<Info, StanzaCondition> {
+    let contact = of.contacts.get(reader.name.folded().as_str()).is_some_and(|c| c.from);
+    let known = of.id == reader.id || contact;
+    match pep::config(&of.attrs, node) {
+        _ if node.is_empty() && known => Ok(account()),
+        Some(config) if pep::may_read(of, reader, config.access) => Ok(pep::described(&config)),
+        _ if known => Err(StanzaCondition::ItemNotFound),
+        _ => Err(StanzaCondition::ServiceUnavailable),
     }
 }
 
@@ -143,10 +151,10 @@ pub(super) fn items(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
     if node == Some(ns::COMMANDS) && iq.place == Place::Server {
         return commands::list(session, iq, cx);
     }
-    if node.is_some() {
-        return session.iq_error(&iq, &StanzaCondition::ItemNotFound.into(), cx);
-    }
     let Place::User(name, _) = iq.place.clone() else {
+        if node.is_some() {
+            return session.iq_error(&iq, &StanzaCondition::ItemNotFound.into(), cx);
+        }
         let rooms = format!("{ROOMS}{}", cx.core_settings().domain);
         #[cfg(feature = "http")]
         let upload = crate::xmpp::upload::service(cx.settings());
@@ -162,23 +170,35 @@ pub(super) fn items(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
         });
     };
     session.ask(Query::AccountNamed(name), cx, move |session, reply, cx| {
-        let (Ok(Value::Account(account)), Some(me)) = (reply, cx.user().cloned()) else {
-            return session.iq_error(&iq, &StanzaCondition::ServiceUnavailable.into(), cx);
+        // Who may know nothing sees nothing, as of an account that is not there (§8).
+        let found = match (&reply, cx.user()) {
+            (Ok(Value::Account(account)), Some(me)) if !session.blocked_by(account, cx) => {
+                let jid = account.user().map(|user| bare_jid(&user.name, &cx.core_settings().domain));
+                jid.map(|jid| (jid, listed(account, me, iq.payload().attr("node"))))
+            }
+            _ => None,
         };
-        let jid = account.user().map(|user| bare_jid(&user.name, &cx.core_settings().domain));
-        let readable = pep::nodes(&account.attrs).filter(|(_, c)| pep::may_read(&account, &me, c.access));
-        let readable: Vec<&str> = readable.map(|(node, _)| node).collect();
-        if readable.is_empty() && account.id != me.id {
-            return session.iq_error(&iq, &StanzaCondition::ServiceUnavailable.into(), cx);
-        }
         session.iq_result(&iq, cx, |w| {
-            w.start_ns("query", ns::DISCO_ITEMS);
-            for node in readable {
-                w.start("item").opt_attr("jid", jid.as_ref().map(Jid::as_str)).attr("node", node).end();
+            w.start_ns("query", ns::DISCO_ITEMS).opt_attr("node", iq.payload().attr("node"));
+            for (kind, name) in found.iter().flat_map(|(_, listed)| listed) {
+                let jid = found.as_ref().map(|(jid, _)| jid.as_str());
+                w.start("item").opt_attr("jid", jid).attr(kind, name).end();
             }
             w.end();
         });
     });
+}
+
+/// The nodes of an account that somebody may read, or the items of one (XEP-0060 §5.2, §5.5).
+fn listed(of: &Account, reader: &User, node: Option<&str>) -> Vec<(&'static str, String)> {
+    let readable = pep::nodes(&of.attrs).filter(|(_, config)| pep::may_read(of, reader, config.access));
+    match node {
+        None => readable.map(|(node, _)| ("node", node.to_owned())).collect(),
+        Some(node) => {
+            let ids = readable.filter(|(name, _)| *name == node);
+            ids.flat_map(|(node, _)| pep::items(&of.attrs, node)).map(|i| ("name", i.id.to_owned())).collect()
+        }
+    }
 }
 
 /// Answers with what an entity is.

@@ -52,6 +52,8 @@ pub(super) const ROOM: u8 = 16;
 pub(super) const UPLOAD: u8 = 64;
 /// Also before a resource is bound.
 pub(super) const UNBOUND: u8 = 32;
+/// It can be read only.
+pub(super) const GET: u8 = 128;
 
 /// One kind of request that is answered here.
 pub(super) struct Handler {
@@ -59,7 +61,7 @@ pub(super) struct Handler {
     pub ns: &'static str,
     /// The name of the payload.
     pub name: &'static str,
-    /// Where it is answered: a sum of [`SERVER`] … [`UNBOUND`].
+    /// Where it is answered: a sum of [`SERVER`] … [`GET`].
     pub at: u8,
     /// What answers.
     pub run: fn(&mut Xmpp, Iq, &mut Cx<'_>),
@@ -76,29 +78,30 @@ pub(super) const HANDLERS: &[Handler] = &[
     row(ns::REGISTER, "query", OWN | SERVER | UNBOUND, register::query),
     row(ns::PARS, "preauth", OWN | SERVER | UNBOUND, register::preauth),
     row(ns::ROSTER, "query", OWN, roster::query),
-    row(ns::DISCO_INFO, "query", OWN | OTHER | SERVER, disco::info),
-    row(ns::DISCO_ITEMS, "query", OWN | OTHER | SERVER, disco::items),
-    row(ns::DISCO_INFO, "query", ROOMS | ROOM, muc::info),
-    row(ns::DISCO_ITEMS, "query", ROOMS | ROOM, muc::items),
-    row(ns::PING, "ping", OWN | SERVER | ROOMS | UPLOAD, query::ping),
+    row(ns::ROSTER, "query", OTHER, roster::of_another),
+    row(ns::DISCO_INFO, "query", OWN | OTHER | SERVER | GET, disco::info),
+    row(ns::DISCO_ITEMS, "query", OWN | OTHER | SERVER | GET, disco::items),
+    row(ns::DISCO_INFO, "query", ROOMS | ROOM | GET, muc::info),
+    row(ns::DISCO_ITEMS, "query", ROOMS | ROOM | GET, muc::items),
+    row(ns::PING, "ping", OWN | SERVER | ROOMS | UPLOAD | GET, query::ping),
     #[cfg(feature = "http")]
     row(ns::UPLOAD, "request", UPLOAD, upload::request),
     #[cfg(feature = "http")]
-    row(ns::DISCO_INFO, "query", UPLOAD, upload::info),
+    row(ns::DISCO_INFO, "query", UPLOAD | GET, upload::info),
     #[cfg(feature = "http")]
-    row(ns::DISCO_ITEMS, "query", UPLOAD, upload::items),
-    row(ns::PING, "ping", ROOM, muc::ping),
+    row(ns::DISCO_ITEMS, "query", UPLOAD | GET, upload::items),
+    row(ns::PING, "ping", ROOM | GET, muc::ping),
     row(ns::MAM, "query", OWN | ROOM, mam::query),
-    row(ns::MAM, "metadata", OWN | ROOM, mam::metadata),
+    row(ns::MAM, "metadata", OWN | ROOM | GET, mam::metadata),
     row(ns::MUC_ADMIN, "query", ROOM, muc::admin),
     row(ns::MUC_OWNER, "query", ROOM, muc::owner),
     row(ns::MODERATE, "moderate", ROOM, muc::moderate),
-    row(ns::VERSION, "query", SERVER, query::version),
-    row(ns::TIME, "time", SERVER, query::time),
-    row(ns::LAST, "query", OWN | OTHER | SERVER, query::last),
+    row(ns::VERSION, "query", SERVER | GET, query::version),
+    row(ns::TIME, "time", SERVER | GET, query::time),
+    row(ns::LAST, "query", OWN | OTHER | SERVER | GET, query::last),
     row(ns::CARBONS, "enable", OWN | SERVER, carbons::enable),
     row(ns::CARBONS, "disable", OWN | SERVER, carbons::disable),
-    row(ns::BLOCKING, "blocklist", OWN, blocking::list),
+    row(ns::BLOCKING, "blocklist", OWN | GET, blocking::list),
     row(ns::BLOCKING, "block", OWN, blocking::block),
     row(ns::BLOCKING, "unblock", OWN, blocking::unblock),
     row(ns::PUBSUB, "pubsub", OWN | OTHER, pep::pubsub),
@@ -106,6 +109,7 @@ pub(super) const HANDLERS: &[Handler] = &[
     row(ns::PRIVATE, "query", OWN, private::query),
     row(ns::COMMANDS, "command", SERVER, commands::command),
     row(ns::VCARD, "vCard", OWN | OTHER, vcard::vcard),
+    row(ns::VCARD, "vCard", ROOM, muc::vcard),
 ];
 
 /// What answers this at one of these places.
@@ -161,6 +165,14 @@ impl Xmpp {
             Place::Elsewhere => return self.iq_error(&iq, &StanzaCondition::RemoteServerNotFound.into(), cx),
         };
         match handler(iq.payload(), at) {
+            Some(handler) if iq.set && handler.at & GET != 0 && at != OTHER => {
+                let error = StanzaError::new(StanzaCondition::NotAllowed, "this can be read only");
+                self.iq_error(&iq, &error, cx);
+            }
+            // Of another account nothing is told that is not asked.
+            Some(handler) if iq.set && handler.at & GET != 0 => {
+                self.iq_error(&iq, &StanzaCondition::ServiceUnavailable.into(), cx);
+            }
             Some(handler) if self.bound.is_some() || handler.at & UNBOUND != 0 => (handler.run)(self, iq, cx),
             Some(_) => self.iq_error(&iq, &StanzaCondition::NotAuthorized.into(), cx),
             None => self.iq_error(&iq, &StanzaCondition::ServiceUnavailable.into(), cx),
@@ -173,9 +185,13 @@ impl Xmpp {
             return;
         }
         let Some(Ok(to)) = stanza.attr("to").map(Jid::new) else { return };
-        let Place::User(name, Some(resource)) = place(&to, &cx.core_settings().domain) else { return };
-        if self.bound.is_some() {
-            self.signal_to(name, Some(resource), stanza, cx, |_, _, _| {});
+        match place(&to, &cx.core_settings().domain) {
+            _ if self.bound.is_none() => {}
+            Place::User(name, Some(resource)) => {
+                self.signal_to(name, Some(resource), stanza, cx, |_, _, _| {});
+            }
+            Place::Room(name, Some(nick)) => self.relay_answer(stanza, name, nick, cx),
+            _ => {}
         }
     }
 

@@ -6,7 +6,9 @@
 
 use crate::session::Cx;
 use crate::xmpp::address::{Place, bare_jid, full_jid, place};
-use crate::xmpp::content::{build, clean, fragment, kind_of, may_copy, native, neutral, shown, write_stanza};
+use crate::xmpp::content::{
+    build, clean, fragment, fragment_kind, kind_of, may_copy, native, neutral, shown, write_stanza,
+};
 use crate::xmpp::error::{StanzaCondition, StanzaError};
 use crate::xmpp::jid::Jid;
 use crate::xmpp::muc::{Show, change};
@@ -85,17 +87,56 @@ impl Xmpp {
         way: Way,
         cx: &mut Cx<'_>,
     ) {
-        if kind_of(&stanza) == "groupchat" {
+        let kind = kind_of(&stanza);
+        if kind == "groupchat" && way.resource.is_none() {
             return self.message_error(slot, &stanza, &StanzaCondition::ServiceUnavailable.into(), cx);
         }
         clean(&mut stanza, &cx.core_settings().domain);
-        self.with_user(name, cx, move |session, user, cx| match user {
-            None => session.message_error(slot, &stanza, &StanzaCondition::ServiceUnavailable.into(), cx),
-            Some(user) if is_kept(&stanza) && cx.user().is_some_and(|me| me.id == user.id) => {
-                session.say(slot, stanza, &user, way, cx);
+        self.with_user(name, cx, move |session, user, cx| match (user, &way.resource) {
+            (None, _) => {
+                session.message_error(slot, &stanza, &StanzaCondition::ServiceUnavailable.into(), cx)
             }
-            Some(user) if is_kept(&stanza) => session.say_unless_blocked(slot, stanza, user, way, cx),
-            Some(user) => session.pass(slot, stanza, &user, cx),
+            (Some(user), Some(resource)) if kind == "groupchat" => {
+                let resource = resource.clone();
+                session.pass_to_one(slot, stanza, &user, resource, cx);
+            }
+            (Some(user), Some(_)) if matches!(kind, "normal" | "headline") => {
+                session.if_there(slot, stanza, user, way, cx);
+            }
+            (Some(user), _) => session.message_to_user(slot, stanza, user, way, cx),
+        });
+    }
+
+    fn message_to_user(&mut self, slot: Slot, stanza: Element, user: User, way: Way, cx: &mut Cx<'_>) {
+        match is_kept(&stanza) {
+            true if cx.user().is_some_and(|me| me.id == user.id) => self.say(slot, stanza, &user, way, cx),
+            true => self.say_unless_blocked(slot, stanza, user, way, cx),
+            false => self.pass(slot, stanza, &user, way.aside.as_deref(), cx),
+        }
+    }
+
+    /// What is no conversation goes to that one session only: if it is not there, to none (RFC 6121 §8.5.3.2.1).
+    fn if_there(&mut self, slot: Slot, stanza: Element, user: User, way: Way, cx: &mut Cx<'_>) {
+        self.ask(Query::WhoisOf(user.clone()), cx, move |session, reply, cx| {
+            let label = way.resource.as_deref();
+            let there = matches!(&reply, Ok(Value::Whois(whois))
+                if whois.sessions.iter().any(|s| Some(s.label.as_str()) == label));
+            match there {
+                true => session.message_to_user(slot, stanza, user, way, cx),
+                false => {
+                    session.message_error(slot, &stanza, &StanzaCondition::ServiceUnavailable.into(), cx);
+                }
+            }
+        });
+    }
+
+    /// A message of the moment for one session and nobody else (RFC 6121 §8.5.3.1).
+    fn pass_to_one(&mut self, slot: Slot, stanza: Element, with: &User, resource: Str, cx: &mut Cx<'_>) {
+        self.signal_user(with.id, Some(resource), &stanza.clone(), cx, move |session, outcome, cx| {
+            match outcome.refusal() {
+                Some(refusal) => session.message_error(slot, &stanza, &StanzaError::from(refusal), cx),
+                None => cx.done(slot),
+            }
         });
     }
 
@@ -148,13 +189,19 @@ impl Xmpp {
     }
 
     /// Passes a message of the moment on: to the sessions of the other account, and to the own ones for their copies.
-    fn pass(&mut self, slot: Slot, stanza: Element, with: &User, cx: &mut Cx<'_>) {
+    fn pass(&mut self, slot: Slot, stanza: Element, with: &User, aside: Option<&Aside>, cx: &mut Cx<'_>) {
         let Some(me) = cx.user().map(|me| me.id) else { return cx.done(slot) };
         if with.id != me && may_copy(&fragment(&stanza)) {
             self.signal_user(me, None, &stanza, cx, |_, _, _| {});
         }
         let id = with.id;
-        self.signal_user(id, None, &stanza.clone(), cx, move |session, outcome, cx| {
+        let mut passed = stanza.clone();
+        let from = aside.map(|aside| Show::new(&aside.room, cx.settings()).address(&aside.by));
+        match &from {
+            Some(from) => passed.set_attr("from", from),
+            None => passed.remove_attr("from"),
+        }
+        self.signal_as(id, None, &passed, cx, move |session, outcome, cx| {
             // That nobody is there matters to nobody for what is of the moment.
             match outcome.refusal() {
                 Some(Refusal::Unreachable) | None => cx.done(slot),
@@ -246,9 +293,11 @@ impl Xmpp {
         let to_me = message.target == Some(cx.label().as_str());
         let to_sibling = !to_me && message.target.is_some_and(|t| bound.siblings.contains_key(t));
         let willing = bound.available.is_some_and(|priority| priority >= 0);
-        if to_me || (willing && !to_sibling) {
+        // An error is for the session whose message it is about (§8.5.2.1.1, §8.5.3.2.1).
+        let stray = !to_me && !to_sibling && fragment_kind(message.fragment) == "error";
+        if to_me || (willing && !to_sibling && !stray) {
             self.show(message, None, cx);
-        } else if bound.carbons && may_copy(message.fragment) {
+        } else if bound.carbons && !stray && may_copy(message.fragment) {
             let to = self.address(message.target);
             self.copy("received", message.from, &to, message.fragment, message.id, cx);
         }

@@ -121,6 +121,10 @@ namespaces! {
     VCARD_UPDATE = "vcard-temp:x:update";
     /// Nickname (XEP-0172).
     NICK = "http://jabber.org/protocol/nick";
+    /// The feature of servers that keep messages for who is away (XEP-0160 §3).
+    OFFLINE = "msgoffline";
+    /// Publish-subscribe: form type of what a node is (XEP-0060 §5.4).
+    PUBSUB_META_DATA = "http://jabber.org/protocol/pubsub#meta-data";
     /// Message receipts (XEP-0184).
     RECEIPTS = "urn:xmpp:receipts";
     /// Blocking (XEP-0191).

@@ -14,7 +14,7 @@ use lavina_core::ids::Label;
 use lavina_core::name::{User, UserName};
 use lavina_core::presence::{Presence, Show};
 use lavina_core::projection::Revoked;
-use lavina_core::query::{Query, Value};
+use lavina_core::query::{Query, Value, Whois};
 use lavina_core::text::{Octets, Str};
 
 /// People who get presence directed at them by one session, at most; the directed presence of further ones is
@@ -40,15 +40,18 @@ impl Xmpp {
             None => {
                 self.add_avatar(&mut stanza);
                 let presence = read(&stanza);
-                let first = match &mut self.bound {
-                    Some(bound) => bound.available.replace(presence.priority).is_none(),
+                let before = match &mut self.bound {
+                    Some(bound) => bound.available.replace(presence.priority),
                     None => return,
                 };
+                let first = before.is_none();
                 cx.touch();
                 cx.presence(presence.clone());
                 self.show_own(&presence, cx);
                 if first {
                     self.first_presence(cx);
+                } else if before.is_some_and(|before| before < 0) && presence.priority >= 0 {
+                    self.read_missed(cx);
                 }
                 self.capabilities(&stanza, first, cx);
             }
@@ -81,9 +84,20 @@ impl Xmpp {
         });
     }
 
+    /// The session takes messages to the account from here on: what was missed (XEP-0160 §3).
+    fn read_missed(&mut self, cx: &mut Cx<'_>) {
+        let Some(me) = cx.user().map(|me| me.id) else { return };
+        self.ask(Query::Account(me), cx, |session, reply, cx| {
+            if let Ok(Value::Account(account)) = reply {
+                session.missed(&account, cx);
+                session.pending_invitations(account.id, cx);
+            }
+        });
+    }
+
     /// The session is no longer available, by its own word (`stanza`) or its end.
     pub(super) fn unavailable(&mut self, stanza: Option<&Element>, cx: &mut Cx<'_>) {
-        self.leave_rooms(cx);
+        self.leave_rooms(stanza, cx);
         let Some(bound) = &mut self.bound else { return };
         let directed = std::mem::take(&mut bound.directed);
         if bound.available.take().is_none() && directed.is_empty() {
@@ -115,7 +129,8 @@ impl Xmpp {
             Some("unsubscribe") => Some(Step::Unsubscribe),
             Some("unsubscribed") => Some(Step::Unsubscribed),
             None | Some("unavailable") => None,
-            Some("error" | "probe") => return,
+            Some("probe") => return self.probe(to, cx),
+            Some("error") => return,
             Some(_) => return self.presence_error(&stanza, &StanzaCondition::BadRequest.into(), cx),
         };
         match (step, place(to, &domain)) {
@@ -127,6 +142,44 @@ impl Xmpp {
                 self.presence_error(&stanza, &StanzaCondition::RemoteServerNotFound.into(), cx);
             }
             (None, _) => self.presence_error(&stanza, &StanzaCondition::ServiceUnavailable.into(), cx),
+        }
+    }
+
+    /// The client asks how somebody is (RFC 6121 §4.3): who may know is told; a stranger hears nothing, as of nobody.
+    fn probe(&mut self, to: &Jid, cx: &mut Cx<'_>) {
+        let Place::User(name, resource) = place(to, &cx.core_settings().domain) else { return };
+        self.ask(Query::AccountNamed(name), cx, move |session, reply, cx| {
+            let (Ok(Value::Account(account)), Some(me)) = (reply, cx.user().cloned()) else { return };
+            let subscribed = account.contacts.get(me.name.folded().as_str()).is_some_and(|c| c.from);
+            let Some(head) = account.head.as_ref().filter(|_| subscribed || account.id == me.id) else {
+                return;
+            };
+            if session.blocked_by(&account, cx) {
+                return;
+            }
+            let user = User::new(account.id, head.name.clone());
+            session.ask(Query::WhoisOf(user), cx, move |session, reply, cx| {
+                let Ok(Value::Whois(whois)) = reply else { return };
+                session.answer_probe(&whois, resource.as_deref(), cx);
+            });
+        });
+    }
+
+    fn answer_probe(&mut self, whois: &Whois, resource: Option<&str>, cx: &mut Cx<'_>) {
+        let domain = cx.core_settings().domain.clone();
+        let to = self.full().to_owned();
+        let asked = |label: &str| resource.is_none_or(|resource| resource == label);
+        let there = whois.sessions.iter().filter(|s| s.presence.show != Show::Offline && asked(&s.label));
+        let mut nobody = true;
+        for session in there {
+            nobody = false;
+            let from = full_jid(&whois.user, &session.label, &domain);
+            self.write(cx, |w| write(w, from.as_str(), &to, &session.presence));
+        }
+        if nobody {
+            let from = bare_jid(&whois.user.name, &domain);
+            let gone = Presence { show: Show::Offline, ..Presence::default() };
+            self.write(cx, |w| write(w, from.as_str(), &to, &gone));
         }
     }
 

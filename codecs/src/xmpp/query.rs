@@ -12,9 +12,6 @@ use lavina_core::query::{Query, Value};
 
 /// Is anybody there? Yes.
 pub(super) fn ping(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
-    if iq.set {
-        return session.iq_error(&iq, &StanzaCondition::BadRequest.into(), cx);
-    }
     session.iq_result(&iq, cx, |_| {});
 }
 
@@ -40,7 +37,7 @@ pub(super) fn last(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
         Place::User(name, _) => {
             session.ask(Query::AccountNamed(name), cx, move |session, reply, cx| {
                 let seconds = match (&reply, cx.user()) {
-                    (Ok(Value::Account(account)), Some(me)) => {
+                    (Ok(Value::Account(account)), Some(me)) if !session.blocked_by(account, cx) => {
                         let own = account.id == me.id;
                         let contact = account.contacts.get(me.name.folded().as_str());
                         (own || contact.is_some_and(|c| c.from)).then(|| {

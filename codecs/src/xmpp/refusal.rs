@@ -38,7 +38,8 @@ impl From<&Refusal> for StanzaError {
         };
         let error = if text.is_empty() { condition.into() } else { StanzaError::new(condition, text) };
         match refusal {
-            Refusal::StoreDown | Refusal::StoreFull => error.kind(ErrorType::Wait),
+            // A place may get free (XEP-0045 §7.2.9).
+            Refusal::StoreDown | Refusal::StoreFull | Refusal::RoomFull => error.kind(ErrorType::Wait),
             _ => error,
         }
     }

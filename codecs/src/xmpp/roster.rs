@@ -8,6 +8,7 @@ use crate::xmpp::jid::Jid;
 use crate::xmpp::ns;
 use crate::xmpp::session::{Xmpp, random_name};
 use crate::xmpp::writer::Writer;
+use crate::xmpp::xml::Element;
 use lavina_core::command::Act;
 use lavina_core::ids::Pos;
 use lavina_core::presence::Contact;
@@ -19,6 +20,11 @@ const MAX_NAME: usize = 1023;
 
 /// Groups of one contact at most.
 const MAX_GROUPS: usize = 32;
+
+/// Nobody reads or changes the list of another (RFC 6121 §2.3.3), whether there is such an account or not.
+pub(super) fn of_another(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
+    session.iq_error(&iq, &StanzaCondition::Forbidden.into(), cx);
+}
 
 /// `jabber:iq:roster`.
 pub(super) fn query(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
@@ -56,8 +62,10 @@ fn set(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
     let (Some(item), None) = (items.next().cloned(), items.next()) else {
         return session.iq_error(&iq, &StanzaCondition::BadRequest.into(), cx);
     };
-    let Some(jid) = item.attr("jid").and_then(|j| Jid::new(j).ok()) else {
-        return session.iq_error(&iq, &StanzaCondition::JidMalformed.into(), cx);
+    let jid = match item.attr("jid").map(Jid::new) {
+        Some(Ok(jid)) => jid,
+        Some(Err(_)) => return session.iq_error(&iq, &StanzaCondition::JidMalformed.into(), cx),
+        None => return session.iq_error(&iq, &StanzaCondition::BadRequest.into(), cx),
     };
     drop(items);
     let jid = jid.bare();
@@ -68,16 +76,10 @@ fn set(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
         return session.own(act, cx, move |session, outcome, cx| session.finish(&iq, &outcome, cx));
     }
     let name = item.attr("name").filter(|n| !n.is_empty()).map(Str::new);
-    let mut groups: Vec<Str> = item
-        .children_named("group", ns::ROSTER)
-        .map(|g| Str::new(&*g.text()))
-        .filter(|g| !g.is_empty())
-        .collect();
-    groups.sort_unstable();
-    groups.dedup();
-    if groups.len() > MAX_GROUPS || groups.iter().chain(&name).any(|n| n.len() > MAX_NAME) {
-        return session.iq_error(&iq, &StanzaCondition::NotAcceptable.into(), cx);
-    }
+    let groups = match groups_of(&item, name.as_ref()) {
+        Ok(groups) => groups,
+        Err(error) => return session.iq_error(&iq, &error, cx),
+    };
     if cx.user().is_some_and(|me| matches!(place(&jid, domain), Place::User(name, _) if name == me.name)) {
         return session.iq_error(&iq, &StanzaCondition::NotAllowed.into(), cx);
     }
@@ -91,6 +93,25 @@ fn set(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
         }
         _ => set(session, None, cx),
     }
+}
+
+/// The groups that an item names, sorted (RFC 6121 §2.3.3: none twice, none without a name, none too long).
+fn groups_of(item: &Element, name: Option<&Str>) -> Result<Vec<Str>, StanzaError> {
+    let named = item.children_named("group", ns::ROSTER).map(|group| Str::new(&*group.text()));
+    let mut groups: Vec<Str> = named.collect();
+    groups.sort_unstable();
+    if groups.windows(2).any(|two| two[0] == two[1]) {
+        return Err(StanzaError::new(StanzaCondition::BadRequest, "a group is named twice"));
+    }
+    let fits = |name: &Str| name.len() <= MAX_NAME;
+    if groups.len() > MAX_GROUPS
+        || groups.iter().any(|group| group.is_empty())
+        || !groups.iter().chain(name).all(fits)
+    {
+        let text = "a name or a group is empty or too long, or there are too many groups";
+        return Err(StanzaError::new(StanzaCondition::NotAcceptable, text));
+    }
+    Ok(groups)
 }
 
 impl Xmpp {
@@ -143,6 +164,20 @@ fn item(w: &mut Writer<'_>, contact: &Contact, domain: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn groups_are_distinct_and_named() {
+        let condition = |groups: &[&str]| {
+            let item = groups.iter().fold(Element::new("item", ns::ROSTER), |item, group| {
+                item.with_child(Element::new("group", ns::ROSTER).with_text(group))
+            });
+            groups_of(&item, None).map_err(|error| error.condition)
+        };
+        assert_eq!(condition(&["b", "a"]), Ok(vec![Str::new("a"), Str::new("b")]));
+        assert_eq!(condition(&["a", "b", "a"]), Err(StanzaCondition::BadRequest));
+        assert_eq!(condition(&[""]), Err(StanzaCondition::NotAcceptable));
+        assert_eq!(condition(&["x".repeat(MAX_NAME + 1).as_str()]), Err(StanzaCondition::NotAcceptable));
+    }
 
     #[test]
     fn an_item_shows_the_state_of_both_subscriptions() {

@@ -1,7 +1,8 @@
 //! Stanzas of the moment from session to session: requests between clients, chat states, directed presence.
 //!
 //! A signal's native form is the whole stanza without `from`, which the receiving session sets from what the core knows
-//! of the sender: nobody can write in another's name.
+//! of the sender: nobody can write in another's name. What is said aside in a room, or by a room
+//! itself, has an address of the room there, set by the sending session.
 
 use crate::session::{Cx, XMPP_NATIVE};
 use crate::xmpp::address::{Place, bare_jid, full_jid, place};
@@ -31,13 +32,26 @@ impl Xmpp {
         cx: &mut Cx<'_>,
         then: impl FnOnce(&mut Xmpp, Outcome<'_>, &mut Cx<'_>) + Send + 'static,
     ) {
-        let bytes = if stanza.attr("from").is_some() {
-            let mut stanza = stanza.clone();
-            stanza.remove_attr("from");
-            stanza.to_xml(ns::CLIENT)
-        } else {
-            stanza.to_xml(ns::CLIENT)
-        };
+        match stanza.attr("from") {
+            Some(_) => {
+                let mut stanza = stanza.clone();
+                stanza.remove_attr("from");
+                self.signal_as(to, label, &stanza, cx, then);
+            }
+            None => self.signal_as(to, label, stanza, cx, then),
+        }
+    }
+
+    /// The same with a `from` that this session has set, or none.
+    pub(super) fn signal_as(
+        &mut self,
+        to: AccountId,
+        label: Option<Label>,
+        stanza: &Element,
+        cx: &mut Cx<'_>,
+        then: impl FnOnce(&mut Xmpp, Outcome<'_>, &mut Cx<'_>) + Send + 'static,
+    ) {
+        let bytes = stanza.to_xml(ns::CLIENT);
         let native = Native { protocol: XMPP_NATIVE, bytes: Octets::from(bytes) };
         if let Some(req) = cx.signal(to, label, SignalWhat::Native(native)) {
             self.when(req, then);
@@ -84,8 +98,12 @@ impl Xmpp {
             "message" => self.message_signal(&stanza, signal, &from, &domain, cx),
             "presence" if self.bound.as_ref().is_none_or(|b| b.available.is_none()) => {}
             _ => {
-                stanza.set_attr("from", from.as_str());
-                stanza.set_attr("to", self.full());
+                let own = stanza.attr("to").and_then(|to| Jid::new(to).ok()).filter(|to| to.is_bare());
+                let to = own.map_or_else(|| self.full().to_owned(), |to| to.to_string());
+                // A request through a room comes from there.
+                let from = stanza.attr("from").map_or_else(|| from.to_string(), str::to_owned);
+                stanza.set_attr("from", &from);
+                stanza.set_attr("to", &to);
                 self.write(cx, |w| {
                     w.element(&stanza);
                 });
@@ -108,8 +126,14 @@ impl Xmpp {
         let to = stanza.attr("to").and_then(|to| Jid::new(to).ok());
         let to = to.unwrap_or_else(|| bare_jid(&me.name, domain));
         let fragment = fragment(stanza);
-        let target = match place(&to, domain) {
-            Place::User(name, resource) if name == me.name => resource,
+        let aside = stanza.attr("from").filter(|_| signal.from.id != me.id);
+        let (target, from) = match (place(&to, domain), aside) {
+            (Place::User(name, resource), made) if name == me.name => {
+                (resource, made.map_or_else(|| from.to_string(), str::to_owned))
+            }
+            // Who does not sit there knows the account only.
+            (Place::Room(room, _), Some(aside)) if self.seat(&room).is_some() => (None, aside.to_owned()),
+            (Place::Room(..), Some(_)) => (None, from.to_string()),
             _ => {
                 // Not to this account: what another of its sessions sent to somebody.
                 let copy = signal.label != *cx.label() && self.bound.as_ref().is_some_and(|b| b.carbons);
@@ -119,8 +143,7 @@ impl Xmpp {
                 return;
             }
         };
-        let arriving =
-            Arriving { from: from.as_str(), target: target.as_deref(), fragment: &fragment, id: None };
+        let arriving = Arriving { from: &from, target: target.as_deref(), fragment: &fragment, id: None };
         self.take(&arriving, cx);
     }
 

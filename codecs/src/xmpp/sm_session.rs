@@ -23,6 +23,8 @@ pub struct Sm {
     pub(super) key: Option<u128>,
     /// Stanzas written since the client was last asked.
     pub(super) unasked: u32,
+    /// How long the session waits to be resumed, in milliseconds.
+    wait: u64,
 }
 
 impl Xmpp {
@@ -52,8 +54,12 @@ impl Xmpp {
     /// Enables it, from the next unit written on; the answer.
     pub(super) fn sm_begin(&mut self, element: &Element, cx: &mut Cx<'_>) -> Vec<u8> {
         let key = matches!(element.attr("resume"), Some("true" | "1")).then(|| random_key(cx));
+        // The client may wish for less than it could have (§3).
+        let longest = cx.core_settings().limits.resume_time;
+        let wish = element.attr("max").and_then(|max| max.parse::<u64>().ok()).filter(|max| *max > 0);
+        let wait = wish.map_or(longest, |max| longest.min(max.saturating_mul(1000)));
         if let Some(bound) = &mut self.bound {
-            bound.sm = Some(Sm { handled: Count::default(), key, unasked: 0 });
+            bound.sm = Some(Sm { handled: Count::default(), key, unasked: 0, wait });
         }
         let mut out = Vec::new();
         let mut w = Writer::in_stream(&mut out);
@@ -61,7 +67,7 @@ impl Xmpp {
         if let Some(key) = key {
             cx.resumable(key);
             w.attr("id", &name_of(cx.session(), key)).attr("resume", "true");
-            w.attr_num("max", cx.core_settings().limits.resume_time / 1000);
+            w.attr_num("max", wait / 1000);
         }
         w.end();
         drop(w);
@@ -110,13 +116,13 @@ impl Xmpp {
     /// The connection is gone: the session waits if it may, or ends.
     pub(super) fn lost(&mut self, cx: &mut Cx<'_>) {
         self.set_active(true, cx);
-        let resumable = self.bound.as_ref().and_then(|b| b.sm).is_some_and(|sm| sm.key.is_some());
-        if resumable && !self.stream.is_closed() {
-            cx.timer(TIMER_IDLE, None);
-            let time = cx.core_settings().limits.resume_time;
-            cx.park(time);
-        } else {
-            self.leave(cx);
+        let sm = self.bound.as_ref().and_then(|b| b.sm).filter(|sm| sm.key.is_some());
+        match sm.filter(|_| !self.stream.is_closed()) {
+            Some(sm) => {
+                cx.timer(TIMER_IDLE, None);
+                cx.park(sm.wait);
+            }
+            None => self.leave(cx),
         }
     }
 

@@ -4,10 +4,11 @@ use crate::layer::bindings;
 use crate::sasl::Mechanism;
 use crate::session::{Cx, layer};
 use crate::settings::{Protocol, Security};
+use crate::xmpp::address::{Place, place};
 use crate::xmpp::disco;
 use crate::xmpp::error::{StreamCondition, XmlFault, write_stream_error};
 use crate::xmpp::framer::{Framer, Kind, XmlLimits, check_blank};
-use crate::xmpp::jid::prepare_domain;
+use crate::xmpp::jid::{Jid, prepare_domain};
 use crate::xmpp::ns;
 use crate::xmpp::sasl2;
 use crate::xmpp::session::{TIMER_IDLE, Xmpp, random_name};
@@ -137,7 +138,9 @@ impl Xmpp {
             (ns::SASL2, _) => self.sasl2(&element, cx),
             (ns::SM, _) => self.sm(&element, cx),
             (ns::CSI, _) if self.bound.is_some() => self.client_state(&element, cx),
-            (ns::CLIENT, "iq") if self.may_speak(cx) => self.stanza(element, Xmpp::iq, cx),
+            (ns::CLIENT, "iq") if self.may_speak(cx) && self.may_address(&element, cx) => {
+                self.stanza(element, Xmpp::iq, cx)
+            }
             (ns::CLIENT, "message") if self.bound.is_some() => self.stanza(element, Xmpp::message, cx),
             (ns::CLIENT, "presence") if self.bound.is_some() => self.stanza(element, Xmpp::presence, cx),
             (ns::CLIENT, "iq" | "message" | "presence") => {
@@ -158,8 +161,8 @@ impl Xmpp {
         cx: &mut Cx<'_>,
     ) -> Result<(), Reason> {
         if let Some(from) = element.attr("from") {
-            let own = crate::xmpp::jid::Jid::new(from)
-                .is_ok_and(|from| from.as_str() == self.full() || from.as_str() == self.bare());
+            let own =
+                Jid::new(from).is_ok_and(|from| from.as_str() == self.full() || from.as_str() == self.bare());
             if !own {
                 return Err(self.fail(StreamCondition::InvalidFrom, "", cx));
             }
@@ -173,6 +176,17 @@ impl Xmpp {
     /// Requests are allowed before a resource is bound (binding, registering), but not before encryption.
     fn may_speak(&self, cx: &Cx<'_>) -> bool {
         self.stream.opened && !self.needs_tls(cx)
+    }
+
+    /// Without a resource a client speaks to the server and to its own account only (RFC 6120 §7.1).
+    fn may_address(&self, iq: &Element, cx: &Cx<'_>) -> bool {
+        let domain = &cx.core_settings().domain;
+        let Some(to) = iq.attr("to").filter(|_| self.bound.is_none()) else { return true };
+        match Jid::new(to).map(|to| place(&to, domain)) {
+            Ok(Place::Server) | Err(_) => true,
+            Ok(Place::User(name, None)) => cx.user().is_some_and(|me| me.name == name),
+            Ok(_) => false,
+        }
     }
 
     /// The listener wants STARTTLS, and it has not happened.

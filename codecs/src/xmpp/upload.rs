@@ -75,7 +75,8 @@ impl Wish {
         }
         // Dots alone would climb, as addresses are read.
         let name = if name.chars().all(|c| c == '.') { "file" } else { name };
-        let size = request.attr("size").and_then(|size| size.parse().ok()).ok_or("there is no size")?;
+        let size = request.attr("size").and_then(|size| size.parse().ok());
+        let size = size.filter(|size| *size > 0).ok_or("there is no size")?;
         let said = request.attr("content-type").unwrap_or_default();
         let content_type = if said.is_empty() || said.len() > TEXT { "" } else { content_type(said) };
         Ok(Wish { name: name.to_owned(), size, content_type: content_type.to_owned() })

@@ -40,7 +40,7 @@ pub(super) fn vcard(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
     }
     session.ask(Query::AccountNamed(name), cx, move |session, reply, cx| {
         let shown = match &reply {
-            Ok(Value::Account(account)) => {
+            Ok(Value::Account(account)) if !session.blocked_by(account, cx) => {
                 let stored = account.attrs.get(KEY).map(|xml| &**xml);
                 let access = pep::config(&account.attrs, ns::AVATAR_METADATA).map(|c| c.access);
                 match access.zip(cx.user()) {

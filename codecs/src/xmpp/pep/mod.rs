@@ -12,6 +12,7 @@ pub use notify::Client;
 
 use crate::session::{Cx, XMPP_NATIVE};
 use crate::xmpp::address::Place;
+use crate::xmpp::caps::{Identity, Info};
 use crate::xmpp::error::{StanzaCondition, StanzaError};
 use crate::xmpp::forms::Form;
 use crate::xmpp::iq::Iq;
@@ -52,8 +53,10 @@ pub(super) const FEATURES: &[&str] = &[
     "publish-options",
     "purge-nodes",
     "retract-items",
+    "retrieve-affiliations",
     "retrieve-default",
     "retrieve-items",
+    "retrieve-subscriptions",
 ];
 
 /// A change of an account's nodes: what is stored, who is told, what they are told.
@@ -78,6 +81,10 @@ pub(super) fn pubsub(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
             Ok(_) => return session.iq_error(&iq, &StanzaCondition::InternalServerError.into(), cx),
             Err(refusal) => return session.iq_error(&iq, &StanzaError::from(&refusal), cx),
         };
+        // Whom the account has blocked it answers nothing (XEP-0191 §3.6).
+        if session.blocked_by(&account, cx) {
+            return session.iq_error(&iq, &StanzaCondition::ServiceUnavailable.into(), cx);
+        }
         match (iq.set, owner) {
             (true, false) => session.pep_set(iq, &account, cx),
             (true, true) => session.pep_owner_set(iq, &account, cx),
@@ -102,15 +109,44 @@ fn no_node() -> StanzaError {
     StanzaCondition::ItemNotFound.into()
 }
 
+/// A request that does not say enough, or too much, and its own name for that (XEP-0060).
+fn bad(detail: &'static str) -> StanzaError {
+    StanzaError::from(StanzaCondition::BadRequest).detail(detail, ns::PUBSUB_ERRORS)
+}
+
+/// The node that a request is about, if there is one; named it must be.
+fn node_of(account: &Account, what: &Element) -> Result<Config, StanzaError> {
+    match what.attr("node").filter(|node| !node.is_empty()) {
+        None => Err(bad("nodeid-required")),
+        Some(node) => config(&account.attrs, node).ok_or_else(no_node),
+    }
+}
+
+/// What a node is (XEP-0060 §5.3, §5.4).
+pub(super) fn described(config: &Config) -> Info {
+    Info {
+        identities: vec![Identity::new("pubsub", "leaf", "")],
+        features: vec![ns::DISCO_INFO.to_owned(), ns::PUBSUB.to_owned()],
+        forms: vec![config.described()],
+    }
+}
+
 /// Reads items, or what there is to read of one's own subscriptions: none, as all follow from presence.
 fn get(session: &mut Xmpp, iq: &Iq, account: &Account, cx: &mut Cx<'_>) {
     let Some(me) = cx.user().cloned() else { return };
     let Some(wanted) = iq.payload().child("items", ns::PUBSUB) else {
         let what = iq.payload().elements().next().map(|el| el.name.clone());
         return match what.as_deref() {
-            Some(list @ ("subscriptions" | "affiliations")) => session.iq_result(iq, cx, |w| {
-                w.start_ns("pubsub", ns::PUBSUB).start(list).end().end();
-            }),
+            Some(list @ ("subscriptions" | "affiliations")) => {
+                let mine = list == "affiliations" && account.id == me.id;
+                session.iq_result(iq, cx, |w| {
+                    w.start_ns("pubsub", ns::PUBSUB).start(list);
+                    for (node, _) in nodes(&account.attrs).filter(|_| mine) {
+                        w.start("affiliation").attr("node", node).attr("affiliation", "owner").end();
+                    }
+                    w.end().end();
+                });
+            }
             Some("default") => session.iq_result(iq, cx, |w| {
                 w.start_ns("pubsub", ns::PUBSUB).start("default");
                 Config::of_new("").write(w, "form");
@@ -120,7 +156,10 @@ fn get(session: &mut Xmpp, iq: &Iq, account: &Account, cx: &mut Cx<'_>) {
         };
     };
     let node = wanted.attr("node").unwrap_or_default();
-    let Some(config) = config(&account.attrs, node) else { return session.iq_error(iq, &no_node(), cx) };
+    let config = match node_of(account, wanted) {
+        Ok(config) => config,
+        Err(error) => return session.iq_error(iq, &error, cx),
+    };
     if !may_read(account, &me, config.access) {
         let error = match config.access {
             Access::Whitelist => {
@@ -149,13 +188,15 @@ fn owner_get(session: &mut Xmpp, iq: &Iq, account: &Account, cx: &mut Cx<'_>) {
     let Some(what) = iq.payload().elements().next() else {
         return session.iq_error(iq, &StanzaCondition::BadRequest.into(), cx);
     };
-    let node = what.attr("node").unwrap_or_default();
     let shown = match what.name.as_str() {
-        "default" => Some(Config::of_new("")),
-        "configure" | "affiliations" | "subscriptions" => config(&account.attrs, node),
-        _ => return session.iq_error(iq, &StanzaCondition::FeatureNotImplemented.into(), cx),
+        "default" => Ok(Config::of_new("")),
+        "configure" | "affiliations" | "subscriptions" => node_of(account, what),
+        _ => Err(StanzaCondition::FeatureNotImplemented.into()),
     };
-    let Some(config) = shown else { return session.iq_error(iq, &no_node(), cx) };
+    let config = match shown {
+        Ok(config) => config,
+        Err(error) => return session.iq_error(iq, &error, cx),
+    };
     let bare = session.bare().to_owned();
     session.iq_result(iq, cx, |w| {
         w.start_ns("pubsub", ns::PUBSUB_OWNER).start(&what.name).opt_attr("node", what.attr("node"));
@@ -192,14 +233,20 @@ impl Xmpp {
     ) {
         let node = publish.attr("node").unwrap_or_default().to_owned();
         let mut given = publish.children_named("item", ns::PUBSUB);
+        if node.is_empty() {
+            return self.iq_error(&iq, &bad("nodeid-required"), cx);
+        }
         let (Some(item), None) = (given.next(), given.next()) else {
-            let error =
-                StanzaError::from(StanzaCondition::BadRequest).detail("item-required", ns::PUBSUB_ERRORS);
-            return self.iq_error(&iq, &error, cx);
+            return self.iq_error(&iq, &bad("item-required"), cx);
         };
+        match item.elements().count() {
+            0 => return self.iq_error(&iq, &bad("payload-required"), cx),
+            1 => {}
+            _ => return self.iq_error(&iq, &bad("invalid-payload"), cx),
+        }
         let id = item.attr("id").filter(|id| !id.is_empty());
         let id = id.map_or_else(|| random_name(cx).to_string(), str::to_owned);
-        if !is_name(&node) || !is_name(&id) || item.elements().count() > 1 {
+        if !is_name(&node) || !is_name(&id) {
             return self.iq_error(&iq, &StanzaCondition::BadRequest.into(), cx);
         }
         let xml = item.elements().next().map(|payload| payload.to_xml("")).unwrap_or_default();
@@ -228,13 +275,14 @@ impl Xmpp {
 
     fn retract(&mut self, iq: Iq, account: &Account, retract: &Element, cx: &mut Cx<'_>) {
         let node = retract.attr("node").unwrap_or_default();
-        let Some(config) = config(&account.attrs, node) else { return self.iq_error(&iq, &no_node(), cx) };
+        let config = match node_of(account, retract) {
+            Ok(config) => config,
+            Err(error) => return self.iq_error(&iq, &error, cx),
+        };
         let ids: Vec<&str> =
             retract.children_named("item", ns::PUBSUB).filter_map(|i| i.attr("id")).collect();
         if ids.is_empty() {
-            let error =
-                StanzaError::from(StanzaCondition::BadRequest).detail("item-required", ns::PUBSUB_ERRORS);
-            return self.iq_error(&iq, &error, cx);
+            return self.iq_error(&iq, &bad("item-required"), cx);
         }
         if ids.iter().any(|id| item(&account.attrs, node, id).is_none()) {
             return self.iq_error(&iq, &no_node(), cx);
@@ -286,7 +334,10 @@ impl Xmpp {
             return self.iq_error(&iq, &StanzaCondition::BadRequest.into(), cx);
         };
         let node = what.attr("node").unwrap_or_default();
-        let Some(old) = config(&account.attrs, node) else { return self.iq_error(&iq, &no_node(), cx) };
+        let old = match node_of(account, &what) {
+            Ok(old) => old,
+            Err(error) => return self.iq_error(&iq, &error, cx),
+        };
         let gone =
             || items(&account.attrs, node).into_iter().map(|i| (item_key(node, i.id), Octets::default()));
         let change = match what.name.as_str() {

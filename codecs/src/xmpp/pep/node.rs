@@ -3,7 +3,7 @@
 //! The node's configuration is one value, each item another; names are joined by U+0001, which no node or item id has.
 
 use crate::xmpp::error::StanzaCondition;
-use crate::xmpp::forms::{Form, FormWriter};
+use crate::xmpp::forms::{Field, Form, FormWriter};
 use crate::xmpp::ns;
 use crate::xmpp::writer::Writer;
 use lavina_core::text::{Octets, Str};
@@ -128,6 +128,23 @@ impl Config {
     /// Whether the last item goes to whoever becomes available.
     pub(in crate::xmpp) fn sends_on_presence(&self) -> bool {
         self.send_last == SendLast::OnPresence
+    }
+
+    /// What others are told of the node (XEP-0060 §5.4).
+    pub(in crate::xmpp) fn described(&self) -> Form {
+        let field = |var: &str, kind: &str, value: &str| Field {
+            var: var.into(),
+            kind: kind.into(),
+            values: vec![value.into()],
+        };
+        Form {
+            kind: "result".into(),
+            fields: vec![
+                field("FORM_TYPE", "hidden", ns::PUBSUB_META_DATA),
+                field("pubsub#title", "text-single", &self.title),
+                field("pubsub#access_model", "list-single", self.access.name()),
+            ],
+        }
     }
 
     /// Writes it as a form.
