@@ -255,6 +255,12 @@ fn who_ignores_somebody_sees_no_invitation_of_his() {
         assert!(got.at(&["rooms", "invite", &his]).is_none(), "{got:?}");
         assert!(got.at(&["rooms", "invite", &hers]).is_some(), "{got:?}");
     }
+    let list =
+        object! { "ranges" => [[0, 9]], "timeline_limit" => 1, "required_state" => Json::Array(vec![]) };
+    let ask = object! { "lists" => object! { "all" => list } };
+    let got = alice.ok(&mut s, "POST /client/unstable/org.matrix.simplified_msc3575/sync", ask);
+    assert!(got.at(&["rooms", &his]).is_none(), "{got:?}");
+    assert!(got.at(&["rooms", &hers]).is_some(), "{got:?}");
 }
 
 #[test]

@@ -39,11 +39,11 @@ const MOVED: &[&str] = &[
 async fn upgrade(ctx: Ctx, request: Request) -> Answer {
     let body = request.json()?;
     let version = body.str_of("new_version").ok_or_else(|| Error::missing_param("new_version is missing"))?;
+    let view = rooms::joined_view(&ctx, request.arg(0)).await?;
     if !ROOM_VERSIONS.contains(&version) {
         let text = format!("rooms of version {version} cannot be made here");
         return Err(Error::new(400, "M_UNSUPPORTED_ROOM_VERSION", text));
     }
-    let view = rooms::joined_view(&ctx, request.arg(0)).await?;
     if view.parties.is_some() || rooms::power(&view, ctx.user()?) < members::needed(&view, "m.room.tombstone")
     {
         return Err(Error::forbidden("you may not put another room in the place of this one"));

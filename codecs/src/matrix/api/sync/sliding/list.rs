@@ -6,6 +6,7 @@ use crate::json::{Json, Map};
 use crate::matrix::api::data::{TAGS, key};
 use crate::matrix::api::login::account;
 use crate::matrix::api::scene::view_of;
+use crate::matrix::api::sync::room::is_ignored;
 use crate::matrix::device::sync::Sync;
 use crate::matrix::error::Error;
 use crate::matrix::ids::IdKey;
@@ -56,11 +57,19 @@ pub fn entries(sync: &Sync, ids: &IdKey) -> Vec<Entry> {
     all
 }
 
-/// Looks up the ids of rooms that the device has not looked at: those that the user is only asked into.
+/// Looks up the ids of rooms that the device has not looked at: those that the user is only asked into. Those that somebody
+/// asks him into whom he ignores are left out.
 ///
 /// # Errors
 /// The server cannot tell.
-pub async fn name_all(ctx: &Ctx, entries: &mut [Entry]) -> Result<(), Error> {
+pub async fn name_all(ctx: &Ctx, entries: &mut Vec<Entry>) -> Result<(), Error> {
+    let mut ignored = BTreeSet::new();
+    for entry in entries.iter().filter(|e| e.membership == Membership::Invited) {
+        if is_ignored(ctx, entry.id).await? {
+            ignored.insert(entry.id);
+        }
+    }
+    entries.retain(|e| !ignored.contains(&e.id));
     for entry in entries.iter_mut().filter(|e| e.unnamed) {
         entry.name = rooms::room_id(ctx, entry.id).await?;
     }
