@@ -203,3 +203,15 @@ fn what_was_read_elsewhere_was_displayed() {
     let got = s.send(b, &fetch(None, MDS));
     assert!(got.contains(&two) && !got.contains(&one), "{got}");
 }
+
+#[test]
+fn a_photo_in_the_vcard_is_the_avatar_as_soon_as_it_is_set() {
+    let mut s = Server::new();
+    let a = s.online("alice");
+    let photo = "<PHOTO><TYPE>image/png</TYPE><BINVAL>aGVsbG8=</BINVAL></PHOTO>";
+    let set = format!("<iq type='set' id='v'><vCard xmlns='vcard-temp'>{photo}</vCard></iq>");
+    assert!(s.send(a, &set).contains("type='result'"));
+    // The SHA-1 of "hello".
+    let got = s.send(a, "<presence/>");
+    assert!(got.contains("<photo>aaf4c61ddcc5e8a2dabede0f3b482cd9aea9434d</photo>"), "{got}");
+}

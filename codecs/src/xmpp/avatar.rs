@@ -59,12 +59,18 @@ pub(super) fn photo(vcard: &Element) -> Option<(String, Vec<u8>)> {
 }
 
 impl Xmpp {
-    /// The account has a new vCard: what it has as photo becomes the avatar.
-    pub(super) fn vcard_stored(&mut self, account: &Account, vcard: &Element, cx: &mut Cx<'_>) {
-        let Some((kind, bytes)) = photo(vcard) else { return };
+    /// The account has a new vCard: what it has as photo becomes the avatar; `then` goes on when it is.
+    pub(super) fn vcard_stored(
+        &mut self,
+        account: &Account,
+        vcard: &Element,
+        cx: &mut Cx<'_>,
+        then: impl FnOnce(&mut Xmpp, &mut Cx<'_>) + Send + 'static,
+    ) {
+        let Some((kind, bytes)) = photo(vcard) else { return then(self, cx) };
         let id = HEXLOWER.encode(&Sha1::digest(&bytes));
         if current(&account.attrs).as_deref() == Some(&id) {
-            return;
+            return then(self, cx);
         }
         let data = Element::new("data", ns::AVATAR_DATA).with_text(&BASE64.encode(&bytes));
         let info = Element::new("info", ns::AVATAR_METADATA)
@@ -73,11 +79,11 @@ impl Xmpp {
             .with_attr("type", &kind);
         let metadata = Element::new("metadata", ns::AVATAR_METADATA).with_child(info);
         let now = cx.now().wall.0;
-        for (node, payload) in [(ns::AVATAR_DATA, data), (ns::AVATAR_METADATA, metadata)] {
-            if let Ok(change) = pep::publishing(&account.attrs, node, &id, &payload.to_xml(""), None, now) {
-                self.pep_change(change, cx, |_, _, _| {});
-            }
-        }
+        let nodes = [(ns::AVATAR_DATA, data), (ns::AVATAR_METADATA, metadata)].into_iter();
+        let changes = nodes.filter_map(|(node, payload)| {
+            pep::publishing(&account.attrs, node, &id, &payload.to_xml(""), None, now).ok()
+        });
+        self.pep_changes(changes.collect(), cx, |session, _, cx| then(session, cx));
     }
 
     /// Notes another avatar of the own account.

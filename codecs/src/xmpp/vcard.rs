@@ -28,10 +28,12 @@ pub(super) fn vcard(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
         return session.own(act, cx, move |session, outcome, cx| {
             if outcome.refusal().is_none() {
                 session.ask(Query::AccountNamed(name), cx, move |session, reply, cx| {
-                    if let Ok(Value::Account(account)) = reply {
-                        session.vcard_stored(&account, iq.payload(), cx);
+                    let vcard = iq.payload().clone();
+                    let done = move |session: &mut Xmpp, cx: &mut Cx<'_>| session.iq_result(&iq, cx, |_| {});
+                    match reply {
+                        Ok(Value::Account(account)) => session.vcard_stored(&account, &vcard, cx, done),
+                        _ => done(session, cx),
                     }
-                    session.iq_result(&iq, cx, |_| {});
                 });
             } else {
                 session.finish(&iq, &outcome, cx);
