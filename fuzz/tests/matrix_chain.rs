@@ -251,7 +251,7 @@ fn shown_alike(s: &mut Server, room: &str, alice: &Client, all: &[(String, Json)
 
 #[test]
 fn rooms_of_matrix() {
-    for version in ["10", "11", "12"] {
+    for version in ["9", "10", "11", "12"] {
         let mut s = Server::new();
         let mut alice = Client::new(&mut s, "alice");
         let mut bob = Client::new(&mut s, "bob");
@@ -327,4 +327,42 @@ fn rooms_that_began_elsewhere() {
         alice.send(&mut s, &room, "m.room.message", reply);
         judge(&mut s, &room);
     }
+}
+
+#[test]
+fn a_room_for_the_members_of_a_space_as_widespread_clients_make_it() {
+    let mut s = Server::new();
+    let alice = Client::new(&mut s, "alice");
+    let bob = Client::new(&mut s, "bob");
+    let eve = Client::new(&mut s, "eve");
+    let body = object! {
+        "preset" => "private_chat", "name" => "Club", "invite" => ["@bob:localhost"],
+        "creation_content" => object! { "type" => "m.space" },
+    };
+    let space = alice.ok(&mut s, "POST /createRoom", body).str_of("room_id").unwrap().to_owned();
+    let allow = object! { "type" => "m.room_membership", "room_id" => space.as_str() };
+    let rule = object! { "join_rule" => "restricted", "allow" => [allow] };
+    let body = object! {
+        "preset" => "private_chat", "name" => "Hall", "visibility" => "private", "room_version" => "9",
+        "initial_state" => [
+            object! { "type" => "m.space.parent", "state_key" => space.as_str(), "content" => object! { "via" => ["localhost"] } },
+            object! { "type" => "m.room.join_rules", "content" => rule },
+        ],
+    };
+    let hall = alice.ok(&mut s, "POST /createRoom", body).str_of("room_id").unwrap().to_owned();
+    let create = alice.get(&mut s, &format!("/rooms/{hall}/state/m.room.create"));
+    assert_eq!(
+        (create.str_of("room_version"), create.str_of("creator")),
+        (Some("9"), Some("@alice:localhost"))
+    );
+    let join = format!("POST /rooms/{hall}/join");
+    assert_eq!(bob.call(&mut s, &join, Json::object()).0, 403, "invited to the space, not in it yet");
+    bob.ok(&mut s, &format!("POST /rooms/{space}/join"), Json::object());
+    bob.ok(&mut s, &join, Json::object());
+    assert_eq!(eve.call(&mut s, &join, Json::object()).0, 403);
+    // A rule that there is from version 10 on.
+    let both = object! { "join_rule" => "knock_restricted", "allow" => Json::Array(vec![]) };
+    let (status, why) = alice.call(&mut s, &format!("PUT /rooms/{hall}/state/m.room.join_rules"), both);
+    assert_eq!((status, why.str_of("errcode")), (400, Some("M_BAD_JSON")));
+    judge(&mut s, &hall);
 }

@@ -16,6 +16,7 @@ use super::ids::user_id;
 use super::levels::{self, POWER_LEVELS};
 use super::meaning;
 use super::member;
+use super::pdu::Version;
 use crate::json::{DEPTH, Json};
 use crate::object;
 use lavina_core::chat::room::Room;
@@ -96,20 +97,25 @@ impl Opening {
         Some(Opening { version, order, content: whole.take("creation_content")? })
     }
 
+    /// The rules of its version.
+    pub fn rules(&self) -> Version {
+        Version::named(&self.version).unwrap_or(Version::V12)
+    }
+
     /// Whether its creators are above all power levels (room version 12).
     pub fn has_creators(&self) -> bool {
-        !matches!(self.version.as_str(), "10" | "11")
+        self.rules().room_id_is_hash()
     }
 
     /// The content of the create event. Where its hash is the room's id, rooms that one person makes in the same
     /// millisecond must differ in it.
     fn create(&self, creator: &str, room: RoomId) -> Json {
         let mut content = self.content.clone();
-        if !matches!(self.version.as_str(), "10" | "11") {
+        if self.has_creators() {
             content.set(NONCE, format!("{:016x}", room.0));
         }
         content.set("room_version", &self.version);
-        if self.version == "10" {
+        if self.rules().creator_in_content() {
             content.set("creator", creator);
         }
         content
@@ -269,6 +275,12 @@ impl<'a> Facts<'a> {
         Opening::read(self.room.head.as_ref()?.open.as_ref()?)
     }
 
+    /// What says how one comes in.
+    fn join_rules(&self, policy: &Policy) -> Json {
+        let version = self.opening().map_or(Version::V12, |opening| opening.rules());
+        meaning::join_rules(policy, self.native(JOIN_RULES, ""), version)
+    }
+
     /// What a client set, if the room keeps it.
     fn native(&self, kind: &str, key: &str) -> Option<Json> {
         let value = self.room.attrs.get(&attr_key(kind, key))?;
@@ -340,11 +352,7 @@ impl<'a> Facts<'a> {
         if !self.stated(POWER_LEVELS, "") {
             return;
         }
-        self.differs(
-            "m.room.join_rules",
-            "",
-            meaning::join_rules(after, self.native("m.room.join_rules", "")),
-        );
+        self.differs(JOIN_RULES, "", self.join_rules(after));
         self.differs("m.room.history_visibility", "", meaning::history_visibility(after));
         let titled = current(self.room, "m.room.name", "").map_or(Str::default(), |c| meaning::title(&c));
         if titled != after.title {
@@ -386,7 +394,7 @@ impl<'a> Facts<'a> {
             self.first("m.room.canonical_alias", "", &alias, None);
         }
         let listed = |kind: &str| opening.order.iter().any(|key| *key == attr_key(kind, ""));
-        let join_rules = meaning::join_rules(&policy, self.native(JOIN_RULES, ""));
+        let join_rules = self.join_rules(&policy);
         let of_presets = [
             (JOIN_RULES, Some(join_rules)),
             ("m.room.history_visibility", Some(meaning::history_visibility(&policy))),

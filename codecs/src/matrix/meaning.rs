@@ -2,6 +2,7 @@
 
 use super::html;
 use super::ids::alias;
+use super::pdu::Version;
 use crate::json::Json;
 use crate::object;
 use lavina_core::policy::{JoinRule, Policy, Visibility};
@@ -18,11 +19,13 @@ pub fn join_rule(content: &Json) -> Option<JoinRule> {
     }
 }
 
-/// The content that stands for the policy's join rule. `native`: what a client set; it holds where it means the same.
-pub fn join_rules(policy: &Policy, native: Option<Json>) -> Json {
+/// The content that stands for the policy's join rule in a room of that version. `native`: what a client set; it holds
+/// where it means the same.
+pub fn join_rules(policy: &Policy, native: Option<Json>, version: Version) -> Json {
     if policy.password.is_some() && policy.join == JoinRule::Public {
         // Whoever knows the password comes in where it can be said; here our server vouches for him.
-        return object! { "join_rule" => "knock_restricted", "allow" => Json::Array(Vec::new()) };
+        let rule = if version.has_knock_restricted() { "knock_restricted" } else { "restricted" };
+        return object! { "join_rule" => rule, "allow" => Json::Array(Vec::new()) };
     }
     if let Some(native) = native.filter(|n| join_rule(n) == Some(policy.join)) {
         return native;
@@ -106,14 +109,17 @@ mod tests {
         let policy = |join| Policy { join, ..Policy::default() };
         let restricted = object! { "join_rule" => "restricted", "allow" => [Json::object()] };
         assert_eq!(join_rule(&restricted), Some(JoinRule::Invite));
-        assert_eq!(join_rules(&policy(JoinRule::Invite), Some(restricted.clone())), restricted);
-        let open = join_rules(&policy(JoinRule::Public), Some(restricted));
+        assert_eq!(join_rules(&policy(JoinRule::Invite), Some(restricted.clone()), Version::V12), restricted);
+        let open = join_rules(&policy(JoinRule::Public), Some(restricted), Version::V12);
         assert_eq!(open, object! { "join_rule" => "public" });
         let secret = Policy { password: Some(Str::new("x")), ..Policy::default() };
-        assert_eq!(join_rules(&secret, Some(open)).str_of("join_rule"), Some("knock_restricted"));
+        for (version, rule) in [(Version::V9, "restricted"), (Version::V10, "knock_restricted")] {
+            let said = join_rules(&secret, Some(open.clone()), version);
+            assert_eq!(said.str_of("join_rule"), Some(rule));
+        }
         assert_eq!(join_rule(&object! { "join_rule" => "x" }), None);
         for rule in [JoinRule::Public, JoinRule::Invite, JoinRule::Knock] {
-            assert_eq!(join_rule(&join_rules(&policy(rule), None)), Some(rule));
+            assert_eq!(join_rule(&join_rules(&policy(rule), None, Version::V12)), Some(rule));
         }
     }
 

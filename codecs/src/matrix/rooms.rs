@@ -7,6 +7,7 @@ use super::event::{RoomEvent, Unsigned, fact_ref, replaced, state_event};
 use super::facts::Opening;
 use super::ids::{self, Elsewhere, EventRef, IdKey, Who};
 use super::levels;
+use super::pdu::Version;
 use super::task::Ctx;
 use crate::json::{DEPTH, Json};
 use crate::matrix::content::Write;
@@ -313,6 +314,11 @@ pub fn made(view: &RoomView) -> Option<Pos> {
 /// The room's version.
 pub fn version(view: &RoomView) -> Option<Opening> {
     view.head.open.as_ref().and_then(|how| Opening::read(how))
+}
+
+/// The rules of the room's version; of a room that Matrix does not know yet: those that it would have.
+pub fn rules(view: &RoomView) -> Version {
+    version(view).map_or(Version::V12, |opening| opening.rules())
 }
 
 /// The content of a state event as it holds.

@@ -23,7 +23,7 @@ const VERSIONS: &[&str] = &[
 ];
 
 /// Versions of rooms that can be made, the first for those that ask for none.
-pub const ROOM_VERSIONS: &[&str] = &["12", "11", "10"];
+pub const ROOM_VERSIONS: &[&str] = &["12", "11", "10", "9"];
 
 async fn versions(_: Ctx, _: Request) -> Answer {
     // Invitations can be blocked as v1.18 has it.

@@ -312,7 +312,7 @@ fn initial_state(ctx: &Ctx, body: &Json, plan: &mut Plan) -> Result<(), Error> {
                     continue;
                 }
                 "m.room.topic" => plan.topic = Some(meaning::topic(content)),
-                _ => state::neutral(kind, content, &mut plan.policy)?,
+                _ => state::neutral(kind, content, &mut plan.policy, plan.opening.rules())?,
             }
         }
         plan.state.retain(|(k, s, _)| k != kind || s != key);

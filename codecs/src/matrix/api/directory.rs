@@ -7,6 +7,7 @@ use crate::matrix::error::Error;
 use crate::matrix::facts::Opening;
 use crate::matrix::ids::{alias, user_id};
 use crate::matrix::meaning;
+use crate::matrix::pdu::Version;
 use crate::matrix::request::{Request, Response};
 use crate::matrix::rooms;
 use crate::matrix::route::{Route, route};
@@ -352,6 +353,6 @@ pub(super) fn entry(ctx: &Ctx, view: &RoomView) -> Json {
 /// The word for how one comes in.
 pub(super) fn rule(view: &RoomView) -> String {
     let content = rooms::content(&view.facts, "m.room.join_rules", "")
-        .unwrap_or_else(|| meaning::join_rules(view.policy(), None));
+        .unwrap_or_else(|| meaning::join_rules(view.policy(), None, Version::V12));
     content.str_of("join_rule").unwrap_or("invite").to_owned()
 }

@@ -299,8 +299,8 @@ impl Sending {
             return Err(Error::forbidden(format!("{} is not withdrawn: set another instead", fact.kind)));
         }
         let view = view_of(ctx, self.room).await?;
-        let version = view.head.open.as_ref().and_then(|how| Opening::read(how));
-        let version = version.and_then(|o| Version::named(&o.version)).unwrap_or(Version::V12);
+        let opening = view.head.open.as_ref().and_then(|how| Opening::read(how));
+        let version = opening.map_or(Version::V12, |opening| opening.rules());
         let content = Json::parse_within(&fact.content, DEPTH + 1).unwrap_or_else(|_| Json::object());
         let mut event = redacted(&object! { "type" => &fact.kind, "content" => content }, version);
         let content = Octets::from(event.take("content").unwrap_or_else(Json::object).to_bytes());

@@ -9,6 +9,7 @@ use crate::matrix::facts::{attr_key, creators};
 use crate::matrix::ids::{ID_MAX, room_name, user_id};
 use crate::matrix::levels::{self, POWER_LEVELS};
 use crate::matrix::meaning;
+use crate::matrix::pdu::Version;
 use crate::matrix::request::{Request, Response};
 use crate::matrix::rooms::{self, Seen};
 use crate::matrix::route::{Route, route};
@@ -189,7 +190,7 @@ async fn change_of(
         "m.room.canonical_alias" => check_aliases(ctx, view, content).await?,
         "m.room.encryption" => check_sealing(view, content)?,
         "m.room.topic" => change.topic = Some(meaning::topic(content)),
-        _ => neutral(kind, content, &mut to)?,
+        _ => neutral(kind, content, &mut to, rooms::rules(view))?,
     }
     if to != *view.policy() {
         change.policy = Some(Box::new((view.policy().clone(), to)));
@@ -197,16 +198,19 @@ async fn change_of(
     Ok(change)
 }
 
-/// Changes the rules by what a state event with the empty key says; others change none.
+/// Changes the rules of a room of that version by what a state event with the empty key says; others change none.
 ///
 /// # Errors
 /// 400 for a content that says nothing that there is.
-pub fn neutral(kind: &str, content: &Json, policy: &mut Policy) -> Result<(), Error> {
+pub fn neutral(kind: &str, content: &Json, policy: &mut Policy, version: Version) -> Result<(), Error> {
     match kind {
         "m.room.name" => policy.title = meaning::title(content),
         "m.room.join_rules" => {
             let rule = meaning::join_rule(content);
             policy.join = rule.ok_or_else(|| Error::bad_json("there is no such join rule"))?;
+            if content.str_of("join_rule") == Some("knock_restricted") && !version.has_knock_restricted() {
+                return Err(Error::bad_json("rooms have knock_restricted from version 10 on"));
+            }
             policy.password = None;
         }
         "m.room.history_visibility" => {

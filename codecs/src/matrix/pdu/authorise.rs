@@ -1,9 +1,9 @@
-//! The authorisation rules of rooms (room versions 10, 11, 12, "Authorisation rules"): may this event be?
+//! The authorisation rules of rooms (room versions 9 to 12, "Authorisation rules"): may this event be?
 //!
 //! The rules about an event's own `auth_events` are [`check_auth_events`]; those about a state are [`authorise`], to be
 //! asked with the state that the event names, the state before it and the current state.
 
-use super::levels::{INFINITE, Levels};
+use super::levels::{INFINITE, Levels, number};
 use super::{Version, auth_types};
 use crate::json::{Json, Map};
 use crate::matrix::ids::split;
@@ -115,7 +115,7 @@ fn check_create(event: &Json, version: Version) -> Result<(), Refused> {
     if let Some(named) = content.and_then(|c| c.get("room_version")) {
         need(named.as_str().is_some(), "the room's version is no string")?;
     }
-    if version == Version::V10 {
+    if version.creator_in_content() {
         need(content.is_some_and(|c| c.get("creator").is_some()), "the create event names no creator")?;
     }
     match content.and_then(|c| c.get("additional_creators")) {
@@ -148,7 +148,13 @@ impl<'e> Rules<'e, '_, '_> {
 
     fn join_rule(&self) -> &str {
         let rules = (self.state.get)("m.room.join_rules", "");
-        rules.and_then(|r| r.at(&["content", "join_rule"])).and_then(Json::as_str).unwrap_or("invite")
+        let rule = rules.and_then(|r| r.at(&["content", "join_rule"])).and_then(Json::as_str);
+        match rule {
+            None => "invite",
+            // A rule that there is none of yet lets nobody in.
+            Some("knock_restricted") if !self.version.has_knock_restricted() => "",
+            Some(rule) => rule,
+        }
     }
 
     fn member(&self) -> Result<(), Refused> {
@@ -211,9 +217,9 @@ impl<'e> Rules<'e, '_, '_> {
 
     /// Who joins first.
     fn creator(&self) -> Option<&str> {
-        match self.version {
-            Version::V10 => self.create.at(&["content", "creator"]).and_then(Json::as_str),
-            _ => self.create.str_of("sender"),
+        match self.version.creator_in_content() {
+            true => self.create.at(&["content", "creator"]).and_then(Json::as_str),
+            false => self.create.str_of("sender"),
         }
     }
 
@@ -253,7 +259,7 @@ impl<'e> Rules<'e, '_, '_> {
     fn power_levels(&self) -> Result<(), Refused> {
         let empty = Map::new();
         let new = self.event.get("content").and_then(Json::as_object).unwrap_or(&empty);
-        check_power_levels(new)?;
+        check_power_levels(new, self.version)?;
         let users = new.get("users").and_then(Json::as_object).unwrap_or(&empty);
         if self.version.room_id_is_hash() {
             need(!users.keys().any(|u| self.levels.is_creator(u)), "creators stand in no power levels")?;
@@ -266,13 +272,14 @@ impl<'e> Rules<'e, '_, '_> {
         }
         // A level that is not stated, before or after, limits nobody: so the most widespread server has it, and servers
         // must judge alike.
+        let level = |level: Option<&Json>| level.and_then(|level| number(level, self.version));
         for key in SINGLE {
-            let (old, new) = (old.get(key).and_then(Json::as_int), new.get(key).and_then(Json::as_int));
+            let (old, new) = (level(old.get(key)), level(new.get(key)));
             let within = [old, new].into_iter().flatten().all(|level| level <= own);
             need(old == new || within, "a level above the sender's own is changed")?;
         }
         for key in ["events", "notifications", "users"] {
-            let of = |map: &Map, inner: &str| map.get(key).and_then(|m| m.get(inner)).and_then(Json::as_int);
+            let of = |map: &Map, inner: &str| level(map.get(key).and_then(|m| m.get(inner)));
             let keys = |map: &'_ Map| -> Vec<String> {
                 let inner = map.get(key).and_then(Json::as_object);
                 inner.map(|m| m.keys().map(|k| k.to_string()).collect()).unwrap_or_default()
@@ -296,18 +303,22 @@ impl<'e> Rules<'e, '_, '_> {
 const SINGLE: [&str; 7] =
     ["users_default", "events_default", "state_default", "ban", "redact", "kick", "invite"];
 
-/// Whether a content of power levels is well formed (rules 9.1 to 9.3 of version 10): for clients that set them, too.
+/// Whether a content of power levels is well formed (rules 9.1 to 9.3 of version 10, 9.1 of version 9).
 ///
 /// # Errors
 /// [`Refused`].
-pub fn check_power_levels(content: &Map) -> Result<(), Refused> {
-    for key in SINGLE {
-        need(content.get(key).is_none_or(|v| v.as_int().is_some()), "power levels are integers")?;
+pub fn check_power_levels(content: &Map, version: Version) -> Result<(), Refused> {
+    let is_level = |level: &Json| number(level, version).is_some();
+    if version.integer_levels() {
+        need(SINGLE.iter().all(|key| content.get(key).is_none_or(is_level)), "power levels are integers")?;
     }
     for key in ["events", "notifications", "users"] {
+        if key != "users" && !version.integer_levels() {
+            continue;
+        }
         let Some(inner) = content.get(key) else { continue };
         let inner = inner.as_object().ok_or(Refused("power levels by name are an object"))?;
-        need(inner.values().all(|v| v.as_int().is_some()), "power levels are integers")?;
+        need(inner.values().all(is_level), "power levels are integers")?;
         need(key != "users" || inner.keys().all(|u| split('@', u).is_some()), "power levels are of users")?;
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Power levels of a room as servers see them (client-server API, `m.room.power_levels`; room versions 10 to 12).
+//! Power levels of a room as servers see them (client-server API, `m.room.power_levels`; room versions 9 to 12).
 
 use super::Version;
 use crate::json::Json;
@@ -27,9 +27,9 @@ impl<'a> Levels<'a> {
             return self.create.str_of("sender") == Some(user)
                 || more.is_some_and(|list| list.iter().any(|u| u.as_str() == Some(user)));
         }
-        let creator = match self.version {
-            Version::V10 => self.create.at(&["content", "creator"]).and_then(Json::as_str),
-            _ => self.create.str_of("sender"),
+        let creator = match self.version.creator_in_content() {
+            true => self.create.at(&["content", "creator"]).and_then(Json::as_str),
+            false => self.create.str_of("sender"),
         };
         creator == Some(user)
     }
@@ -43,14 +43,14 @@ impl<'a> Levels<'a> {
             None if self.is_creator(user) => 100,
             None => 0,
             Some(content) => {
-                let own = content.at(&["users", user]).and_then(Json::as_int);
+                let own = content.at(&["users", user]).and_then(|level| number(level, self.version));
                 own.or_else(|| self.int("users_default")).unwrap_or(0)
             }
         }
     }
 
     fn int(&self, key: &str) -> Option<i64> {
-        self.content?.get(key)?.as_int()
+        number(self.content?.get(key)?, self.version)
     }
 
     /// The power that an act needs: `ban`, `kick`, `redact`, `invite`.
@@ -60,12 +60,20 @@ impl<'a> Levels<'a> {
 
     /// The power that sending an event of a type needs.
     pub fn to_send(&self, kind: &str, state: bool) -> i64 {
-        let own = self.content.and_then(|c| c.at(&["events", kind])).and_then(Json::as_int);
+        let own = self.content.and_then(|c| c.at(&["events", kind]));
+        let own = own.and_then(|level| number(level, self.version));
         own.unwrap_or_else(|| match state {
             true => self.int("state_default").unwrap_or(50),
             false => self.int("events_default").unwrap_or(0),
         })
     }
+}
+
+/// A power level (room versions 9 and 10, "Authorisation rules"): an integer, before version 10 also a string that says
+/// one, with white space around it.
+pub(super) fn number(level: &Json, version: Version) -> Option<i64> {
+    let said = || level.as_str()?.trim_ascii().parse().ok();
+    level.as_int().or_else(|| if version.integer_levels() { None } else { said() })
 }
 
 #[cfg(test)]
@@ -96,5 +104,12 @@ mod tests {
         );
         assert_eq!(["kick", "ban", "invite", "redact"].map(|a| levels.needed(a)), [4, 50, 0, 50]);
         assert_eq!(Levels::new(V12, &create, Some(&event)).of("@a:x"), INFINITE);
+        let said = object! { "content" => object! {
+            "users" => object! { "@d:x" => " 7 ", "@e:x" => "+8", "@f:x" => "much" }, "users_default" => "1",
+        } };
+        let levels = |version| {
+            ["@a:x", "@d:x", "@e:x", "@f:x"].map(|u| Levels::new(version, &create, Some(&said)).of(u))
+        };
+        assert_eq!((levels(V9), levels(V10)), ([1, 7, 8, 1], [0; 4]));
     }
 }

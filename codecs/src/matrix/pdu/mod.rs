@@ -1,6 +1,6 @@
 //! Events as servers exchange them: what is hashed, what is signed, what a redaction leaves, which events authorise
 //! one, whether it may be, and which state follows from several. Pure functions over canonical JSON, for room versions
-//! 10, 11 and 12.
+//! 9 to 12.
 
 mod auth;
 mod authorise;

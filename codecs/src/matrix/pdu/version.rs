@@ -3,6 +3,8 @@
 /// A room version that is served here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Version {
+    /// Members of other rooms may join; the widespread clients ask for it by this name where they want that.
+    V9,
     /// Power levels are integers; `knock_restricted`.
     V10,
     /// Another redaction algorithm; `redacts` in the content.
@@ -13,7 +15,7 @@ pub enum Version {
 
 impl Version {
     /// All of them.
-    pub const ALL: [Version; 3] = [Version::V10, Version::V11, Version::V12];
+    pub const ALL: [Version; 4] = [Version::V9, Version::V10, Version::V11, Version::V12];
 
     /// The version of that name.
     pub fn named(name: &str) -> Option<Version> {
@@ -23,6 +25,7 @@ impl Version {
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
+            Version::V9 => "9",
             Version::V10 => "10",
             Version::V11 => "11",
             Version::V12 => "12",
@@ -32,6 +35,21 @@ impl Version {
     /// Whether the room's id is the hash of its create event, which then has no `room_id` and authorises nothing by name.
     pub fn room_id_is_hash(self) -> bool {
         self >= Version::V12
+    }
+
+    /// Whether the create event's content says who made the room; else its sender did.
+    pub fn creator_in_content(self) -> bool {
+        self < Version::V11
+    }
+
+    /// Whether there is the join rule `knock_restricted`.
+    pub fn has_knock_restricted(self) -> bool {
+        self >= Version::V10
+    }
+
+    /// Whether power levels are integers alone; before, strings that say one are levels too.
+    pub fn integer_levels(self) -> bool {
+        self >= Version::V10
     }
 
     /// Whether what a redaction redacts is said in its content.

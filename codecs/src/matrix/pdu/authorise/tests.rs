@@ -55,7 +55,7 @@ fn judge(event: &Json, version: Version, room: &BTreeMap<(String, String), Json>
 
 #[track_caller]
 fn allowed(event: &Json, room: &BTreeMap<(String, String), Json>) {
-    for version in [V10, V11] {
+    for version in [V9, V10, V11] {
         assert_eq!(judge(event, version, room), Ok(()), "{event:?}");
     }
 }
@@ -75,20 +75,20 @@ fn create_events() {
         change(&mut create);
         Version::ALL.map(|v| judge(&create, v, &BTreeMap::new()).is_ok())
     };
-    assert_eq!(create(&|_| ()), [true, true, false]);
-    assert_eq!(create(&|e| _ = e.take("room_id")), [false, false, true]);
-    assert_eq!(create(&|e| e.set("content", object! {})), [false, true, false]);
-    assert_eq!(create(&|e| e.set("prev_events", ["$e"])), [false; 3]);
-    assert_eq!(create(&|e| e.set("room_id", "!r:y")), [false; 3]);
+    assert_eq!(create(&|_| ()), [true, true, true, false]);
+    assert_eq!(create(&|e| _ = e.take("room_id")), [false, false, false, true]);
+    assert_eq!(create(&|e| e.set("content", object! {})), [false, false, true, false]);
+    assert_eq!(create(&|e| e.set("prev_events", ["$e"])), [false; 4]);
+    assert_eq!(create(&|e| e.set("room_id", "!r:y")), [false; 4]);
     let creators = |who: Json| {
         create(&|e| {
             e.take("room_id");
             e.set("content", object! { "additional_creators" => who.clone() });
         })
     };
-    assert_eq!(creators([BOB].into()), [false, false, true]);
-    assert_eq!(creators(["bob"].into()), [false; 3]);
-    assert_eq!(creators(BOB.into()), [false; 3]);
+    assert_eq!(creators([BOB].into()), [false, false, false, true]);
+    assert_eq!(creators(["bob"].into()), [false; 4]);
+    assert_eq!(creators(BOB.into()), [false; 4]);
 }
 
 #[test]
@@ -105,7 +105,9 @@ fn joins() {
         event("m.room.member", BOB, Some(BOB), content)
     };
     allowed(&vouched(ALICE), &room("restricted", vec![]));
-    allowed(&vouched(ALICE), &room("knock_restricted", vec![]));
+    let knock_restricted = room("knock_restricted", vec![]);
+    let judged = [V9, V10, V11].map(|v| judge(&vouched(ALICE), v, &knock_restricted).is_ok());
+    assert_eq!(judged, [false, true, true]);
     refused(&vouched("@nobody:x"), &room("restricted", vec![]));
     refused(&vouched(BOB), &room("restricted", vec![]));
     refused(&member(BOB, BOB, "join"), &room("restricted", vec![]));
@@ -136,7 +138,9 @@ fn invitations_kicks_bans_and_knocks() {
     allowed(&member(ALICE, BOB, "leave"), &banned);
     refused(&member(BOB, BOB, "leave"), &banned);
     allowed(&member(BOB, BOB, "knock"), &room("knock", vec![]));
-    allowed(&member(BOB, BOB, "knock"), &room("knock_restricted", vec![member(BOB, BOB, "knock")]));
+    let knock_restricted = room("knock_restricted", vec![member(BOB, BOB, "knock")]);
+    let judged = [V9, V10, V11].map(|v| judge(&member(BOB, BOB, "knock"), v, &knock_restricted).is_ok());
+    assert_eq!(judged, [false, true, true]);
     refused(&member(BOB, BOB, "knock"), &room("public", vec![]));
     refused(&member(ALICE, BOB, "knock"), &room("knock", vec![]));
     refused(&member(BOB, BOB, "knock"), &room("knock", vec![member(ALICE, BOB, "invite")]));
@@ -205,13 +209,21 @@ fn power_levels() {
     refused(&by(ALICE, users(50, 0), object! { "kick" => 60 }), &room);
     refused(&by(ALICE, users(50, 0), object! { "events" => object! { "m.low" => 60 } }), &room);
     allowed(&by(ALICE, users(50, 0), object! { "events" => object! {} }), &room);
-    for bad in [
+    for since_10 in [
         object! { "kick" => "40" },
         object! { "events" => [1] },
         object! { "events" => object! { "m.low" => "0" } },
-        object! { "users" => object! { "alice" => 1 } },
-        object! { "users" => object! { ALICE => true } },
     ] {
+        let judged =
+            Version::ALL.map(|v| judge(&by(CREATOR, users(50, 0), since_10.clone()), v, &room).is_ok());
+        assert_eq!(judged, [true, false, false, false]);
+    }
+    // What a string says counts as the number that it says.
+    let said = |kick: &str| by(ALICE, users(50, 0), object! { "kick" => kick });
+    assert_eq!(["40", "60"].map(|kick| judge(&said(kick), V9, &room).is_ok()), [true, false]);
+    for bad in
+        [object! { "users" => object! { "alice" => 1 } }, object! { "users" => object! { ALICE => true } }]
+    {
         refused(&by(CREATOR, users(50, 0), bad), &room);
     }
     let of_creators = by(CREATOR, users(50, 0), none());
