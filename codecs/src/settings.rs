@@ -37,6 +37,9 @@ pub struct Settings {
     /// What only HTTP has.
     #[cfg(feature = "http")]
     pub http: crate::http::settings::HttpSettings,
+    /// The version of rooms on Matrix for which a client names none.
+    #[cfg(feature = "matrix")]
+    pub room_version: &'static str,
     /// The push rules that everybody has on Matrix.
     #[cfg(feature = "matrix")]
     pub push_rules: crate::matrix::push::Predefined,
@@ -96,6 +99,8 @@ impl Settings {
             xmpp_tls: None,
             #[cfg(feature = "http")]
             http: crate::http::settings::HttpSettings::new(config),
+            #[cfg(feature = "matrix")]
+            room_version: config.rooms.matrix_version,
             #[cfg(feature = "matrix")]
             push_rules: crate::matrix::push::Predefined::default(),
             #[cfg(feature = "matrix")]

@@ -244,3 +244,47 @@ fn an_upgrade_takes_the_name_along() {
     alice.ok(&mut s, &format!("PUT /v3/rooms/{new}/state/m.room.topic"), object! { "topic" => "here" });
     assert!(s.read(bob).contains("TOPIC #lobby :here\r\n"));
 }
+
+/// What Element needs to be told: that it may set up cross-signing, who invited to talk alone, that no proof is wanted.
+#[test]
+fn widespread_clients_are_told_what_they_look_for() {
+    let mut s = Server::new();
+    let alice = Client::new(&mut s, "alice");
+    let bob = Client::new(&mut s, "bob");
+    let (_, versions) = call(&mut s, alice.conn, "", "GET /versions", &Json::object());
+    for feature in ["org.matrix.e2e_cross_signing", "org.matrix.msc3827.stable", "org.matrix.msc3981"] {
+        assert_eq!(versions.at(&["unstable_features", feature]), Some(&Json::from(true)), "{feature}");
+    }
+    let upload = "POST /unstable/keys/device_signing/upload";
+    assert_eq!(call(&mut s, alice.conn, &alice.token, upload, &Json::object()).0, 200);
+    bob.refused(&mut s, "GET /v3/thirdparty/user/sip?native_mxid=x", Json::object(), 404, "M_NOT_FOUND");
+
+    let body = object! { "preset" => "private_chat", "invite" => ["@bob:localhost"], "is_direct" => true,
+    "initial_state" => [object! { "type" => "m.room.encryption", "content" => object! { "algorithm" => "m.megolm.v1.aes-sha2" } }],
+    "name" => "Two" };
+    let room = alice.create(&mut s, body);
+    let sync = "GET /v3/sync?org.matrix.msc4222.use_state_after=true";
+    let since = bob.ok(&mut s, sync, Json::object()).str_of("next_batch").unwrap().to_owned();
+    bob.ok(&mut s, &format!("POST /v3/rooms/{room}/join"), Json::object());
+    let got = bob.ok(&mut s, &format!("{sync}&since={since}"), Json::object());
+    let joined = got.at(&["rooms", "join", room.as_str()]).unwrap();
+    for part in ["timeline", "org.matrix.msc4222.state_after"] {
+        let events = joined.at(&[part, "events"]).and_then(Json::as_array).unwrap();
+        let own = events.iter().rfind(|e| e.str_of("state_key") == Some("@bob:localhost")).unwrap();
+        let before = (own.str_at("unsigned.prev_sender"), own.str_at("unsigned.prev_content.membership"));
+        assert_eq!(before, (Some("@alice:localhost"), Some("invite")), "{part}");
+        assert_eq!(own.at(&["unsigned", "prev_content", "is_direct"]), Some(&Json::from(true)), "{part}");
+    }
+}
+
+#[test]
+fn a_server_for_old_clients_makes_rooms_of_an_older_version() {
+    let mut s = Server::with(|config| config.rooms.matrix_version = "11");
+    let alice = Client::new(&mut s, "alice");
+    let got = alice.ok(&mut s, "GET /v3/capabilities", Json::object());
+    assert_eq!(got.at(&["capabilities", "m.room_versions", "default"]), Some(&Json::from("11")));
+    let room = alice.create(&mut s, object! {});
+    assert_eq!(alice.state(&mut s, &room, "m.room.create").str_of("room_version"), Some("11"));
+    let levels = alice.state(&mut s, &room, "m.room.power_levels");
+    assert_eq!(levels.at(&["users", "@alice:localhost"]), Some(&Json::from(100)));
+}

@@ -370,6 +370,13 @@ const ROOMS: &[Key<Rooms>] = &[
         "IRC: most missed lines a room shows at connect to a client that cannot ask for history itself.",
         count(0, 1000, |r, n| r.replay = u32::try_from(n).unwrap_or(0)),
     ),
+    key(
+        "matrix-version",
+        "\"12\"",
+        "Matrix: the version of rooms for which a client names none. Clients older than August 2025 do not see that whoever \
+         made a room of version 12 rules it: \"11\" is for them.",
+        Set::OneOf(&["12", "11", "10"], |r, i| r.matrix_version = ["12", "11", "10"][i]),
+    ),
 ];
 
 const IRC: &[Key<Irc>] = &[

@@ -162,6 +162,8 @@ pub struct Rooms {
     pub ephemeral: bool,
     /// Most missed lines a room shows at connect to a client that cannot ask for history.
     pub replay: u32,
+    /// Matrix: the version of rooms for which a client names none.
+    pub matrix_version: &'static str,
 }
 
 /// Files that people share.
@@ -255,6 +257,7 @@ impl Default for Config {
                 leave_on_quit: false,
                 ephemeral: false,
                 replay: 50,
+                matrix_version: "12",
             },
             media: MediaConfig { max_size: Limits::LARGE.media_size, per_account: Limits::LARGE.media_bytes },
             limits: LimitsConfig { preset: Preset::Large, values: Limits::LARGE },

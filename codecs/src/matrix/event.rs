@@ -39,6 +39,8 @@ pub struct Unsigned<'a> {
     pub transaction: Option<&'a str>,
     /// The content of the state event that it replaced.
     pub prev_content: Option<&'a Json>,
+    /// Who sent that one. No specification has it, yet clients look there for who invites them to talk alone.
+    pub prev_sender: Option<&'a str>,
     /// The state event that it replaced.
     pub replaces_state: Option<String>,
     /// The redaction of it, in the same format.
@@ -168,6 +170,9 @@ impl RoomEvent {
         }
         if let Some(content) = unsigned.prev_content {
             out.insert("prev_content", content.clone());
+        }
+        if let Some(sender) = unsigned.prev_sender {
+            out.insert("prev_sender", sender);
         }
         if let Some(because) = unsigned.redacted_because {
             out.insert("redacted_because", because.clone());

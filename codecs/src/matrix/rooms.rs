@@ -26,9 +26,6 @@ use lavina_core::vecmap::VecMap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The version of rooms that a client does not choose.
-pub const DEFAULT_VERSION: &str = "12";
-
 /// Most steps back through what a state event replaced, to find what held at a moment; beyond them it is left out.
 const STEPS_BACK: usize = 1_000;
 
@@ -242,7 +239,7 @@ pub async fn open(
     parties: Option<(User, User)>,
     shown: Vec<Shown>,
 ) -> Result<(), Error> {
-    let how = Opening::plain(DEFAULT_VERSION).write();
+    let how = Opening::plain(ctx.settings().room_version).write();
     let act = Act::Open { how, parties: parties.map(Box::new), shown };
     ctx.command(Command::by_server(EntityId::Room(room), act)).await?;
     Ok(())

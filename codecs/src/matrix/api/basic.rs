@@ -22,12 +22,28 @@ const VERSIONS: &[&str] = &[
     "v1.12",
 ];
 
-/// Versions of rooms that can be made, the first for those that ask for none.
+/// What clients ask for by an older name before they offer it, though the versions above have it too.
+const FEATURES: &[&str] = &[
+    // Element sets up a new account's cross-signing, and lets people verify each other, only with it (MSC1756, v1.1).
+    "org.matrix.e2e_cross_signing",
+    // Spaces can be listed, and found by the type of room (MSC3827, v1.4).
+    "org.matrix.msc3827.stable",
+    // Relations of relations at once (MSC3981, v1.10).
+    "org.matrix.msc3981",
+    // Invitations can be blocked (MSC4380, v1.18).
+    "org.matrix.msc4380.stable",
+    // MSC4186.
+    "org.matrix.simplified_msc3575",
+];
+
+/// Versions of rooms that can be made.
 pub const ROOM_VERSIONS: &[&str] = &["12", "11", "10", "9"];
 
 async fn versions(_: Ctx, _: Request) -> Answer {
-    // Invitations can be blocked as v1.18 has it.
-    let features = object! { "org.matrix.msc4380.stable" => true, "org.matrix.simplified_msc3575" => true };
+    let mut features = Json::object();
+    for feature in FEATURES {
+        features.set(*feature, true);
+    }
     Ok(Response::ok(&object! { "versions" => VERSIONS.to_vec(), "unstable_features" => features }))
 }
 
@@ -37,7 +53,7 @@ async fn well_known(_: Ctx, request: Request) -> Answer {
     Ok(Response::ok(&object! { "m.homeserver" => object! { "base_url" => base } }))
 }
 
-async fn capabilities(_: Ctx, _: Request) -> Answer {
+async fn capabilities(ctx: Ctx, _: Request) -> Answer {
     let mut available = Json::object();
     for version in ROOM_VERSIONS {
         available.set(*version, "stable");
@@ -47,7 +63,7 @@ async fn capabilities(_: Ctx, _: Request) -> Answer {
     Ok(Response::ok(&object! {
         "capabilities" => object! {
             "m.change_password" => on(),
-            "m.room_versions" => object! { "default" => ROOM_VERSIONS[0], "available" => available },
+            "m.room_versions" => object! { "default" => ctx.settings().room_version, "available" => available },
             "m.set_displayname" => on(),
             "m.set_avatar_url" => on(),
             "m.profile_fields" => on(),

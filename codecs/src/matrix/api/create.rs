@@ -218,7 +218,7 @@ fn room_name(body: &Json) -> Result<Option<RoomName>, Error> {
 
 /// Version and create event.
 fn opening(ctx: &Ctx, body: &Json, trusted: &[Arc<Account>]) -> Result<Opening, Error> {
-    let version = string(body, "room_version")?.unwrap_or(rooms::DEFAULT_VERSION);
+    let version = string(body, "room_version")?.unwrap_or(ctx.settings().room_version);
     if !ROOM_VERSIONS.contains(&version) {
         let text = format!("rooms of version {version} cannot be made here");
         return Err(Error::new(400, "M_UNSUPPORTED_ROOM_VERSION", text));

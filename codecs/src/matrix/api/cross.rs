@@ -17,6 +17,8 @@ use lavina_core::text::{Octets, Str};
 /// The endpoints of this part.
 pub const ROUTES: &[Route] = &[
     route!(Post "/_matrix/client/v3/keys/device_signing/upload" Must upload),
+    // As matrix-js-sdk still calls it.
+    route!(Post "/_matrix/client/unstable/keys/device_signing/upload" Must upload),
     route!(Post "/_matrix/client/v3/keys/signatures/upload" Must sign),
 ];
 
@@ -76,8 +78,10 @@ async fn upload(ctx: Ctx, request: Request) -> Answer {
         [("master_key", MASTER), ("self_signing_key", SELF_SIGNING), ("user_signing_key", USER_SIGNING)];
     let mut values = Vec::new();
     let mut replaced = false;
+    let mut asked = false;
     for (name, place) in kinds {
         let Some(key) = body.get(name).filter(|k| !k.is_null()) else { continue };
+        asked = true;
         if key.str_of("user_id") != Some(&own) || key_name(key).is_none() {
             return Err(Error::invalid_param(format!("{name} is not a key of yours")));
         }
@@ -89,7 +93,8 @@ async fn upload(ctx: Ctx, request: Request) -> Answer {
         values.push((Str::new(place), Octets::from(key.to_bytes())));
     }
     let has_master = account.attrs.contains_key(&Str::new(MASTER)) || values.iter().any(|(k, _)| k == MASTER);
-    if !has_master {
+    // Who sends none asks only whether the first ones need a proof (MSC3967), as Element does.
+    if asked && !has_master {
         return Err(Error::invalid_param("there is no master key"));
     }
     // The first keys need no proof, nor does sending the same ones again.

@@ -36,7 +36,8 @@ const READS: usize = 20;
 async fn relations(ctx: Ctx, request: Request) -> Answer {
     let back = backwards(&request, Some(true))?;
     let limit = limit(&request, LIMIT)?.max(1);
-    let recurse = match request.param("recurse") {
+    // Element says it as it was called before the specification had it.
+    let recurse = match request.param("recurse").or_else(|| request.param("org.matrix.msc3981.recurse")) {
         None | Some("false") => false,
         Some("true") => true,
         Some(_) => return Err(Error::invalid_param("recurse must be true or false")),

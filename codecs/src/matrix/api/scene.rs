@@ -5,7 +5,7 @@ use crate::json::{DEPTH, Json};
 use crate::matrix::content::{RELATES_TO, Write, mentions, unpack};
 use crate::matrix::device::stamp::Place;
 use crate::matrix::error::Error;
-use crate::matrix::event::{RoomEvent, Unsigned, events, message_event, replaced};
+use crate::matrix::event::{RoomEvent, Unsigned, events, message_event, replaced, sender};
 use crate::matrix::ids::{EventRef, IdKey};
 use crate::matrix::relations::{Relations, Thread};
 use crate::matrix::rooms;
@@ -54,6 +54,20 @@ impl Shown {
     }
 }
 
+/// The state event that another replaced.
+struct Former {
+    content: Json,
+    sender: String,
+}
+
+impl Former {
+    fn of(entry: &Event, at: FactRef, domain: &str) -> Option<Former> {
+        let fact = entry.facts.get(usize::from(at.nth))?;
+        let content = Json::parse_within(&fact.content, DEPTH + 1).ok()?;
+        Some(Former { content, sender: sender(fact.by.as_ref().unwrap_or(&entry.by), domain) })
+    }
+}
+
 /// What has to be known to show some entries of a room.
 pub struct Scene {
     /// Makes ids.
@@ -70,7 +84,7 @@ pub struct Scene {
     related: Vec<Arc<Event>>,
     /// Where they are by the entry that they are about; none where they are few.
     index: Option<BTreeMap<Pos, Vec<usize>>>,
-    before: BTreeMap<FactRef, Json>,
+    before: BTreeMap<FactRef, Former>,
     transactions: BTreeMap<Pos, Str>,
     hidden: BTreeSet<Pos>,
     view: Option<Arc<RoomView>>,
@@ -178,14 +192,14 @@ impl Scene {
         let mut asked = Vec::new();
         for at in wanted {
             match entries.iter().find(|e| e.pos == at.pos) {
-                Some(entry) => _ = content_of(entry, at).map(|c| self.before.insert(at, c)),
+                Some(entry) => _ = Former::of(entry, at, &self.domain).map(|f| self.before.insert(at, f)),
                 None => asked.push((at, former_at(ctx, self.room, at.pos))),
             }
         }
         for (at, asked) in asked {
             let entry = asked.await?;
-            if let Some(content) = entry.and_then(|e| content_of(&e, at)) {
-                self.before.insert(at, content);
+            if let Some(former) = entry.and_then(|e| Former::of(&e, at, &self.domain)) {
+                self.before.insert(at, former);
             }
         }
         Ok(())
@@ -280,13 +294,14 @@ impl Scene {
             event.content = Json::object();
         }
         let fact = event.state_key.as_ref().and_then(|_| entry.facts.get(usize::from(nth)));
-        let before = fact.and_then(|f| f.before);
+        let before = fact.and_then(|f| f.before).and_then(|at| self.before.get(&at));
         let relations = if because.is_none() { self.relations(entry, with) } else { None };
         let membership = self.joined.map(|since| if entry.pos >= since { "join" } else { "leave" });
         let unsigned = Unsigned {
             now: Some(self.now),
             transaction: self.transactions.get(&entry.pos).map(Str::as_str),
-            prev_content: before.and_then(|at| self.before.get(&at)),
+            prev_content: before.map(|former| &former.content),
+            prev_sender: before.map(|former| former.sender.as_str()),
             replaces_state: fact.and_then(|f| replaced(self.room, f, &self.ids)),
             redacted_because: because.as_ref(),
             relations: relations.as_ref(),
@@ -501,11 +516,6 @@ pub fn joined_since(view: &RoomView, who: AccountId) -> Option<Pos> {
 }
 
 /// The content of a fact of an entry.
-fn content_of(entry: &Event, at: FactRef) -> Option<Json> {
-    let fact = entry.facts.get(usize::from(at.nth))?;
-    Json::parse_within(&fact.content, DEPTH + 1).ok()
-}
-
 /// The message of an entry that is one.
 pub fn message(entry: &Event) -> Option<&Message> {
     match &entry.what {

@@ -125,8 +125,7 @@ async fn joined(
     if nothing && ephemeral.is_empty() && data.is_empty() && !whole && !change.unread {
         return Ok(None);
     }
-    let state = state_json(ctx, &told.state, None);
-    let state: Vec<Json> = state.into_iter().map(|e| wish.filter.fields(e)).collect();
+    let state = told_state(ctx, wish, &told);
     out.insert(wish.state_after.unwrap_or("state"), object! { "events" => state });
     out.insert("timeline", timeline(wish, told));
     out.insert("ephemeral", object! { "events" => ephemeral });
@@ -135,6 +134,21 @@ async fn joined(
         out.insert(key, value);
     }
     Ok(Some(Json::Object(out)))
+}
+
+/// The state events. Who takes the state from there alone finds in one of the timeline what the timeline says of it: of a
+/// membership what was before, which tells clients who invited them to talk alone.
+fn told_state(ctx: &Ctx, wish: &Wish, told: &Told) -> Vec<Json> {
+    let mut state = state_json(ctx, &told.state, None);
+    if wish.state_after.is_some() {
+        for (json, event) in state.iter_mut().zip(&told.state).filter(|(_, e)| e.kind == "m.room.member") {
+            let place = Place { pos: event.id.pos, sub: event.id.sub };
+            if let Some(shown) = told.timeline.iter().find(|s| s.place == place && s.state_key.is_some()) {
+                *json = shown.clone().in_room();
+            }
+        }
+    }
+    state.into_iter().map(|event| wish.filter.fields(event)).collect()
 }
 
 /// The room's id.
@@ -330,8 +344,7 @@ async fn left(ctx: &Ctx, wish: &Wish, id: RoomId, change: &Change) -> Result<Jso
     if wish.since.is_none() || wish.full || change.whole {
         told.state = state_of_left(ctx, wish, id, &change, &told.timeline).await?;
     }
-    let state = state_json(ctx, &told.state, None);
-    let state: Vec<Json> = state.into_iter().map(|e| wish.filter.fields(e)).collect();
+    let state = told_state(ctx, wish, &told);
     let key = wish.state_after.unwrap_or("state");
     let timeline = timeline(wish, told);
     Ok(object! {
