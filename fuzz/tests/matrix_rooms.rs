@@ -288,3 +288,48 @@ fn a_server_for_old_clients_makes_rooms_of_an_older_version() {
     let levels = alice.state(&mut s, &room, "m.room.power_levels");
     assert_eq!(levels.at(&["users", "@alice:localhost"]), Some(&Json::from(100)));
 }
+
+#[test]
+fn a_device_in_use_is_not_shown_as_idle() {
+    const HOUR: u64 = 3_600_000;
+    let mut s = Server::new();
+    let alice = Client::new(&mut s, "alice");
+    let seen = |s: &mut Server| {
+        let got = alice.ok(s, "GET /v3/devices", Json::object());
+        let device = got.get("devices").and_then(Json::as_array).unwrap()[0].clone();
+        let one = format!("GET /v3/devices/{}", device.str_of("device_id").unwrap());
+        assert_eq!(alice.ok(s, &one, Json::object()), device);
+        device.get("last_seen_ts").and_then(Json::as_int).unwrap()
+    };
+    let first = seen(&mut s);
+    s.now.wall.0 += HOUR / 2;
+    assert_eq!(seen(&mut s), first, "to an hour");
+    s.now.wall.0 += HOUR;
+    alice.ok(&mut s, "GET /v3/joined_rooms", Json::object());
+    let later = seen(&mut s);
+    assert!(later - first >= HOUR as i64, "{first} {later}");
+}
+
+#[test]
+fn what_belongs_to_a_thread_answers_its_root_on_irc() {
+    let mut s = Server::new();
+    let alice = Client::new(&mut s, "alice");
+    let room = alice.create(&mut s, object! { "preset" => "public_chat", "room_alias_name" => "lobby" });
+    s.register("carol");
+    let carol = s.irc("carol", "message-tags");
+    s.send(carol, "JOIN #lobby\r\n");
+    let say = |s: &mut Server, n: u32, body: Json| {
+        let sent = alice.ok(s, &format!("PUT /v3/rooms/{room}/send/m.room.message/{n}"), body);
+        (sent.str_of("event_id").unwrap().to_owned(), s.read(carol))
+    };
+    let (root, line) = say(&mut s, 1, object! { "msgtype" => "m.text", "body" => "root" });
+    let id = line.split_once("msgid=").unwrap().1.split([';', ' ']).next().unwrap().to_owned();
+    let falls_back = object! { "event_id" => root.as_str() };
+    let relates = object! {
+        "rel_type" => "m.thread", "event_id" => root.as_str(), "is_falling_back" => true,
+        "m.in_reply_to" => falls_back,
+    };
+    let body = object! { "msgtype" => "m.text", "body" => "branch", "m.relates_to" => relates };
+    let (_, line) = say(&mut s, 2, body);
+    assert!(line.contains(&format!("+reply={id};+draft/reply={id} :alice")), "{line}");
+}

@@ -298,12 +298,15 @@ impl Agent {
                 let device = device_of(&self.label).unwrap_or_default();
                 let row = DeviceRow::find(&account, device);
                 let head = account.head.as_ref().filter(|h| !h.disabled);
-                head.zip(row).map(|(h, row)| (User::new(self.account, h.name.clone()), row))
+                head.zip(row).map(|(h, row)| {
+                    let seen = row.last_seen(&account, device);
+                    (User::new(self.account, h.name.clone()), row, seen)
+                })
             }
             Ok(_) | Err(lavina_core::refusal::Refusal::NoSuchUser) => None,
             Err(why) => return self.give_up(&why.into(), cx),
         };
-        let Some((user, row)) = found else {
+        let Some((user, row, seen)) = found else {
             return self.give_up(&Error::unknown_token(false), cx);
         };
         // Only who has the device's token may make it log in.
@@ -315,7 +318,7 @@ impl Agent {
         }
         let device = Str::new(device_of(&self.label).unwrap_or_default());
         let who = Who { user: user.clone(), device };
-        self.stage = Stage::LoggingIn(Box::new(Device::new(who, row)));
+        self.stage = Stage::LoggingIn(Box::new(Device::new(who, row, seen)));
         cx.login(user);
     }
 
@@ -376,6 +379,9 @@ impl Agent {
                         if promoted {
                             device.row.promote();
                             let command = device.row.command(&device.who);
+                            cx.command(command, false);
+                        }
+                        if let Some(command) = device.is_seen(now) {
                             cx.command(command, false);
                         }
                         cx.touch();

@@ -20,7 +20,7 @@
 //!
 //! | what | where |
 //! |---|---|
-//! | devices and tokens | the account's value `m.device/DEVICE` ([`device::DeviceRow`]) |
+//! | devices and tokens | the account's value `m.device/DEVICE` ([`device::DeviceRow`]); when one was last seen `m.seen/DEVICE` |
 //! | account data | `m.data/TYPE`, of a room `m.data/TYPE/ROOM`; tags are the room's `m.tag` |
 //! | device keys, one-time keys, fallback keys | `m.keys/DEVICE`, `m.otk/DEVICE/ALGORITHM/ID`, `m.fallback/DEVICE/ALGORITHM` |
 //! | cross-signing keys and signatures | `m.cross/KIND`, `m.sign/…` |

@@ -153,7 +153,9 @@ fn start<'b>(
     let mut w = view.start(sink, Some(event.at), first.then(|| event.id()), &event.by);
     if view.caps.has(Cap::MessageTags) {
         w.raw_tags(tags);
-        if let Some(reply) = message.reply.filter(|_| first && !tags.contains("reply=")) {
+        // What belongs to a thread answers its root: there are no threads here.
+        let answers = message.reply.or(message.thread);
+        if let Some(reply) = answers.filter(|_| first && !tags.contains("reply=")) {
             let id = reply.text();
             w.tag("+reply", &id).tag("+draft/reply", &id);
         }

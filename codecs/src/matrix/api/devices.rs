@@ -11,6 +11,7 @@ use crate::matrix::rooms;
 use crate::matrix::route::{Route, route};
 use crate::matrix::task::{Answer, Ctx, Who};
 use crate::object;
+use lavina_core::chat::account::Account;
 use lavina_core::text::Str;
 
 /// The endpoints of this part.
@@ -28,18 +29,19 @@ const NAME_MAX: usize = 1_024;
 
 async fn list(ctx: Ctx, _: Request) -> Answer {
     let account = account(&ctx).await?;
-    let devices: Vec<Json> = DeviceRow::all(&account).map(|(id, row)| shown(id, &row)).collect();
+    let devices: Vec<Json> = DeviceRow::all(&account).map(|(id, row)| shown(&account, id, &row)).collect();
     Ok(Response::ok(&object! { "devices" => devices }))
 }
 
 async fn get(ctx: Ctx, request: Request) -> Answer {
-    let row = row(&ctx, request.arg(0)).await?;
-    Ok(Response::ok(&shown(request.arg(0), &row)))
+    let account = account(&ctx).await?;
+    let row = DeviceRow::find(&account, request.arg(0)).ok_or_else(missing)?;
+    Ok(Response::ok(&shown(&account, request.arg(0), &row)))
 }
 
 /// A device as its owner sees it. Addresses are not kept.
-fn shown(id: &str, row: &DeviceRow) -> Json {
-    let mut device = object! { "device_id" => id, "last_seen_ts" => row.seen.0 };
+fn shown(account: &Account, id: &str, row: &DeviceRow) -> Json {
+    let mut device = object! { "device_id" => id, "last_seen_ts" => row.last_seen(account, id).0 };
     if let Some(name) = &row.name {
         device.set("display_name", name);
     }
@@ -48,7 +50,11 @@ fn shown(id: &str, row: &DeviceRow) -> Json {
 
 async fn row(ctx: &Ctx, device: &str) -> Result<DeviceRow, Error> {
     let account = account(ctx).await?;
-    DeviceRow::find(&account, device).ok_or_else(|| Error::not_found("there is no such device"))
+    DeviceRow::find(&account, device).ok_or_else(missing)
+}
+
+fn missing() -> Error {
+    Error::not_found("there is no such device")
 }
 
 async fn rename(ctx: Ctx, request: Request) -> Answer {

@@ -2,7 +2,7 @@
 
 use crate::job::{Done, Job};
 use crate::json::Json;
-use crate::matrix::device::{DeviceRow, Pair};
+use crate::matrix::device::{DeviceRow, Pair, SEEN};
 use crate::matrix::error::Error;
 use crate::matrix::ids;
 use crate::matrix::rate;
@@ -278,4 +278,4 @@ fn belongs(key: &str, device: &str) -> bool {
 }
 
 /// What the names of values begin with that belong to a device, whose name follows.
-pub const DEVICE_VALUES: &[&str] = &["m.keys/", "m.otk/", "m.fallback/", "m.pusher/"];
+pub const DEVICE_VALUES: &[&str] = &["m.keys/", "m.otk/", "m.fallback/", "m.pusher/", SEEN];

@@ -18,6 +18,13 @@ use sync::Sync;
 /// What the records of devices are called among the account's named values.
 pub const KEY: &str = "m.device/";
 
+/// What the names of values begin with that say when a device was last seen. They are beside the records: who wrote one
+/// of those anew at that moment could bring back a device that just ended.
+pub const SEEN: &str = "m.seen/";
+
+/// Milliseconds after which it is noted again that a device is seen.
+pub const SEEN_STEP: u64 = 3_600_000;
+
 /// Transactions remembered; above: the oldest is forgotten.
 const TRANSACTIONS: usize = 128;
 
@@ -29,14 +36,29 @@ pub struct Device {
     pub row: DeviceRow,
     /// What happened, for `/sync`.
     pub sync: Sync,
+    /// When it was last noted that it is seen.
+    noted: UnixMillis,
     /// The latest transactions that leave no entry behind by which a repeat would be known.
     transactions: VecDeque<Str>,
 }
 
 impl Device {
-    /// A device with its record.
-    pub fn new(who: Who, row: DeviceRow) -> Device {
-        Device { sync: Sync::new(&who), who: Arc::new(who), row, transactions: VecDeque::new() }
+    /// A device with its record. `seen`: when it was last noted that it is seen.
+    pub fn new(who: Who, row: DeviceRow, seen: UnixMillis) -> Device {
+        let sync = Sync::new(&who);
+        Device { sync, who: Arc::new(who), row, noted: seen, transactions: VecDeque::new() }
+    }
+
+    /// It is seen: the command that notes it, if that was not done lately.
+    pub fn is_seen(&mut self, now: UnixMillis) -> Option<Command> {
+        if now.0.saturating_sub(self.noted.0) < SEEN_STEP {
+            return None;
+        }
+        self.noted = now;
+        let key = Str::new(format!("{SEEN}{}", self.who.device));
+        let values = vec![(key, Octets::from(now.0.to_string().into_bytes()))];
+        let act = Act::SetAttrs { values, tell: Audience::Nobody, native: None };
+        Some(Command::by(&self.who.user, EntityId::Account(self.who.user.id), act))
     }
 
     /// False: this transaction was made before, and not long ago.
@@ -67,7 +89,7 @@ pub struct DeviceRow {
     /// When it logged in.
     #[n(3)]
     pub created: UnixMillis,
-    /// When it was last seen, roughly.
+    /// When it was last seen as of that record, see [`DeviceRow::last_seen`].
     #[n(4)]
     pub seen: UnixMillis,
 }
@@ -102,6 +124,13 @@ impl DeviceRow {
         let from = account.attrs.range(Str::new(KEY)..);
         from.map_while(|(key, value)| Some((key.strip_prefix(KEY)?, value)))
             .filter_map(|(device, value)| Some((device, DeviceRow::read(value)?)))
+    }
+
+    /// When the device was last seen, to an hour.
+    pub fn last_seen(&self, account: &Account, device: &str) -> UnixMillis {
+        let noted = account.attrs.get(&Str::new(format!("{SEEN}{device}")));
+        let noted = noted.and_then(|value| std::str::from_utf8(value).ok()?.parse().ok()).map(UnixMillis);
+        noted.map_or(self.seen, |noted| noted.max(self.seen))
     }
 
     /// Reads a record; an empty one is none.
