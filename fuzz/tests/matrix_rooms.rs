@@ -333,3 +333,54 @@ fn what_belongs_to_a_thread_answers_its_root_on_irc() {
     let (_, line) = say(&mut s, 2, body);
     assert!(line.contains(&format!("+reply={id};+draft/reply={id} :alice")), "{line}");
 }
+
+#[test]
+fn a_room_is_seen_at_a_glance_by_who_may_read_it() {
+    let mut s = Server::new();
+    let alice = Client::new(&mut s, "alice");
+    let bob = Client::new(&mut s, "bob");
+    let room = alice.create(&mut s, object! { "preset" => "public_chat", "name" => "Hall" });
+    let say = |s: &mut Server, n: u32| {
+        let body = object! { "msgtype" => "m.text", "body" => format!("word {n}") };
+        alice.ok(s, &format!("PUT /v3/rooms/{room}/send/m.room.message/{n}"), body);
+    };
+    (0..4).for_each(|n| say(&mut s, n));
+    let glance = format!("GET /v3/rooms/{room}/initialSync?limit=2");
+    // Whoever could join, but not read: clients offer to join then.
+    bob.refused(&mut s, &glance, Json::object(), 403, "M_FORBIDDEN");
+    bob.refused(&mut s, "GET /v3/rooms/!no:localhost/initialSync", Json::object(), 403, "M_FORBIDDEN");
+    let bodies = |got: &Json| -> Vec<String> {
+        let chunk = got.at(&["messages", "chunk"]).and_then(Json::as_array).unwrap();
+        chunk.iter().map(|e| e.str_at("content.body").unwrap_or_default().to_owned()).collect()
+    };
+    let names = |got: &Json| {
+        got.get("state")
+            .and_then(Json::as_array)
+            .unwrap()
+            .iter()
+            .any(|e| e.str_of("type") == Some("m.room.name"))
+    };
+    let got = alice.ok(&mut s, &glance, Json::object());
+    assert_eq!(bodies(&got), ["word 2", "word 3"]);
+    assert!(names(&got) && got.str_of("room_id") == Some(&room) && got.str_of("membership") == Some("join"));
+    // The rest is behind its tokens.
+    let (start, end) = (got.str_at("messages.start").unwrap(), got.str_at("messages.end").unwrap());
+    let before = alice.ok(
+        &mut s,
+        &format!("GET /v3/rooms/{room}/messages?dir=b&limit=1&from={start}"),
+        Json::object(),
+    );
+    assert_eq!(
+        before.at(&["chunk"]).and_then(Json::as_array).unwrap()[0].str_at("content.body"),
+        Some("word 1")
+    );
+    say(&mut s, 4);
+    let after =
+        alice.ok(&mut s, &format!("GET /v3/rooms/{room}/messages?dir=f&limit=9&from={end}"), Json::object());
+    assert_eq!(after.at(&["chunk"]).and_then(Json::as_array).unwrap().len(), 1);
+    let world = object! { "history_visibility" => "world_readable" };
+    alice.ok(&mut s, &format!("PUT /v3/rooms/{room}/state/m.room.history_visibility"), world);
+    say(&mut s, 5);
+    let got = bob.ok(&mut s, &glance, Json::object());
+    assert!(bodies(&got).contains(&"word 5".to_owned()) && names(&got) && got.get("membership").is_none());
+}

@@ -72,6 +72,7 @@ const TABLES: &[&[Route]] = &[
     api::messages::ROUTES,
     api::misc::ROUTES,
     api::openid::ROUTES,
+    api::peek::ROUTES,
     api::people::ROUTES,
     api::profile::ROUTES,
     api::pushers::ROUTES,

@@ -17,6 +17,7 @@ pub mod messages;
 pub mod misc;
 pub mod openid;
 pub mod paging;
+pub mod peek;
 pub mod people;
 pub mod profile;
 pub mod pushers;
