@@ -39,6 +39,9 @@ pub trait Reader: Send {
     fn page(&mut self, read: &Read) -> Page {
         self.read(read).unwrap_or_else(|fault| Page::Failed(fault.into()))
     }
+
+    /// Nothing was asked for a while: memory that is held for speed alone is given back.
+    fn rest(&mut self) {}
 }
 
 /// Takes changes, and makes them durable.

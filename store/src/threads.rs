@@ -31,6 +31,8 @@ const GROUP: usize = 1_024;
 const PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// A thread that had nothing to do for so long gives back what it holds for speed alone.
+const QUIET: Duration = Duration::from_secs(5);
 
 /// What a worker hears; each is the core's input of the same meaning.
 #[derive(Clone, Debug)]
@@ -250,7 +252,7 @@ impl Shared {
     fn write_epoch(&self, store: &mut dyn Store) -> Result<(), Fault> {
         loop {
             let (group, epoch) = {
-                let mut appends = lock(&self.appends);
+                let (mut appends, mut rests) = (lock(&self.appends), false);
                 loop {
                     if appends.overrun {
                         return Err(Fault::Overrun);
@@ -261,7 +263,13 @@ impl Shared {
                         _ if !appends.queue.is_empty() => break,
                         _ => {}
                     }
-                    appends = self.appended.wait(appends).unwrap_or_else(PoisonError::into_inner);
+                    let (woken, quiet) = wait(&self.appended, appends, !rests);
+                    appends = woken;
+                    if quiet {
+                        drop(appends);
+                        store.rest();
+                        (appends, rests) = (lock(&self.appends), true);
+                    }
                 }
                 let n = appends.queue.len().min(GROUP);
                 (appends.queue.drain(..n).collect::<Vec<_>>(), appends.epoch)
@@ -339,7 +347,7 @@ impl Shared {
     fn read(&self, index: usize, mut reader: Box<dyn Reader>) {
         loop {
             let (worker, asked) = {
-                let mut fetches = lock(&self.fetches);
+                let (mut fetches, mut rests) = (lock(&self.fetches), false);
                 loop {
                     if let Some(fresh) = fetches.fresh.get_mut(index).and_then(Option::take) {
                         reader = fresh;
@@ -353,7 +361,13 @@ impl Shared {
                     if fetches.stop == Stop::Drained {
                         return;
                     }
-                    fetches = self.fetched.wait(fetches).unwrap_or_else(PoisonError::into_inner);
+                    let (woken, quiet) = wait(&self.fetched, fetches, !rests);
+                    fetches = woken;
+                    if quiet {
+                        drop(fetches);
+                        reader.rest();
+                        (fetches, rests) = (lock(&self.fetches), true);
+                    }
                 }
             };
             let page = reader.read(&asked.read).unwrap_or_else(|fault| {
@@ -374,6 +388,15 @@ impl Shared {
 /// The queues stay whole whatever panics: they are changed by calls that do not.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits for work; where that is limited, true when [`QUIET`] is over.
+fn wait<'a, T>(on: &Condvar, guard: MutexGuard<'a, T>, limited: bool) -> (MutexGuard<'a, T>, bool) {
+    if !limited {
+        return (on.wait(guard).unwrap_or_else(PoisonError::into_inner), false);
+    }
+    let (guard, waited) = on.wait_timeout(guard, QUIET).unwrap_or_else(PoisonError::into_inner);
+    (guard, waited.timed_out())
 }
 
 fn spawn<T: Send + 'static>(

@@ -133,6 +133,11 @@ impl Reader for Sqlite {
         };
         self.rows.insert(rows).read(read)
     }
+
+    fn rest(&mut self) {
+        schema::rest(self.writer.conn());
+        self.rows.iter().for_each(|rows| schema::rest(rows.conn()));
+    }
 }
 
 impl Store for Sqlite {

@@ -49,6 +49,10 @@ impl Reader for Rows {
         self.run("COMMIT")?;
         page.unwrap_or_else(|| self.file_and_answer(read))
     }
+
+    fn rest(&mut self) {
+        schema::rest(&self.conn);
+    }
 }
 
 impl Rows {

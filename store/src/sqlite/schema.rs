@@ -190,6 +190,12 @@ pub(super) fn connect(path: &Path, role: Role) -> Result<Connection, Fault> {
     Ok(conn)
 }
 
+/// Gives back the cached pages: the system has them too, as long as it has room.
+pub(super) fn rest(conn: &Connection) {
+    // Where it fails they stay, and nothing is lost.
+    let _ = conn.execute_batch("PRAGMA shrink_memory");
+}
+
 /// A new store gets its tables, an older one is brought to the newest version, each step all or none.
 pub(super) fn migrate(conn: &mut Connection, path: &Path, shards: u8) -> Result<(), Fault> {
     let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;

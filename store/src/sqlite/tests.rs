@@ -105,6 +105,22 @@ fn other_files_are_refused() {
 }
 
 #[test]
+fn after_a_rest_everything_is_there_and_can_be_written() {
+    let scratch = Scratch::new("rest");
+    let mut store = made(&scratch.path("a.db"));
+    let mut reader = store.reader().unwrap();
+    say(&mut store, 1, 5);
+    store.commit().unwrap();
+    let before = log(&mut store);
+    store.rest();
+    reader.rest();
+    assert_eq!(log(&mut store), before);
+    say(&mut store, 6, 9);
+    store.commit().unwrap();
+    assert!(log(&mut store).len() > before.len());
+}
+
+#[test]
 fn a_full_disk_is_told_and_loses_nothing_stored() {
     let scratch = Scratch::new("full");
     let path = scratch.path("a.db");
