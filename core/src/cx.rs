@@ -294,7 +294,7 @@ impl<'a, P: Projection> Cx<'a, P> {
     /// So many bytes of output may wait for this session, instead of `Limits::outbox`: for protocols whose
     /// single answers can be large.
     pub fn allow_output(&mut self, bytes: usize) {
-        self.core.room = Some(bytes);
+        self.core.room = u32::try_from(bytes).unwrap_or(u32::MAX);
     }
 
     /// Logs in as a guest of that name. [`crate::projection::Wake::Login`] or `LoginRefused` follows.
@@ -337,7 +337,7 @@ impl<'a, P: Projection> Cx<'a, P> {
 
     /// Who knows this key (random, told to the client alone) may take the session over.
     pub fn resumable(&mut self, key: u128) {
-        self.core.resume_key = Some(key);
+        self.core.resume_key = Some(Box::new(key));
     }
 
     /// Nobody can take the session over any more.
@@ -367,7 +367,7 @@ impl<'a, P: Projection> Cx<'a, P> {
 
     /// The last words of one who leaves with its session, shown where it was.
     pub fn farewell(&mut self, words: Str) {
-        self.core.farewell = Some(words);
+        self.core.farewell = Some(Box::new(words));
     }
 
     /// A layer comes between: what was written before this call goes out plainly, everything read so
@@ -513,14 +513,14 @@ impl<'a, P: Projection> Cx<'a, P> {
     /// follows, at once and whenever what strangers see of its holder changes. False: the session
     /// watches too many names already (`Limits::watches`).
     pub fn watch(&mut self, name: UserName, on: bool) -> bool {
+        let limit = self.core_settings().limits.watches;
+        let watches = &mut self.core.watches;
         if on {
-            if self.core.watches.len() >= self.core_settings().limits.watches
-                && !self.core.watches.contains(&name)
-            {
+            if watches.len() >= limit && !watches.contains(&name) {
                 return false;
             }
-            self.core.watches.insert(name.clone());
-        } else if !self.core.watches.remove(&name) {
+            watches.insert(name.clone());
+        } else if !watches.remove(&name) {
             return true;
         }
         self.effects.push(Effect::Watch(name, on));

@@ -2,7 +2,7 @@
 //! where the protocol acknowledges, units kept until they are.
 
 use crate::projection::{Hole, Pieces};
-use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
+use alloc::{boxed::Box, collections::VecDeque, sync::Arc, vec::Vec};
 
 /// A drained buffer larger than this gives its memory back.
 const KEEP: usize = 16 * 1024;
@@ -13,7 +13,8 @@ pub struct Slot(u32);
 
 /// The output of one session.
 ///
-/// `bytes[sent..]` waits to be sent. With [`Outbox::retain`] what was sent stays until acknowledged.
+/// `bytes[sent..]` waits to be sent. With [`Outbox::retain`] what was sent stays until acknowledged. Small, as there is
+/// one for each connection: what only some need is in a box.
 #[derive(Debug, Default)]
 pub struct Outbox {
     bytes: Vec<u8>,
@@ -22,16 +23,22 @@ pub struct Outbox {
     sent: usize,
     /// `bytes[..offered]` was shown for sending: some of it may be on its way, so no unit may end in it.
     offered: usize,
+    /// What is kept, where units are.
+    kept: Option<Box<Kept>>,
+    slots: VecDeque<Waiting>,
+    first: u32,
+}
+
+/// What is kept until it is acknowledged.
+#[derive(Debug, Default)]
+struct Kept {
     /// The counted, unacknowledged units.
     units: VecDeque<Unit>,
     /// How many bytes were dropped from the front since the start.
     base: u64,
-    retain: bool,
     acked: u32,
     /// Marked units that are not acknowledged.
     marked: u32,
-    slots: VecDeque<Waiting>,
-    first: u32,
 }
 
 /// A counted unit.
@@ -102,7 +109,7 @@ impl Outbox {
 
     /// Sends from these bytes, if nothing else waits and nothing is kept: true. Units in them do not count.
     pub(crate) fn lend(&mut self, bytes: &Arc<[u8]>) -> bool {
-        let free = !self.retain && self.bytes.is_empty() && self.lent.is_none();
+        let free = self.kept.is_none() && self.bytes.is_empty() && self.lent.is_none();
         if free {
             self.lent = Some(bytes.clone());
         }
@@ -113,7 +120,6 @@ impl Outbox {
     fn own(&mut self) {
         if let Some(lent) = self.lent.take() {
             self.bytes.extend_from_slice(&lent[self.sent..]);
-            self.base += self.sent as u64;
             self.offered = self.offered.saturating_sub(self.sent);
             self.sent = 0;
         }
@@ -188,14 +194,16 @@ impl Outbox {
 
     /// Marked units that are written and not acknowledged; they are the last that were marked.
     pub fn marked(&self) -> usize {
-        self.marked as usize
+        self.kept.as_ref().map_or(0, |kept| kept.marked as usize)
     }
 
     /// Nobody wants to know any more.
     pub fn unmark(&mut self) {
-        self.units.iter_mut().for_each(|u| u.marked = false);
+        if let Some(kept) = &mut self.kept {
+            kept.units.iter_mut().for_each(|u| u.marked = false);
+            kept.marked = 0;
+        }
         self.slots.iter_mut().for_each(|w| w.marked = false);
-        self.marked = 0;
     }
 
     /// The slot that is given out next.
@@ -216,34 +224,33 @@ impl Outbox {
     /// Counted units are kept from here on until acknowledged; the count begins at zero.
     pub fn retain(&mut self) {
         self.own();
-        self.retain = true;
-        (self.acked, self.marked) = (0, 0);
-        self.units.clear();
+        self.kept = Some(Box::default());
     }
 
     /// True: units are retained.
     pub fn retains(&self) -> bool {
-        self.retain
+        self.kept.is_some()
     }
 
     /// Counted units since [`Outbox::retain`], modulo 2^32.
     pub fn counted(&self) -> u32 {
-        self.acked.wrapping_add(self.units.len() as u32)
+        self.kept.as_ref().map_or(0, |kept| kept.acked.wrapping_add(kept.units.len() as u32))
     }
 
     /// Counted units not acknowledged.
     pub fn unacked(&self) -> usize {
-        self.units.len()
+        self.kept.as_ref().map_or(0, |kept| kept.units.len())
     }
 
     /// The client has taken `total` counted units (modulo 2^32). False: more than there were.
     pub fn acked(&mut self, total: u32) -> bool {
-        let n = total.wrapping_sub(self.acked) as usize;
-        if n > self.units.len() {
+        let Some(kept) = &mut self.kept else { return total == 0 };
+        let n = total.wrapping_sub(kept.acked) as usize;
+        if n > kept.units.len() {
             return false;
         }
-        self.marked -= self.units.drain(..n).filter(|u| u.marked).count() as u32;
-        self.acked = total;
+        kept.marked -= kept.units.drain(..n).filter(|u| u.marked).count() as u32;
+        kept.acked = total;
         self.shrink();
         true
     }
@@ -263,8 +270,7 @@ impl Outbox {
     pub fn sent(&mut self, n: usize) {
         let len = self.all().len();
         self.sent = (self.sent + n).min(len);
-        if !self.retain && self.sent == len {
-            self.base += self.sent as u64;
+        if self.kept.is_none() && self.sent == len {
             self.lent = None;
             self.bytes.clear();
             (self.sent, self.offered) = (0, 0);
@@ -282,23 +288,27 @@ impl Outbox {
     /// [`Outbox::again`] after the word that the session goes on. What did not count is dropped.
     pub fn rewind(&mut self) -> Again {
         self.own();
-        let (mut bytes, mut units) = (Vec::new(), VecDeque::with_capacity(self.units.len()));
-        for unit in &self.units {
-            let from = (unit.start - self.base) as usize;
-            units.push_back(Unit { start: bytes.len() as u64, ..*unit });
-            bytes.extend_from_slice(&self.bytes[from..from + unit.len as usize]);
+        let mut again = Again::default();
+        if let Some(kept) = &mut self.kept {
+            for unit in kept.units.drain(..) {
+                let from = (unit.start - kept.base) as usize;
+                again.units.push_back(Unit { start: again.bytes.len() as u64, ..unit });
+                again.bytes.extend_from_slice(&self.bytes[from..from + unit.len as usize]);
+            }
+            kept.base = 0;
         }
-        self.units.clear();
-        (self.bytes, self.base, self.sent, self.offered) = (Vec::new(), 0, 0, 0);
-        Again { bytes, units }
+        (self.bytes, self.sent, self.offered) = (Vec::new(), 0, 0);
+        again
     }
 
     /// Sends again what [`Outbox::rewind`] took out. Nothing that counts may have been written between.
     pub fn again(&mut self, again: Again) {
         self.own();
-        debug_assert!(self.units.is_empty(), "counted units between rewind and again");
-        let shift = self.base + self.bytes.len() as u64;
-        self.units = again.units.into_iter().map(|u| Unit { start: u.start + shift, ..u }).collect();
+        if let Some(kept) = &mut self.kept {
+            debug_assert!(kept.units.is_empty(), "counted units between rewind and again");
+            let shift = kept.base + self.bytes.len() as u64;
+            kept.units = again.units.into_iter().map(|u| Unit { start: u.start + shift, ..u }).collect();
+        }
         self.bytes.extend_from_slice(&again.bytes);
     }
 
@@ -317,8 +327,10 @@ impl Outbox {
     pub fn clear(&mut self) {
         self.own();
         self.bytes.truncate(self.offered.max(self.sent));
-        self.units.clear();
-        self.marked = 0;
+        if let Some(kept) = &mut self.kept {
+            kept.units.clear();
+            kept.marked = 0;
+        }
         for w in &mut self.slots {
             w.bytes.clear();
             w.units.clear();
@@ -334,32 +346,35 @@ impl Outbox {
         if self.slots.is_empty() && self.slots.capacity() > 0 {
             self.slots = VecDeque::new();
         }
-        if self.units.is_empty() && self.units.capacity() > 0 {
-            self.units = VecDeque::new();
+        if let Some(kept) = self.kept.as_mut().filter(|kept| kept.units.is_empty()) {
+            kept.units = VecDeque::new();
         }
     }
 
     fn count(&mut self, len: usize, counted: bool) {
-        if self.retain && counted {
-            let start = self.base + (self.bytes.len() - len) as u64;
-            self.units.push_back(Unit { start, len: len as u32, marked: false });
+        if let Some(kept) = self.kept.as_mut().filter(|_| counted) {
+            let start = kept.base + (self.bytes.len() - len) as u64;
+            kept.units.push_back(Unit { start, len: len as u32, marked: false });
         }
     }
 
     fn mark_last(&mut self) {
-        if let Some(unit) = self.units.back_mut().filter(|u| self.retain && !u.marked) {
+        let Some(kept) = &mut self.kept else { return };
+        if let Some(unit) = kept.units.back_mut().filter(|u| !u.marked) {
             unit.marked = true;
-            self.marked += 1;
+            kept.marked += 1;
         }
     }
 
     /// Drops the front that is both sent and needed no more, when it is large enough to be worth it.
     fn shrink(&mut self) {
-        let needed =
-            self.units.front().map_or(self.sent, |u| ((u.start - self.base) as usize).min(self.sent));
+        let first = self.kept.as_ref().and_then(|kept| Some(kept.units.front()?.start - kept.base));
+        let needed = first.map_or(self.sent, |first| (first as usize).min(self.sent));
         if needed >= 4096 || needed == self.bytes.len() {
             self.bytes.drain(..needed);
-            self.base += needed as u64;
+            if let Some(kept) = &mut self.kept {
+                kept.base += needed as u64;
+            }
             self.sent -= needed;
             self.offered = self.offered.saturating_sub(needed);
         }

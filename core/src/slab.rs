@@ -2,10 +2,15 @@
 
 use alloc::vec::Vec;
 
-/// A table of slots.
+/// Slots that are made at once.
+const CHUNK: usize = 32;
+
+/// A table of slots. It grows by small pieces that stay where they are: one that doubles would hold up to twice what it
+/// has, and three times that while it is copied.
 #[derive(Debug)]
 pub(crate) struct Slab<T> {
-    slots: Vec<Entry<T>>,
+    /// All but the last are full.
+    chunks: Vec<Vec<Entry<T>>>,
     free: Vec<u32>,
     /// The generation that a new slot begins with.
     first: u32,
@@ -21,22 +26,38 @@ impl<T> Slab<T> {
     /// An empty table whose slots begin with this generation: where names outlive the process (a session that
     /// is to be resumed), a random one, so that they name nothing else after a restart.
     pub fn new(first: u32) -> Slab<T> {
-        Slab { slots: Vec::new(), free: Vec::new(), first }
+        Slab { chunks: Vec::new(), free: Vec::new(), first }
     }
 
     /// Puts in what `make` makes for the slot and generation it is given.
     pub fn insert_with(&mut self, make: impl FnOnce(u32, u32) -> T) -> u32 {
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Entry { generation: self.first, value: None });
-            self.slots.len() as u32 - 1
-        });
-        let entry = &mut self.slots[slot as usize];
-        entry.value = Some(make(slot, entry.generation));
+        let slot = self.free.pop().unwrap_or_else(|| self.grow());
+        if let Some(entry) = self.entry(slot) {
+            entry.value = Some(make(slot, entry.generation));
+        }
         slot
     }
 
+    /// One more slot.
+    fn grow(&mut self) -> u32 {
+        if self.chunks.last().is_none_or(|last| last.len() == CHUNK) {
+            self.chunks.push(Vec::with_capacity(CHUNK));
+        }
+        let before = (self.chunks.len() - 1) * CHUNK;
+        let entry = Entry { generation: self.first, value: None };
+        let last = self.chunks.last_mut().map_or(0, |last| {
+            last.push(entry);
+            last.len() - 1
+        });
+        (before + last) as u32
+    }
+
+    fn entry(&mut self, slot: u32) -> Option<&mut Entry<T>> {
+        self.chunks.get_mut(slot as usize / CHUNK)?.get_mut(slot as usize % CHUNK)
+    }
+
     pub fn remove(&mut self, slot: u32) -> Option<T> {
-        let entry = self.slots.get_mut(slot as usize)?;
+        let entry = self.entry(slot)?;
         let value = entry.value.take()?;
         entry.generation = entry.generation.wrapping_add(1);
         self.free.push(slot);
@@ -44,16 +65,16 @@ impl<T> Slab<T> {
     }
 
     pub fn get(&self, slot: u32) -> Option<&T> {
-        self.slots.get(slot as usize)?.value.as_ref()
+        self.chunks.get(slot as usize / CHUNK)?.get(slot as usize % CHUNK)?.value.as_ref()
     }
 
     pub fn get_mut(&mut self, slot: u32) -> Option<&mut T> {
-        self.slots.get_mut(slot as usize)?.value.as_mut()
+        self.entry(slot)?.value.as_mut()
     }
 
     /// The slots in use, in order.
     pub fn keys(&self) -> impl Iterator<Item = u32> + '_ {
-        self.slots.iter().enumerate().filter(|(_, e)| e.value.is_some()).map(|(i, _)| i as u32)
+        self.chunks.iter().flatten().enumerate().filter(|(_, e)| e.value.is_some()).map(|(i, _)| i as u32)
     }
 }
 
@@ -74,5 +95,9 @@ mod tests {
         assert_eq!(slab.insert_with(|_, _| ()), 0);
         assert_eq!(slab.insert_with(|_, _| ()), 1);
         assert_eq!(slab.keys().collect::<Vec<_>>(), [0, 1]);
+        let many = 3 * CHUNK as u32;
+        assert!((2..many).all(|n| slab.insert_with(|_, _| ()) == n));
+        assert!(slab.keys().eq(0..many));
+        assert!(slab.get(many - 1).is_some() && slab.get(many).is_none() && slab.remove(many).is_none());
     }
 }

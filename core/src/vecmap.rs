@@ -139,6 +139,15 @@ impl<K: Ord, V> VecMap<K, V> {
         self.spare();
     }
 
+    /// The entries from this key on, in order.
+    pub fn from<Q: Ord + ?Sized>(&self, key: &Q) -> impl DoubleEndedIterator<Item = (&K, &V)> + Clone
+    where
+        K: Borrow<Q>,
+    {
+        let at = self.find(key).unwrap_or_else(|at| at);
+        self.entries[at..].iter().map(|(k, v)| (k, v))
+    }
+
     fn put(&mut self, at: usize, key: K, value: V) {
         let len = self.entries.len();
         if len == self.entries.capacity() {
@@ -167,6 +176,15 @@ impl<K: Ord, V> FromIterator<(K, V)> for VecMap<K, V> {
             map.insert(key, value);
         }
         map
+    }
+}
+
+impl<'a, K, V> IntoIterator for &'a VecMap<K, V> {
+    type Item = (&'a K, &'a V);
+    type IntoIter = core::iter::Map<core::slice::Iter<'a, (K, V)>, fn(&'a (K, V)) -> (&'a K, &'a V)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.entries.iter().map(|(k, v)| (k, v))
     }
 }
 
@@ -234,6 +252,7 @@ mod tests {
                 prop_assert!(map.iter().eq(tree.iter()) && map.keys().eq(tree.keys()));
                 prop_assert!(map.values().eq(tree.values()) && map.len() == tree.len());
                 prop_assert_eq!(map.is_empty(), tree.is_empty());
+                prop_assert!(map.from(&5).eq(tree.range(5..)) && (&map).into_iter().eq(tree.iter()));
             }
             let again: VecMap<u8, u16> = map.clone().into_iter().rev().collect();
             prop_assert_eq!(again, map);

@@ -81,7 +81,7 @@ impl<P: Projection> Edge<P> {
             Effect::Detach(room) => self.leave_room(slot, room, 0, post),
             Effect::Resume { session, key, handled, around } => {
                 if let Some(s) = self.sessions.get_mut(slot) {
-                    s.around = around;
+                    s.around = Some(Box::new(around));
                 }
                 self.resume(slot, session, (key, handled), post);
             }

@@ -320,7 +320,7 @@ impl<P: Projection> Edge<P> {
         let rooms: Vec<RoomId> = s.core.rooms.keys().copied().collect();
         let Some(user) = s.core.user.clone() else { return };
         let (session, label, subscribed) = (s.core.me, s.core.label.clone(), s.core.subscribed);
-        let farewell = s.core.farewell.clone();
+        let farewell = s.core.farewell.as_deref().cloned();
         let watches = core::mem::take(&mut s.core.watches);
         let leaves = core::mem::take(&mut s.core.leaves);
         self.tally(slot, crate::presence::Marks::default());

@@ -178,7 +178,8 @@ impl<P: Projection> Edge<P> {
     fn mark(&mut self, slot: u32) {
         let limit = self.core_settings().limits.outbox;
         let Some(s) = self.sessions.get_mut(slot) else { return };
-        if s.held() > s.core.room.unwrap_or(limit) && s.closing.is_none() {
+        let room = if s.core.room == 0 { limit } else { s.core.room as usize };
+        if s.held() > room && s.closing.is_none() {
             s.core.out.clear();
             s.closing = Some(Reason::Limit("output not read"));
             self.call(slot, |p, cx| p.wake(Wake::Overflow, cx));

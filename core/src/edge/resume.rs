@@ -24,7 +24,7 @@ impl<P: Projection> Edge<P> {
                 && user.is_some()
                 && s.core.user.as_ref().map(|u| u.id) == user
                 && s.core.out.retains()
-                && s.core.resume_key == Some(key)
+                && s.core.resume_key.as_deref() == Some(&key)
         };
         let old = self.find(session).filter(|old| *old != slot && self.sessions.get(*old).is_some_and(fits));
         let acked = old.and_then(|old| self.sessions.get_mut(old)).is_some_and(|s| s.core.out.acked(handled));
@@ -80,7 +80,7 @@ impl<P: Projection> Edge<P> {
             new.core.peer,
         );
         let plain = new.core.out.pending().to_vec();
-        let around = core::mem::take(&mut new.around);
+        let around = new.around.take().map(|around| *around).unwrap_or_default();
         new.core.peer = None;
         self.finish(slot);
         let Some(s) = self.sessions.get_mut(old) else { return };

@@ -39,13 +39,13 @@ pub(crate) struct Core {
     pub since: UnixMillis,
     pub active: UnixMillis,
     pub subscribed: bool,
-    pub farewell: Option<Str>,
+    pub farewell: Option<Box<Str>>,
     /// The projection is told when fewer bytes wait to be sent; zero: it is not.
     pub refill: u32,
-    /// Bytes of output that may wait, where it is not the usual limit.
-    pub room: Option<usize>,
+    /// Bytes of output that may wait; zero: the usual limit.
+    pub room: u32,
     /// What a new session must know to take this one over; `None`: nobody can.
-    pub resume_key: Option<u128>,
+    pub resume_key: Option<Box<u128>>,
     /// Its account leaves its rooms with it, if no other session is there.
     pub leaves: bool,
     /// The marks that the edge's counts contain.
@@ -149,7 +149,7 @@ pub(crate) struct Session<P: Projection> {
     /// As whose agent it is known, if it is one.
     pub agent: Option<(AccountId, Label)>,
     /// What it wants to have said around the word that the session it takes over goes on.
-    pub around: Around,
+    pub around: Option<Box<Around>>,
 }
 
 impl<P: Projection> Session<P> {
@@ -184,7 +184,7 @@ impl<P: Projection> Session<P> {
             drained: false,
             heir: None,
             agent: None,
-            around: Around::default(),
+            around: None,
         }
     }
 
@@ -251,7 +251,7 @@ impl Core {
             subscribed: false,
             farewell: None,
             refill: 0,
-            room: None,
+            room: 0,
             resume_key: None,
             leaves: false,
             counted: crate::presence::Marks::default(),
