@@ -204,7 +204,7 @@ async fn shares_a_room(ctx: &Ctx, name: &UserName) -> Result<bool, Error> {
         let name = name.clone();
         ctx.with(move |agent, _| {
             let Some(sync) = agent.sync() else { return (false, Vec::new()) };
-            let seen = sync.people.values().any(|seen| seen.0.name == name);
+            let seen = sync.people.values().any(|person| *person.name() == name);
             let rooms = sync.rooms.iter().filter(|(_, r)| r.is_joined()).map(|(id, _)| *id);
             (seen, rooms.collect::<Vec<RoomId>>())
         })

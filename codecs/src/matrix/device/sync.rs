@@ -7,6 +7,7 @@
 //! away for too long.
 
 pub mod begin;
+mod person;
 mod room;
 
 use super::super::task::Who;
@@ -33,6 +34,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 pub use begin::Beginning;
+pub use person::Person;
 pub use room::{Read, Receipt, Room, Typing, Unread};
 
 /// Updates kept of one device; of more the oldest go, and who has not been told them reads them from the store.
@@ -72,8 +74,10 @@ pub enum Update {
     Own(Arc<Event>),
     /// Who types in the room changed.
     Typing(RoomId),
-    /// Somebody has read.
-    Receipt(RoomId, Box<(AccountId, Str)>),
+    /// Somebody else has read in a room.
+    Read(Arc<Live>),
+    /// Somebody has read in a dialog, or the user anywhere.
+    Receipt(RoomId, Box<Receipt>),
     /// Somebody's presence.
     Presence(AccountId),
     /// A named value of the account.
@@ -110,7 +114,7 @@ pub struct Sync {
     seq: u64,
     updates: VecDeque<(u64, Update)>,
     /// The rooms that the user is in, or is asked into.
-    pub rooms: BTreeMap<RoomId, Box<Room>>,
+    pub rooms: VecMap<RoomId, Box<Room>>,
     /// Rooms that are being attached.
     attaching: BTreeSet<RoomId>,
     /// Of these the ones that the server was too busy for; they are asked for again.
@@ -124,7 +128,7 @@ pub struct Sync {
     /// Up to which letter they are collected.
     pub collected: Pos,
     /// How present people are that one may see.
-    pub people: BTreeMap<AccountId, Box<(User, Presence)>>,
+    pub people: VecMap<AccountId, Person>,
     /// The user's rules for notifications.
     pub rules: Option<Arc<Ruleset>>,
     /// The names of the device's one-time and fallback keys, and whether they are used.
@@ -183,7 +187,7 @@ impl Sync {
             run: 0,
             seq: 0,
             updates: VecDeque::new(),
-            rooms: BTreeMap::new(),
+            rooms: VecMap::new(),
             attaching: BTreeSet::new(),
             delayed: BTreeSet::new(),
             shards: VecMap::new(),
@@ -191,7 +195,7 @@ impl Sync {
             feed: Pos::ZERO,
             letters: Pos::ZERO,
             collected: Pos::ZERO,
-            people: BTreeMap::new(),
+            people: VecMap::new(),
             rules: None,
             keys: Arc::default(),
             blocked: Vec::new(),
@@ -291,7 +295,7 @@ impl Sync {
     pub fn show(&mut self, show: Show, cx: &mut Cx<'_>) {
         if self.shown != Some(show) {
             self.shown = Some(show);
-            let status = self.people.get(&self.me.id).map(|seen| seen.1.status.clone()).unwrap_or_default();
+            let status = self.people.get(&self.me.id).map(Person::status).unwrap_or_default();
             self.say_presence(Presence { show, status, ..Presence::default() }, cx);
         }
     }
@@ -552,9 +556,11 @@ impl Sync {
             }
             LiveWhat::Typing(on) => self.typed(live.room, &live.by, *on, Some(now + TYPING)),
             LiveWhat::Signal(native) => self.native(&live.by, native),
-            LiveWhat::Read { to, .. } => {
+            LiveWhat::Read { to, .. } if live.by.id == self.me.id => {
                 self.receipt(live.room, Receipt::public(&live.by, live.room, to, ids))
             }
+            LiveWhat::Read { .. } if self.is_in(live.room) => self.push(Update::Read(live.clone())),
+            LiveWhat::Read { .. } => {}
             LiveWhat::Display(_) | LiveWhat::Attrs(_) => {}
         }
     }
@@ -568,15 +574,16 @@ impl Sync {
 
     /// Somebody has read in a room.
     fn receipt(&mut self, room: RoomId, receipt: Receipt) {
-        let (key, own) = (receipt.key(), receipt.by.id == self.me.id);
+        let own = receipt.by.id == self.me.id;
         let mark = self.read.get(&room).copied().unwrap_or(Pos::ZERO);
         let Some(r) = self.rooms.get_mut(&room) else { return };
-        if r.receive(receipt) {
-            let less = own && r.have_read(self.me.id, mark);
-            self.push(Update::Receipt(room, Box::new(key)));
-            if less {
-                self.push(Update::Unread(room));
-            }
+        if own && !r.receive(receipt.clone()) {
+            return;
+        }
+        let less = own && r.have_read(self.me.id, mark);
+        self.push(Update::Receipt(room, Box::new(receipt)));
+        if less {
+            self.push(Update::Unread(room));
         }
     }
 
@@ -650,19 +657,21 @@ impl Sync {
     pub fn meet(&mut self, there: Vec<(User, Presence)>) -> Vec<(User, Presence)> {
         for (who, presence) in &there {
             if self.people.len() < PEOPLE && !self.people.contains_key(&who.id) {
-                let presence = Presence { native: None, ..presence.clone() };
-                self.people.insert(who.id, Box::new((who.clone(), presence)));
+                self.people.insert(who.id, Person::new(who, presence));
             }
         }
-        there.iter().filter_map(|(who, _)| self.people.get(&who.id).map(|seen| (**seen).clone())).collect()
+        let known = |(who, _): (User, Presence)| {
+            let presence = self.people.get(&who.id)?.presence();
+            Some((who, presence))
+        };
+        there.into_iter().filter_map(known).collect()
     }
 
     fn see(&mut self, who: &User, presence: &Presence) {
         let room = self.people.len() < PEOPLE || self.people.contains_key(&who.id);
-        let presence = Presence { native: None, ..presence.clone() };
-        let same = self.people.get(&who.id).is_some_and(|seen| seen.1 == presence);
-        if room && !same {
-            self.people.insert(who.id, Box::new((who.clone(), presence)));
+        let same = |seen: &Person| seen.show == presence.show && seen.status() == presence.status;
+        if room && !self.people.get(&who.id).is_some_and(same) {
+            self.people.insert(who.id, Person::new(who, presence));
             self.push(Update::Presence(who.id));
         }
     }

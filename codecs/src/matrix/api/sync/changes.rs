@@ -2,10 +2,10 @@
 
 use crate::matrix::api::data::parts;
 use crate::matrix::device::stamp::Stamp;
-use crate::matrix::device::sync::{News, Receipt, Room, Sync, Update};
+use crate::matrix::device::sync::{News, Person, Receipt, Room, Sync, Update};
 use crate::matrix::push::Ruleset;
 use crate::session::Cx;
-use lavina_core::event::{Event, What};
+use lavina_core::event::{Event, LiveWhat, What};
 use lavina_core::ids::{AccountId, Label, Pos, RoomId};
 use lavina_core::name::User;
 use lavina_core::policy::Membership;
@@ -67,6 +67,8 @@ pub struct Change {
     pub typing: bool,
     /// Receipts to be told.
     pub receipts: Vec<Receipt>,
+    /// True: the public receipts of all members are to be told too.
+    pub all_receipts: bool,
     /// True: the count of what is unread changed.
     pub unread: bool,
     /// The account's data about the room: type and content.
@@ -101,12 +103,20 @@ impl Change {
             hidden: false,
             typing: false,
             receipts: Vec::new(),
+            all_receipts: false,
             unread: false,
             data: Vec::new(),
             gap: None,
             read: Pos::ZERO,
             known: BTreeMap::new(),
         }
+    }
+
+    /// Who types and who has read is to be told as it is now, not only what is new of it.
+    pub fn tell_moment(&mut self) {
+        self.typing = !self.room.typing.is_empty();
+        self.receipts = self.room.receipts.values().filter(|r| r.private).cloned().collect();
+        self.all_receipts = true;
     }
 }
 
@@ -166,11 +176,12 @@ impl Changes {
             }
             let mut change = Change::new(sync, *id, room);
             (change.whole, change.unread) = (true, true);
-            change.typing = !room.typing.is_empty();
-            change.receipts = room.receipts.values().cloned().collect();
+            change.tell_moment();
             self.rooms.insert(*id, change);
         }
-        self.people = sync.people.values().map(|seen| (**seen).clone()).collect();
+        let person =
+            |(id, person): (&AccountId, &Person)| (User::new(*id, person.name().clone()), person.presence());
+        self.people = sync.people.iter().map(person).collect();
     }
 
     fn room(&mut self, sync: &Sync, id: RoomId) -> Option<&mut Change> {
@@ -205,14 +216,12 @@ impl Changes {
                     change.typing = true;
                 }
             }
-            Update::Receipt(room, key) => {
-                if let Some(change) = self.room(sync, room)
-                    && let Some(receipt) = change.room.receipts.get(&*key).cloned()
-                {
-                    change.receipts.retain(|r| r.key() != *key);
-                    change.receipts.push(receipt);
+            Update::Read(live) => {
+                if let LiveWhat::Read { to, .. } = &live.what {
+                    self.receipt(sync, live.room, Receipt::public(&live.by, live.room, to, ids));
                 }
             }
+            Update::Receipt(room, receipt) => self.receipt(sync, room, *receipt),
             Update::Hidden(room) => {
                 if let Some(change) = self.room(sync, room) {
                     (change.hidden, change.whole) = (true, false);
@@ -230,9 +239,9 @@ impl Changes {
             }
             Update::Value(named) => self.value(sync, *named, ids),
             Update::Presence(who) => {
-                if let Some(seen) = sync.people.get(&who) {
+                if let Some(person) = sync.people.get(&who) {
                     self.people.retain(|(u, _)| u.id != who);
-                    self.people.push((**seen).clone());
+                    self.people.push((User::new(who, person.name().clone()), person.presence()));
                 }
             }
             Update::Letter => {}
@@ -246,6 +255,15 @@ impl Changes {
                 self.parted.insert(user.id, *user);
             }
             Update::Counts => self.counts = true,
+        }
+    }
+
+    /// Somebody has read.
+    fn receipt(&mut self, sync: &Sync, room: RoomId, receipt: Receipt) {
+        if let Some(change) = self.room(sync, room) {
+            let key = receipt.key();
+            change.receipts.retain(|r| r.key() != key);
+            change.receipts.push(receipt);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::Wish;
 use super::changes::{Change, Changes};
+use super::room::public_receipts;
 use crate::matrix::api::scene::history;
 use crate::matrix::device::stamp::Stamp;
 use crate::matrix::device::sync::Room;
@@ -42,11 +43,24 @@ pub async fn read_again(ctx: &Ctx, wish: &Wish, changes: &mut Changes) -> Result
             Membership::Joined if change.room.moved > told => true,
             Membership::Joined => {
                 (change.whole, change.gap) = (false, Some(told));
-                change.room.last > told || !change.receipts.is_empty()
+                true
             }
             _ => change.room.moved > told,
         }
     });
+    // Where there is no new entry, somebody may have read.
+    let same = |c: &Change| c.room.with.is_none() && c.gap.is_some_and(|told| c.room.last <= told);
+    let quiet: Vec<RoomId> = changes.rooms.iter().filter(|(_, c)| same(c)).map(|(id, _)| *id).collect();
+    for id in quiet {
+        let read = public_receipts(ctx, id).await.unwrap_or_default();
+        if let Some(change) = changes.rooms.get_mut(&id) {
+            change.receipts.extend(read);
+            change.all_receipts = false;
+        }
+        if changes.rooms.get(&id).is_some_and(|c| c.receipts.is_empty()) {
+            changes.rooms.remove(&id);
+        }
+    }
     for left in formerly(ctx).await? {
         if left.member.since > since.of(left.room, shards) {
             add_left(ctx, changes, left).await?;

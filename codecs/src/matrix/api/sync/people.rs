@@ -5,7 +5,7 @@ use super::{Wish, members_of};
 use crate::json::{Json, Map};
 use crate::matrix::api::data::parts;
 use crate::matrix::api::scene::view_of;
-use crate::matrix::device::sync::begin;
+use crate::matrix::device::sync::{CROWD, begin};
 use crate::matrix::error::Error;
 use crate::matrix::ids::user_id;
 use crate::matrix::rooms;
@@ -23,9 +23,6 @@ use std::sync::Arc;
 
 /// Rooms looked at to find whom the user shares none with any more.
 const ROOMS_LOOK: usize = 100;
-
-/// Members of a room that was come into whose presence is told.
-const MEET: usize = 500;
 
 /// The word for how reachable somebody is.
 pub fn presence_word(show: Show) -> &'static str {
@@ -55,7 +52,8 @@ pub fn presence(ctx: &Ctx, wish: &Wish, changes: &Changes) -> Vec<Json> {
     events.filter(|e| wish.filter.presence.admits(e)).collect()
 }
 
-/// Who comes into a room is told how present those are who are there; in a first sync, of all rooms.
+/// Who comes into a room is told how present those are who are there; in a first sync, of all rooms. Not of crowds
+/// ([`CROWD`]).
 ///
 /// # Errors
 /// The server cannot tell.
@@ -65,9 +63,12 @@ pub async fn meet(ctx: &Ctx, changes: &mut Changes) -> Result<(), Error> {
     let me = ctx.user()?.id;
     for room in rooms {
         let Ok(view) = view_of(ctx, room).await else { continue };
+        if view.joined() as u64 > CROWD {
+            continue;
+        }
         let there = view.here.iter().filter(|(id, p)| **id != me && p.show != Show::Offline);
         let there = there.filter_map(|(id, p)| Some((view.members.get(id)?.user.clone(), p.clone())));
-        let there: Vec<(User, Presence)> = there.take(MEET).collect();
+        let there: Vec<(User, Presence)> = there.collect();
         let known = ctx.with(move |agent, _| agent.sync().map(|s| s.meet(there)).unwrap_or_default());
         for (who, presence) in known.await {
             if !changes.people.iter().any(|(known, _)| known.id == who.id) {

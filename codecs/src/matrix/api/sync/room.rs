@@ -10,7 +10,7 @@ use crate::matrix::device::sync::begin::open_all;
 use crate::matrix::device::sync::{Receipt, Room};
 use crate::matrix::error::Error;
 use crate::matrix::event::{RoomEvent, state_event};
-use crate::matrix::ids::user_id;
+use crate::matrix::ids::{IdKey, user_id};
 use crate::matrix::rooms;
 use crate::matrix::task::Ctx;
 use crate::object;
@@ -21,6 +21,9 @@ use lavina_core::query::RoomView;
 use lavina_core::text::Str;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+/// Receipts told of a room as a whole; more are not shown.
+const RECEIPTS: usize = 500;
 
 /// People named in a room that has no name of its own.
 const HEROES: usize = 5;
@@ -98,8 +101,10 @@ async fn joined(
     let mut told = match (change.whole, change.gap) {
         // Rarer, and large: not part of what every request takes.
         (true, _) => Box::pin(from_store(ctx, wish, id, change, None)).await?,
-        (false, Some(gap)) => Box::pin(from_store(ctx, wish, id, change, Some(gap))).await?,
-        (false, None) => from_updates(ctx, wish, id, change).await?,
+        (false, Some(gap)) if gap < change.room.last => {
+            Box::pin(from_store(ctx, wish, id, change, Some(gap))).await?
+        }
+        (false, _) => from_updates(ctx, wish, id, change).await?,
     };
     if wish.full && !change.whole {
         let view = view_of(ctx, id).await?;
@@ -447,14 +452,31 @@ pub async fn ephemeral(ctx: &Ctx, wish: &Wish, id: RoomId, change: &Change) -> R
         let ids: Vec<String> = who.map(|t| user_id(&t.who, ctx.domain())).collect();
         out.push(object! { "type" => "m.typing", "content" => object! { "user_ids" => ids } });
     }
-    if !change.receipts.is_empty() {
-        out.push(receipts(&change.receipts, ctx.domain()));
+    let mut read = change.receipts.clone();
+    if change.all_receipts {
+        read.extend(public_receipts(ctx, id).await?);
+    }
+    if !read.is_empty() {
+        out.push(receipts(&read, ctx.domain()));
     }
     if !out.is_empty() {
         let room_id = name(ctx, id, &change.room).await?;
         out.retain(|e| wish.filter.ephemeral.admits(&room_id, e));
     }
     Ok(out)
+}
+
+/// What everybody may know of who has read a room; one's own come first.
+///
+/// # Errors
+/// The server cannot tell.
+pub async fn public_receipts(ctx: &Ctx, id: RoomId) -> Result<Vec<Receipt>, Error> {
+    let (view, me) = (view_of(ctx, id).await?, ctx.user()?.id);
+    let ids = IdKey::new(&ctx.settings().core.secret);
+    let own = view.members.get(&me).into_iter();
+    let all = own.chain(view.members.values().filter(|m| m.user.id != me));
+    let all = all.flat_map(|m| m.seen.iter().map(|to| Receipt::public(&m.user, id, to, &ids)));
+    Ok(all.take(RECEIPTS).collect())
 }
 
 fn receipts(all: &[Receipt], domain: &str) -> Json {

@@ -65,7 +65,7 @@ impl Counts {
         if !threads {
             return vec![("unread_notifications", object(self.unread.counts(|_| true)))];
         }
-        let roots: BTreeSet<&Str> = self.unread.items.iter().filter_map(|(_, _, t)| t.as_ref()).collect();
+        let roots: BTreeSet<&Str> = self.unread.threads().collect();
         let of = |root: &Str| (root.clone(), object(self.unread.counts(|t| t == Some(root))));
         let by_thread: Map = roots.into_iter().map(of).collect();
         let mut out = vec![("unread_notifications", object(self.unread.counts(|t| t.is_none())))];

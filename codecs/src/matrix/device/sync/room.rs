@@ -11,10 +11,11 @@ use lavina_core::query::RoomView;
 use lavina_core::settings::Settings;
 use lavina_core::text::{Octets, Str};
 use lavina_core::time::{Mono, UnixMillis};
+use lavina_core::vecmap::VecMap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Receipts kept of a room; more are not shown.
+/// Own receipts kept of a room; of more those are not kept that come last.
 const RECEIPTS: usize = 500;
 
 /// People that type in a room at a time; more are not shown.
@@ -50,8 +51,8 @@ pub struct Room {
     pub creators: Vec<Str>,
     /// Who types, and until when if that is not renewed.
     pub typing: Vec<Typing>,
-    /// Who has read what, by [`Receipt::key`].
-    pub receipts: Arc<BTreeMap<(AccountId, Str), Receipt>>,
+    /// The user's own receipts, by [`Receipt::key`]. The room's members say what others have read.
+    pub receipts: Arc<VecMap<(AccountId, Str), Receipt>>,
     /// What is unread; none before that was counted.
     pub unread: Option<Arc<Unread>>,
 }
@@ -148,11 +149,6 @@ impl Read {
         };
         pos <= self.whole.max(of)
     }
-
-    /// Nothing after this entry is read.
-    fn last(&self) -> Pos {
-        self.threads.values().fold(self.whole.max(self.main), |last, pos| last.max(*pos))
-    }
 }
 
 /// What of a room is unread, and worth a notification.
@@ -160,35 +156,66 @@ impl Read {
 pub struct Unread {
     /// The last entry that was looked at.
     pub counted: Pos,
-    /// The messages in order: entry, whether it is a highlight, the root of its thread.
-    pub items: Vec<(Pos, bool, Option<Str>)>,
+    /// Most messages: no highlights, in no thread. In order, as are the others; one number each, since every device
+    /// of every member keeps them.
+    plain: Vec<Pos>,
+    /// The others: entry, whether it is a highlight, the root of its thread.
+    others: Vec<(Pos, bool, Option<Str>)>,
 }
 
 impl Unread {
     /// Notifications and highlights: of the room, or of a thread alone.
     pub fn counts(&self, of: impl Fn(Option<&Str>) -> bool) -> (usize, usize) {
-        let those = self.items.iter().filter(|(_, _, thread)| of(thread.as_ref()));
-        those.fold((0, 0), |(n, h), (_, high, _)| (n + 1, h + usize::from(*high)))
+        let plain = if of(None) { self.plain.len() } else { 0 };
+        let those = self.others.iter().filter(|(_, _, thread)| of(thread.as_ref()));
+        those.fold((plain, 0), |(n, h), (_, high, _)| (n + 1, h + usize::from(*high)))
+    }
+
+    /// The roots of the threads in which something is unread.
+    pub fn threads(&self) -> impl Iterator<Item = &Str> {
+        self.others.iter().filter_map(|(_, _, thread)| thread.as_ref())
     }
 
     /// One more.
     pub fn add(&mut self, pos: Pos, highlight: bool, thread: Option<Str>) {
-        if self.items.len() < UNREAD {
-            self.items.push((pos, highlight, thread));
+        if self.plain.len() + self.others.len() >= UNREAD {
+            return;
         }
+        if highlight || thread.is_some() {
+            self.others.push((pos, highlight, thread));
+            return;
+        }
+        if self.plain.len() == self.plain.capacity() {
+            // A quarter more.
+            self.plain.reserve_exact(4 + self.plain.len() / 4);
+        }
+        self.plain.push(pos);
     }
 
     /// A message was withdrawn.
     pub fn forget(&mut self, target: Pos) {
-        self.items.retain(|(pos, ..)| *pos != target);
+        self.plain.retain(|pos| *pos != target);
+        self.others.retain(|(pos, ..)| *pos != target);
+    }
+
+    /// Nothing is unread any more.
+    pub fn clear(&mut self) {
+        (self.plain, self.others) = (Vec::new(), Vec::new());
     }
 
     /// The user has read.
     pub fn read(&mut self, read: &Read) {
-        if self.items.first().is_none_or(|(first, ..)| *first > read.last()) {
-            return;
+        if self.has_any(read) {
+            self.plain.retain(|pos| !read.has(*pos, None));
+            self.others.retain(|(pos, _, thread)| !read.has(*pos, thread.as_deref()));
+            self.plain.shrink_to_fit();
         }
-        self.items.retain(|(pos, _, thread)| !read.has(*pos, thread.as_deref()));
+    }
+
+    /// True: some of it is read.
+    fn has_any(&self, read: &Read) -> bool {
+        self.plain.first().is_some_and(|first| read.has(*first, None))
+            || self.others.iter().any(|(pos, _, thread)| read.has(*pos, thread.as_deref()))
     }
 }
 
@@ -226,12 +253,8 @@ impl Room {
     /// What the room is like at the moment.
     pub fn take_in(&mut self, view: &RoomView, me: &User, settings: &Settings) {
         let (domain, ids) = (&settings.domain, IdKey::new(&settings.secret));
-        // One's own first: of more than are kept others go.
-        let own = view.members.get(&me.id).into_iter();
-        for member in own.chain(view.members.values().filter(|m| m.user.id != me.id)) {
-            for to in &member.seen {
-                self.receive(Receipt::public(&member.user, view.id, to, &ids));
-            }
+        for to in view.members.get(&me.id).into_iter().flat_map(|own| &own.seen) {
+            self.receive(Receipt::public(me, view.id, to, &ids));
         }
         self.name.clone_from(&view.head.known);
         let makers = view.members.values().filter(|m| m.standing.power == power::CREATOR);
@@ -272,7 +295,7 @@ impl Room {
             let own = matches!(event.what, What::Said(_)) && event.by.is(me.id);
             match event.what {
                 // Who writes has read.
-                _ if own => Arc::make_mut(unread).items.clear(),
+                _ if own => Arc::make_mut(unread).clear(),
                 What::Redacted { target, .. } => Arc::make_mut(unread).forget(target),
                 _ => {}
             }
@@ -287,7 +310,7 @@ impl Room {
     /// Up to where the user has read; `mark`: the account's own mark of the room, which every protocol moves.
     pub fn read_by(&self, me: AccountId, mark: Pos) -> Read {
         let mut out = Read::default();
-        for r in self.receipts.range((me, Str::default())..).map(|(_, r)| r).take_while(|r| r.by.id == me) {
+        for r in self.receipts.values().filter(|r| r.by.id == me) {
             let of = match r.thread.as_deref() {
                 None => &mut out.whole,
                 Some("main") => &mut out.main,
@@ -306,7 +329,7 @@ impl Room {
     pub fn have_read(&mut self, me: AccountId, mark: Pos) -> bool {
         let read = self.read_by(me, mark);
         let Some(unread) = &mut self.unread else { return false };
-        let some = unread.items.iter().any(|(pos, _, thread)| read.has(*pos, thread.as_deref()));
+        let some = unread.has_any(&read);
         if some {
             Arc::make_mut(unread).read(&read);
         }
@@ -335,7 +358,7 @@ impl Room {
         }
     }
 
-    /// Somebody has read. True: that is news.
+    /// The user has read. True: that is news.
     pub fn receive(&mut self, receipt: Receipt) -> bool {
         let key = receipt.key();
         if self.receipts.get(&key).is_some_and(|old| old.pos >= receipt.pos) {

@@ -110,8 +110,7 @@ async fn rooms(ctx: &Ctx, told: &Told, changes: &Changes, fresh: &[RoomId]) -> V
     let mut out = Vec::new();
     for (id, room) in whole.await {
         let mut change = Change::bare(room);
-        change.typing = !change.room.typing.is_empty();
-        change.receipts = change.room.receipts.values().cloned().collect();
+        change.tell_moment();
         out.push((id, change));
     }
     let new: Vec<RoomId> = out.iter().map(|(id, _)| *id).collect();
