@@ -180,6 +180,11 @@ impl Web {
         self.ask("PUT", &format!("rooms/{room}/send/m.room.message/{token}"), Some(&body), Asked::Other)
     }
 
+    /// Whether it waits for no answer on the connection of what it asks.
+    pub fn is_idle(&self) -> bool {
+        self.asked.is_empty()
+    }
+
     /// It was there, and nothing says that it can be no more.
     pub fn may_return(&self) -> bool {
         !self.pasts.is_empty() && (!self.failed || self.passing)

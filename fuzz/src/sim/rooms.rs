@@ -324,6 +324,13 @@ impl Rooms {
                     self.world.send(*wire, out.as_bytes());
                 }
                 Noticed::Bytes(..) => {}
+                // Unused for long: it takes another when it needs one.
+                Noticed::Closed(_)
+                    if *open && client.speaks == Speaks::Matrix && from == *wire && client.web.is_idle() =>
+                {
+                    *wire = self.world.connect(on(client.speaks));
+                    self.by_wire.insert(*wire, i);
+                }
                 Noticed::Closed(_) => {
                     *open = false;
                     if client.speaks == Speaks::Matrix {
