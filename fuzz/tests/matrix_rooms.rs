@@ -384,3 +384,27 @@ fn a_room_is_seen_at_a_glance_by_who_may_read_it() {
     let got = bob.ok(&mut s, &glance, Json::object());
     assert!(bodies(&got).contains(&"word 5".to_owned()) && names(&got) && got.get("membership").is_none());
 }
+
+#[test]
+fn who_makes_a_room_while_syncing_is_told_all_of_its_state() {
+    for unstable in ["", "&org.matrix.msc4222.use_state_after=true"] {
+        let mut s = Server::new();
+        let alice = Client::new(&mut s, "alice");
+        let since = alice.ok(&mut s, "GET /v3/sync", Json::object()).str_of("next_batch").unwrap().to_owned();
+        let room =
+            alice.create(&mut s, object! { "preset" => "public_chat", "name" => "Hall", "topic" => "Talk" });
+        let got = alice.ok(&mut s, &format!("GET /v3/sync?since={since}{unstable}"), Json::object());
+        let joined = got.at(&["rooms", "join", room.as_str()]).unwrap();
+        let parts = ["timeline", "state", "org.matrix.msc4222.state_after"];
+        let events =
+            parts.iter().filter_map(|part| joined.at(&[part, "events"]).and_then(Json::as_array)).flatten();
+        let told: Vec<&str> = events.filter_map(|e| e.str_of("type")).collect();
+        for kind in ["m.room.name", "m.room.topic", "m.room.power_levels", "m.room.join_rules"] {
+            assert!(told.contains(&kind), "{unstable} {kind}: {told:?}");
+        }
+        let since = got.str_of("next_batch").unwrap().to_owned();
+        let got =
+            alice.ok(&mut s, &format!("GET /v3/sync?since={since}{unstable}&timeout=0"), Json::object());
+        assert!(got.at(&["rooms", "join", room.as_str()]).is_none(), "once: {got:?}");
+    }
+}

@@ -243,10 +243,8 @@ pub async fn look_at_new_rooms(ctx: &Ctx) {
             r.looked_at = true;
             if let Ok(Value::Room(view)) = view {
                 r.take_in(&view, &me, &cx.settings().core);
-                if r.with.is_some() {
-                    // Its opening is in no feed.
-                    r.last = r.last.max(view.last);
-                }
+                // What was entered together with the joining, as a room's opening is, is in no feed.
+                r.last = r.last.max(view.last);
             }
         })
         .await;
