@@ -171,6 +171,14 @@ impl Projection for Session {
         }
     }
 
+    fn is_midway(&self) -> bool {
+        match self {
+            #[cfg(feature = "http")]
+            Session::Http(http) => http.is_midway(),
+            _ => false,
+        }
+    }
+
     fn mode(&self) -> Mode {
         each!(self, session => session.mode(), Mode::Quiet)
     }

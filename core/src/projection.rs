@@ -89,6 +89,12 @@ pub trait Projection: Sized + Send + 'static {
         let _ = (req, parcel, cx);
     }
 
+    /// True: it has taken the beginning of something and waits for the rest, which is read even where so much is
+    /// unanswered ([`crate::limits::Limits::window`]) that nothing new would be.
+    fn is_midway(&self) -> bool {
+        false
+    }
+
     /// How it wants room events: encoded once for its class, or one by one.
     fn mode(&self) -> Mode;
 

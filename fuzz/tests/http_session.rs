@@ -221,3 +221,13 @@ fn a_proxy_on_this_machine_brings_many() {
         assert_eq!(open.iter().any(|c| s.closed.contains_key(c)), refused, "{address:?}");
     }
 }
+
+#[test]
+fn a_request_that_has_begun_is_read_to_its_end_whatever_waits() {
+    let mut s = Server::with(|config| config.limits.values.window = 1);
+    let c = open(&mut s);
+    let request = "POST /_matrix/client/v3/login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{";
+    assert_eq!(s.send(c, request), "");
+    let got = s.send(c, "}");
+    assert_eq!(statuses(&got), ["400"], "{got}");
+}

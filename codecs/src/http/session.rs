@@ -270,6 +270,12 @@ impl Http {
         }
     }
 
+    /// The head of a request was taken, and its body is to come.
+    #[must_use]
+    pub fn is_midway(&self) -> bool {
+        matches!(self.reading, Some(Reading::Whole { .. } | Reading::Streamed(_)))
+    }
+
     /// It sees no rooms.
     #[must_use]
     pub fn mode(&self) -> Mode {

@@ -110,7 +110,7 @@ impl<P: Projection> Edge<P> {
                 || s.heir.is_some()
                 || s.closing.is_some()
                 || s.moving
-                || s.core.out.open() >= limits.window;
+                || (s.core.out.open() >= limits.window && !s.projection.is_midway());
             let slow = s.timers.contains_key(&SLOWED);
             if rest.is_empty() || blocked || slow || rest.len() <= s.seen {
                 break;

@@ -81,6 +81,8 @@ struct Rooms {
     by_wire: BTreeMap<WireId, usize>,
     /// The second connections of Matrix clients, for their sync loops.
     loops: BTreeMap<usize, WireId>,
+    /// Matrix clients whose connection for what they ask was closed unused.
+    unused: BTreeSet<usize>,
     /// Who said each word, where, and when.
     said: BTreeMap<String, (String, String, usize)>,
     swarm: Swarm,
@@ -174,6 +176,7 @@ impl Rooms {
             clients: Vec::new(),
             by_wire: BTreeMap::new(),
             loops: BTreeMap::new(),
+            unused: BTreeSet::new(),
             said: BTreeMap::new(),
             swarm,
             crashes: 0,
@@ -257,7 +260,8 @@ impl Rooms {
         if said {
             self.said.insert(token, (client.name.clone(), room, self.world.step));
         }
-        self.world.send(*wire, out.as_bytes());
+        let wire = self.asking_wire(i);
+        self.world.send(wire, out.as_bytes());
     }
 
     fn connect(&mut self, dice: &mut Dice) {
@@ -295,6 +299,7 @@ impl Rooms {
         self.by_wire.retain(|_, client| *client != i);
         self.by_wire.extend([(wire, i), (second, i)]);
         self.loops.insert(i, second);
+        self.unused.remove(&i);
         (self.clients[i].1, self.clients[i].2) = (wire, true);
         self.world.send(second, &out);
         true
@@ -314,7 +319,10 @@ impl Rooms {
             match noticed {
                 Noticed::Bytes(_, bytes) if *open && client.speaks == Speaks::Matrix => {
                     let [asks, loops] = client.receive_web(from != *wire, &bytes, self.world.step);
-                    self.world.send(*wire, &asks);
+                    if !asks.is_empty() {
+                        let wire = self.asking_wire(i);
+                        self.world.send(wire, &asks);
+                    }
                     if let Some(second) = self.loops.get(&i) {
                         self.world.send(*second, &loops);
                     }
@@ -328,8 +336,7 @@ impl Rooms {
                 Noticed::Closed(_)
                     if *open && client.speaks == Speaks::Matrix && from == *wire && client.web.is_idle() =>
                 {
-                    *wire = self.world.connect(on(client.speaks));
-                    self.by_wire.insert(*wire, i);
+                    self.unused.insert(i);
                 }
                 Noticed::Closed(_) => {
                     *open = false;
@@ -340,6 +347,16 @@ impl Rooms {
                 }
             }
         }
+    }
+
+    /// The connection of what a client asks: another one where the last was closed unused.
+    fn asking_wire(&mut self, i: usize) -> WireId {
+        if self.unused.remove(&i) {
+            let wire = self.world.connect(on(self.clients[i].0.speaks));
+            self.by_wire.insert(wire, i);
+            self.clients[i].1 = wire;
+        }
+        self.clients[i].1
     }
 
     fn hang_up_loop(&mut self, client: usize) {
@@ -366,10 +383,12 @@ impl Rooms {
             self.world.stall(self.clients[i].1, false);
         }
         self.quiet();
-        for (client, wire, open) in &mut self.clients {
+        for i in 0..self.clients.len() {
+            let (client, _, open) = &mut self.clients[i];
             if *open && client.here && !client.failed && client.speaks == Speaks::Matrix {
                 let out = client.web.ask_histories();
-                self.world.send(*wire, &out);
+                let wire = self.asking_wire(i);
+                self.world.send(wire, &out);
             }
         }
         self.quiet();
