@@ -142,6 +142,8 @@ try {
   await ann.page.locator(".mx_InviteDialog_editor input, .mx_InviteDialog_addressBar input").first().fill(`${NAME}2`);
   await ann.page.locator(".mx_InviteDialog_tile").filter({ hasText: `@${NAME}2:localhost` }).first().click();
   await ann.button("Go").click();
+  // Until it is shown, words would go into the room before.
+  await ann.page.getByText("Send your first message").waitFor();
   await ann.say("for your eyes");
   await ben.room(new RegExp(`^${NAME}1`)).click();
   await ben.button("Start chatting").click();
