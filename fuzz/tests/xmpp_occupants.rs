@@ -6,22 +6,7 @@ mod server;
 
 use lavina_core::ids::ConnId;
 use server::Server;
-
-const ROOM: &str = "lobby@rooms.localhost";
-
-fn ask(kind: &str, ns: &str, content: &str) -> String {
-    format!(
-        "<iq type='{kind}' id='q' to='{ROOM}'><query xmlns='http://jabber.org/protocol/muc#{ns}'>{content}</query></iq>"
-    )
-}
-
-fn configure(fields: &[(&str, &str)]) -> String {
-    let mut x = "<x xmlns='jabber:x:data' type='submit'>".to_owned();
-    for (var, value) in fields {
-        x.push_str(&format!("<field var='muc#roomconfig_{var}'><value>{value}</value></field>"));
-    }
-    ask("set", "owner", &(x + "</x>"))
-}
+use server::muc::{ROOM, ask, configure};
 
 /// Alice's room with Bob in it.
 fn two(s: &mut Server) -> (ConnId, ConnId) {

@@ -4,6 +4,7 @@
 mod server;
 
 use lavina_core::drive::{Drive, Input};
+use server::muc::{ROOM, ask, configure};
 use server::{Server, in_order};
 
 #[test]
@@ -116,23 +117,6 @@ fn rooms_are_found() {
     assert!(got.contains("item-not-found"), "{got}");
 }
 
-const ROOM: &str = "lobby@rooms.localhost";
-
-/// A request of `ns` to the room.
-fn ask(kind: &str, ns: &str, content: &str) -> String {
-    format!(
-        "<iq type='{kind}' id='q' to='{ROOM}'><query xmlns='http://jabber.org/protocol/muc#{ns}'>{content}</query></iq>"
-    )
-}
-
-fn submitted(fields: &[(&str, &str)]) -> String {
-    let mut x = "<x xmlns='jabber:x:data' type='submit'>".to_owned();
-    for (var, value) in fields {
-        x.push_str(&format!("<field var='muc#roomconfig_{var}'><value>{value}</value></field>"));
-    }
-    x + "</x>"
-}
-
 #[test]
 fn configuration_and_destruction() {
     let mut s = Server::new();
@@ -144,10 +128,10 @@ fn configuration_and_destruction() {
     assert!(got.contains("muc#roomconfig_membersonly") && got.contains("type='form'"), "{got}");
     let got = s.send(b, &ask("get", "owner", ""));
     assert!(got.contains("forbidden"), "{got}");
-    let got = s.send(a, &ask("set", "owner", &submitted(&[("roomname", "Tea"), ("moderatedroom", "1")])));
+    let got = s.send(a, &configure(&[("roomname", "Tea"), ("moderatedroom", "1")]));
     assert!(got.contains("<status code='104'/>") && got.contains("type='result'"), "{got}");
     assert!(s.read(b).contains("<status code='104'/>"));
-    let got = s.send(a, &ask("set", "owner", &submitted(&[("publicroom", "perhaps")])));
+    let got = s.send(a, &configure(&[("publicroom", "perhaps")]));
     assert!(got.contains("not-acceptable"), "{got}");
     let info = format!(
         "<iq type='get' id='d' to='{ROOM}'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>"
@@ -323,7 +307,7 @@ fn invitations() {
     let mut s = Server::new();
     let (a, b) = (s.online("alice"), s.online("bob"));
     s.join(a, "lobby", "alice");
-    s.send(a, &ask("set", "owner", &submitted(&[("membersonly", "1")])));
+    s.send(a, &configure(&[("membersonly", "1")]));
     let got = s.join(b, "lobby", "bob");
     assert!(got.contains("registration-required"), "{got}");
     let invite = format!(

@@ -217,7 +217,7 @@ impl Room {
         native: Option<&Native>,
         draft: &mut Draft<'_>,
     ) -> Done {
-        let native = native.filter(|n| n.bytes.len() <= draft.settings.limits.native).cloned();
+        let native = draft.native(native);
         let own = self.member_power(&draft.entry.command.by)?;
         need(own, self.policy().invite_level())?;
         let before = self.standing(user.id);

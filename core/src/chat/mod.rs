@@ -27,7 +27,7 @@ pub mod withdraw;
 
 use crate::{
     command::{Act, Command, EntityId},
-    event::{Event, LiveWhat, What},
+    event::{Event, LiveWhat, Native, What},
     ids::{AccountId, Pos},
     projection::Notice,
     query::Value,
@@ -317,6 +317,11 @@ impl<'a> Draft<'a> {
 
     fn tell(&mut self, to: AccountId, notice: Notice) {
         self.out.tell.push((to, notice));
+    }
+
+    /// A native form as it is stored: without one that is larger than may be.
+    fn native(&self, native: Option<&Native>) -> Option<Native> {
+        native.filter(|n| n.bytes.len() <= self.settings.limits.native).cloned()
     }
 
     /// A follow-up that is stored, by the server.

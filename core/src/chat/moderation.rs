@@ -26,7 +26,7 @@ impl Room {
         native: Option<&Native>,
         draft: &mut Draft<'_>,
     ) -> Done {
-        let native = native.filter(|n| n.bytes.len() <= draft.settings.limits.native).cloned();
+        let native = draft.native(native);
         let own = self.member_power(&draft.entry.command.by)?;
         let levels = self.policy().levels;
         need(own, levels.kick)?;

@@ -54,7 +54,7 @@ impl Room {
         }
         self.edit_head(draft, |h| h.open = Some(how.clone()));
         for Shown { who, display, native } in shown {
-            let native = native.clone().filter(|n| n.bytes.len() <= draft.settings.limits.native);
+            let native = draft.native(native.as_ref());
             if let Some(row) = self.members.get(who).cloned() {
                 self.put_member(draft, *who, Some(Member { display: display.clone(), native, ..row }));
             }
@@ -160,7 +160,7 @@ impl Room {
     ) -> Done {
         let user = draft.entry.command.by.user().cloned().ok_or(Refusal::NotMember)?;
         at_most(display.map_or("", Str::as_str), draft.settings.limits.topic)?;
-        let native = native.filter(|n| n.bytes.len() <= draft.settings.limits.native).cloned();
+        let native = draft.native(native);
         let row = self.members.get(&user.id).cloned().filter(|_| self.is_joined(user.id));
         let row = row.ok_or(Refusal::NotMember)?;
         if row.display.as_ref() == display && row.native == native {

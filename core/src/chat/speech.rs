@@ -217,7 +217,7 @@ impl Room {
             reason: reason.clone(),
             author: old.by.clone(),
             target_client_id: message.client_id.clone(),
-            native: native.filter(|n| n.bytes.len() <= draft.settings.limits.native).cloned(),
+            native: draft.native(native),
         };
         for event in hollow {
             if let Some(place) = self.tail.iter_mut().find(|e| e.pos == event.pos) {

@@ -165,7 +165,7 @@ impl Room {
         reaction: Option<Box<Undone>>,
         draft: &mut Draft<'_>,
     ) -> Done {
-        let native = wish.native.as_ref().filter(|n| n.bytes.len() <= draft.settings.limits.native).cloned();
+        let native = draft.native(wish.native.as_ref());
         let (target, reason) = (wish.target, wish.reason.clone());
         self.emit(draft, What::Withdrawn { target, reason, native, nth, reaction });
         Ok(Verdict::ByEvent)

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test uses what it needs")]
 
 pub mod matrix;
+pub mod muc;
 
 use lavina_codecs::config::Config;
 use lavina_codecs::matrix::ids::IdKey;
@@ -329,8 +330,8 @@ impl Server {
     pub fn join(&mut self, c: ConnId, room: &str, nick: &str) -> String {
         let got = self.enter(c, room, nick);
         if got.contains("code='201'") {
-            let form = "<x xmlns='jabber:x:data' type='submit'/>";
-            self.send(c, &format!("<iq type='set' id='open' to='{room}@rooms.localhost'><query xmlns='http://jabber.org/protocol/muc#owner'>{form}</query></iq>"));
+            let room = format!("{room}@rooms.localhost");
+            self.send(c, &muc::ask_of(&room, "set", "owner", &muc::submitted(&[])));
         }
         got
     }

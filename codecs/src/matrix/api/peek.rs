@@ -1,7 +1,7 @@
 //! A room at a glance (client-server API, `GET /rooms/{roomId}/initialSync`, deprecated). Element asks for it before it
 //! offers to join a room by its address, and waits for ever for an answer that is neither this nor `M_FORBIDDEN`.
 
-use super::messages::{limit, room};
+use super::messages::limit;
 use super::paging::{Want, end, page};
 use crate::json::Json;
 use crate::matrix::device::stamp::Place;
@@ -23,11 +23,10 @@ const LIMIT: usize = 20;
 async fn glance(ctx: Ctx, request: Request) -> Answer {
     let limit = limit(&request, LIMIT)?;
     let Seen { view, state, last } = rooms::seen(&ctx, request.arg(0)).await?;
-    let (id, _) = room(&ctx, request.arg(0)).await?;
     let from = if last == Pos::MAX { end() } else { Place::after(last) };
     let filter = RoomEventFilter::default();
     let want =
-        Want { room: id, from, to: None, back: true, limit, filter: &filter, view: Some(view.clone()) };
+        Want { room: view.id, from, to: None, back: true, limit, filter: &filter, view: Some(view.clone()) };
     let found = page(&ctx, want).await?;
     let behind = found.shown.last().map_or(found.next, |shown| Place::after(shown.place.pos));
     let messages = object! {
