@@ -299,7 +299,14 @@ fn a_device_in_use_is_not_shown_as_idle() {
         let device = got.get("devices").and_then(Json::as_array).unwrap()[0].clone();
         let one = format!("GET /v3/devices/{}", device.str_of("device_id").unwrap());
         assert_eq!(alice.ok(s, &one, Json::object()), device);
-        device.get("last_seen_ts").and_then(Json::as_int).unwrap()
+        let at = device.get("last_seen_ts").and_then(Json::as_int).unwrap();
+        // Both places say the same.
+        let whois = alice.ok(s, "GET /v3/admin/whois/@alice:localhost", Json::object());
+        let (_, known) = whois.get("devices").and_then(Json::as_object).unwrap().iter().next().unwrap();
+        let session = &known.get("sessions").and_then(Json::as_array).unwrap()[0];
+        let connection = &session.get("connections").and_then(Json::as_array).unwrap()[0];
+        assert_eq!(connection.get("last_seen").and_then(Json::as_int), Some(at));
+        at
     };
     let first = seen(&mut s);
     s.now.wall.0 += HOUR / 2;

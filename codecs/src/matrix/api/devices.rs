@@ -108,7 +108,7 @@ async fn whois(ctx: Ctx, request: Request) -> Answer {
     let account = wanted?;
     let mut devices = Json::object();
     for (id, row) in DeviceRow::all(&account) {
-        let connection = object! { "last_seen" => row.seen.0 };
+        let connection = object! { "last_seen" => row.last_seen(&account, id).0 };
         devices.set(id, object! { "sessions" => [object! { "connections" => [connection] }] });
     }
     Ok(Response::ok(&object! { "user_id" => request.arg(0), "devices" => devices }))
