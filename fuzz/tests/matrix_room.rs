@@ -242,6 +242,24 @@ fn a_long_poll_waits_and_wakes() {
     assert!(empty.get("rooms").is_none() && empty.get("next_batch").is_some(), "{empty:?}");
 }
 
+// A client that learns of its own event before it has the answer must guess which of its own it is; one in wide use
+// gets that wrong in threads.
+#[test]
+fn who_sends_has_the_answer_before_the_event() {
+    let Scene { mut s, alice, room, .. } = scene();
+    let since = alice.get(&mut s, &format!("{CLIENT}/sync")).str_of("next_batch").unwrap().to_owned();
+    let path = format!("{CLIENT}/sync?timeout=30000&since={since}");
+    assert_eq!(alice.ask(&mut s, "GET", &path, None), "");
+    let mut second = Device { conn: s.open_on(Protocol::Http), token: alice.token.clone(), next: 100 };
+    s.order.clear();
+    let id = second.send(&mut s, &room, "m.room.message", &text("both at once"));
+    let told = json(&s.read(alice.conn));
+    assert!(timeline(&told, &room).iter().any(|(_, body)| body == "both at once"), "{id}: {told:?}");
+    let mine: Vec<ConnId> =
+        s.order.iter().copied().filter(|c| [alice.conn, second.conn].contains(c)).collect();
+    assert_eq!(mine, [second.conn, alice.conn]);
+}
+
 #[test]
 fn the_same_transaction_is_one_event_and_only_its_device_sees_its_name() {
     let Scene { mut s, alice, room, .. } = scene();

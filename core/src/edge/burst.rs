@@ -157,7 +157,7 @@ impl<P: Projection> Edge<P> {
                     over.push(slot);
                 } else if !s.dirty && s.conn.is_some() {
                     s.dirty = true;
-                    dirty.push(slot);
+                    dirty.push_back(slot);
                 }
             }
         }

@@ -62,7 +62,9 @@ pub(crate) struct Edge<P: Projection> {
     burst: burst::Burst,
     /// Sessions whose input can go on.
     ready: VecDeque<u32>,
-    dirty: Vec<u32>,
+    /// Sessions with something to send, in the order in which they got it: who sends an event has its answer before
+    /// another of their connections tells of the event.
+    dirty: VecDeque<u32>,
     pub outputs: VecDeque<Pending<P>>,
     logged_in: u64,
     most_logged_in: u64,
@@ -123,7 +125,7 @@ impl<P: Projection> Edge<P> {
             pieces: Pieces::default(),
             burst: burst::Burst::default(),
             ready: VecDeque::new(),
-            dirty: Vec::new(),
+            dirty: VecDeque::new(),
             outputs: VecDeque::new(),
             logged_in: 0,
             most_logged_in: 0,
@@ -188,7 +190,7 @@ impl<P: Projection> Edge<P> {
         }
         if !s.dirty && s.conn.is_some() && (s.has_output() || s.closing.is_some()) {
             s.dirty = true;
-            self.dirty.push(slot);
+            self.dirty.push_back(slot);
         }
     }
 
@@ -204,7 +206,7 @@ impl<P: Projection> Edge<P> {
 
     /// The next flush, once everything else is handed out.
     pub fn poll_flush(&mut self) -> Option<Output<P>> {
-        while let Some(slot) = self.dirty.pop() {
+        while let Some(slot) = self.dirty.pop_front() {
             let Some(s) = self.sessions.get_mut(slot) else { continue };
             s.dirty = false;
             let Some(conn) = s.conn else { continue };

@@ -142,7 +142,7 @@ impl<P: Projection> Edge<P> {
                     over.push(slot);
                 } else if !s.dirty && s.conn.is_some() {
                     s.dirty = true;
-                    self.dirty.push(slot);
+                    self.dirty.push_back(slot);
                 }
             }
         }

@@ -31,6 +31,8 @@ pub struct Server {
     pub out: BTreeMap<ConnId, String>,
     /// The same as bytes; taken out by nobody but the test.
     pub raw: BTreeMap<ConnId, Vec<u8>>,
+    /// Who was sent something, in order.
+    pub order: Vec<ConnId>,
     pub closed: BTreeMap<ConnId, String>,
     /// While true, the store does not say that anything is stored.
     pub stalled: bool,
@@ -69,6 +71,7 @@ impl Server {
             now,
             out: BTreeMap::new(),
             raw: BTreeMap::new(),
+            order: Vec::new(),
             closed: BTreeMap::new(),
             stalled: false,
             stored: Vec::new(),
@@ -154,6 +157,9 @@ impl Server {
     }
 
     fn sent(&mut self, conn: ConnId, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.order.push(conn);
+        }
         self.out.entry(conn).or_default().push_str(&String::from_utf8_lossy(bytes));
         self.raw.entry(conn).or_default().extend_from_slice(bytes);
     }
