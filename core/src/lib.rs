@@ -146,6 +146,7 @@
 //!     not sealed.
 //! 16. **Agents.** Where connections carry requests of anybody, what belongs to a person's device lives in a
 //!     session without a connection, an agent, on the account's worker, beside the account's other sessions.
+//!     A connection whose requests go to one other worker twice in succession moves there when none is under way.
 //!     Requests are handed to it as values ([`projection::Parcel`]); it logs in, is attached, sees events as
 //!     they all do, and ends when nothing is asked of it. What it must not lose is stored: letters, which wait
 //!     until they are collected, and big values on the account's *shelf*, which are never in memory.

@@ -248,6 +248,9 @@ pub enum Wake {
     Sent,
     /// A timer of [`Cx::timer`] is due.
     Timer(u8),
+    /// The connection is on another worker now, the one that its requests were handed to ([`Cx::hand`]). Nothing was under
+    /// way; the session's timers are gone.
+    Moved,
     /// The channel below is secure now.
     Secured,
     /// There are new settings.

@@ -478,6 +478,7 @@ impl Projection for Line {
             | Wake::Settings
             | Wake::Lost
             | Wake::Resumed(_)
+            | Wake::Moved
             | Wake::NotResumed(_) => {}
         }
     }

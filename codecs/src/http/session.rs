@@ -262,6 +262,10 @@ impl Http {
                 self.piece = false;
                 self.feed(cx);
             }
+            Wake::Moved => {
+                (self.clock, self.timer) = (Clock::Off, Late::default());
+                self.watch(cx);
+            }
             Wake::Timer(LATER) => self.on_time(cx),
             Wake::Timer(SENDING) => cx.close(Reason::Timeout("response not read")),
             Wake::Drain => self.drain(cx),

@@ -402,7 +402,7 @@ impl Irc {
             Wake::Drain => self.close(cx, "Server stopping", Reason::Drain),
             Wake::Overflow => self.close(cx, "SendQ exceeded", Reason::Limit("output not read")),
             Wake::Settings => self.settings_changed(cx),
-            Wake::Secured | Wake::Sent | Wake::Resumed(_) | Wake::NotResumed(_) => {}
+            Wake::Secured | Wake::Sent | Wake::Moved | Wake::Resumed(_) | Wake::NotResumed(_) => {}
         }
     }
 

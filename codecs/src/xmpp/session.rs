@@ -231,7 +231,7 @@ impl Xmpp {
                 self.end(StreamCondition::PolicyViolation, text, Reason::Limit("output"), cx);
             }
             Wake::Attached { room, replay } => self.attached(room, replay, cx),
-            Wake::Timer(_) | Wake::Secured | Wake::Sent | Wake::Settings => {}
+            Wake::Timer(_) | Wake::Secured | Wake::Sent | Wake::Moved | Wake::Settings => {}
         }
     }
 

@@ -1,6 +1,9 @@
 //! Carrying out what projections want.
 
-use super::{Edge, session::Pending};
+use super::{
+    Edge,
+    session::{Near, Pending},
+};
 use crate::{
     command::{Act, Command, EntityId},
     cx::Effect,
@@ -95,6 +98,9 @@ impl<P: Projection> Edge<P> {
             Effect::Hand { req, account, label, make, parcel } => {
                 let origin = Origin { session: me, req };
                 let owner = post.owner(account.shard(shards));
+                if let Some(s) = self.sessions.get_mut(slot) {
+                    s.near = s.near.hand(owner, self.me);
+                }
                 post.send(owner, Mail::Hand { origin, account, label, make, parcel });
             }
             Effect::Respond(to, parcel) => post.send(to.session.worker, Mail::Responded(to, Some(parcel))),
@@ -227,7 +233,8 @@ impl<P: Projection> Edge<P> {
         self.after_answer(slot, post);
     }
 
-    /// Something may have waited for the answer: a login that must move, input behind a barrier.
+    /// Something may have waited for the answer: a login that must move, a connection that is better off elsewhere, input
+    /// behind a barrier.
     pub(super) fn after_answer(&mut self, slot: u32, post: &mut Post) {
         self.settle(post);
         let Some(s) = self.sessions.get_mut(slot) else { return };
@@ -237,7 +244,19 @@ impl<P: Projection> Edge<P> {
         {
             self.start_login(slot, user, post);
         }
+        self.go_near(slot);
         self.make_ready(slot);
+    }
+
+    /// Moves a connection to the worker that its requests go to, when none is under way.
+    fn go_near(&mut self, slot: u32) {
+        let Some(s) = self.sessions.get_mut(slot) else { return };
+        let quiet = s.core.pending.is_empty() && s.core.transfers.is_empty() && s.core.out.open() == 0;
+        let stays = s.moving || s.ended || s.closing.is_some() || s.core.user.is_some() || s.conn.is_none();
+        if matches!(s.near, Near::Going(_)) && quiet && !stays {
+            s.moving = true;
+            self.outputs.push_back(super::Pending::Move(slot));
+        }
     }
 
     /// A job is done.

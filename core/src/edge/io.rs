@@ -337,7 +337,16 @@ impl<P: Projection> Edge<P> {
             *self.addresses.entry(network(p.ip())).or_insert(0) += 1;
         }
         self.now = now;
-        self.log_in(slot, login, post);
+        match login {
+            Some(user) => self.log_in(slot, user, post),
+            None => {
+                self.call(slot, |p, cx| p.wake(Wake::Moved, cx));
+            }
+        }
+        if self.draining {
+            self.call(slot, |p, cx| p.wake(Wake::Drain, cx));
+            self.close(slot, Reason::Drain);
+        }
         self.settle(post);
         self.mark(slot);
         self.make_ready(slot);

@@ -229,8 +229,12 @@ impl<P: Projection> Edge<P> {
     /// Makes the box of a move.
     pub fn poll_move(&mut self, slot: u32) -> Option<Output<P>> {
         let s = self.sessions.get(slot)?;
-        let (conn, user) = (s.conn?, s.login.as_deref().cloned()?);
-        let shards = self.core_settings().shards;
+        let (conn, login) = (s.conn?, s.login.as_deref().cloned());
+        let to = match (&login, s.near) {
+            (Some(user), _) => WorkerId(user.id.shard(self.core_settings().shards).0 % self.workers()),
+            (None, session::Near::Going(worker)) => worker,
+            (None, _) => return None,
+        };
         self.conns.remove(&conn);
         let peer = s.core.peer;
         self.forget_address(slot);
@@ -248,9 +252,8 @@ impl<P: Projection> Edge<P> {
             wire: s.wire.split_off(s.wire_sent),
             secured: s.secured,
             flow: s.flow,
-            login: user.clone(),
+            login,
         };
-        let to = WorkerId(user.id.shard(shards).0 % self.workers());
         Some(Output::Move(to, conn, alloc::boxed::Box::new(moving)))
     }
 

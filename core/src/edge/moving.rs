@@ -18,12 +18,12 @@ pub struct Moving<P: Projection> {
     pub(crate) wire: Vec<u8>,
     pub(crate) secured: bool,
     pub(crate) flow: Flow,
-    /// As whom it logs in at its new place.
-    pub(crate) login: User,
+    /// As whom it logs in at its new place; `None`: it serves whoever its requests are of.
+    pub(crate) login: Option<User>,
 }
 
 impl<P: Projection> core::fmt::Debug for Moving<P> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Moving").field("login", &self.login.id).finish_non_exhaustive()
+        f.debug_struct("Moving").field("login", &self.login.as_ref().map(|u| u.id)).finish_non_exhaustive()
     }
 }

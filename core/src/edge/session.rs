@@ -2,7 +2,7 @@
 
 use crate::{
     edge::blobs::{Course, Transfer},
-    ids::{AccountId, ConnId, Label, ReqId, RoomId, SessionRef},
+    ids::{AccountId, ConnId, Label, ReqId, RoomId, SessionRef, WorkerId},
     name::{User, UserName},
     outbox::Outbox,
     presence::Presence,
@@ -101,6 +101,30 @@ impl From<Mode> for Group {
     }
 }
 
+/// Where a connection that hands its requests to agents ([`crate::cx::Cx::hand`]) is, as seen from them. Each request for
+/// another worker is two letters, so one that has twice in succession asked the same other worker is better off there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Near {
+    /// On their worker; or nothing was handed over yet.
+    #[default]
+    Here,
+    /// The last request was that worker's.
+    Once(WorkerId),
+    /// It moves there when nothing is under way.
+    Going(WorkerId),
+}
+
+impl Near {
+    /// A request goes to that worker, from this one.
+    pub fn hand(self, to: WorkerId, me: WorkerId) -> Near {
+        match self {
+            _ if to == me => Near::Here,
+            Near::Once(last) | Near::Going(last) if last == to => Near::Going(to),
+            _ => Near::Once(to),
+        }
+    }
+}
+
 /// How many recent happenings a session remembers having been shown (see [`crate::event::Live::same`]).
 pub(crate) const SAME: usize = 4;
 
@@ -140,6 +164,7 @@ pub(crate) struct Session<P: Projection> {
     /// The name a guest has asked for, with the request.
     pub claim: Option<Box<(ReqId, User)>>,
     pub moving: bool,
+    pub near: Near,
     /// The other end has said its last word in the layer.
     pub hung_up: bool,
     /// Fewer bytes wait than the projection wanted to be told of.
@@ -180,6 +205,7 @@ impl<P: Projection> Session<P> {
             login: None,
             claim: None,
             moving: false,
+            near: Near::Here,
             hung_up: false,
             drained: false,
             heir: None,
@@ -303,5 +329,24 @@ impl Flow {
         self.at = now.mono;
         let over = self.debt.checked_sub(u64::from(burst)).filter(|o| *o > 0)?;
         Some(now.mono + (over * 1_000).div_ceil(u64::from(rate)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_goes_where_two_requests_in_succession_went() {
+        let (me, other, third) = (WorkerId(0), WorkerId(1), WorkerId(2));
+        let after = |requests: &[WorkerId]| requests.iter().fold(Near::Here, |near, to| near.hand(*to, me));
+        assert_eq!(after(&[me, me]), Near::Here);
+        assert_eq!(after(&[other]), Near::Once(other));
+        assert_eq!(after(&[other, other]), Near::Going(other));
+        assert_eq!(after(&[other, other, other]), Near::Going(other), "one that was never quiet");
+        // A proxy's, with everybody's requests.
+        assert_eq!(after(&[other, third, other]), Near::Once(other));
+        assert_eq!(after(&[other, me, other]), Near::Once(other));
+        assert_eq!(after(&[other, other, me]), Near::Here);
     }
 }
