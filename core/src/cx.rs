@@ -40,6 +40,7 @@ pub(crate) enum Effect<P: Projection> {
     Signal { req: ReqId, signal: Box<Signal> },
     Typing { room: RoomId, on: bool },
     RoomSignal { req: ReqId, room: RoomId, native: Native, least: Option<Power> },
+    About { by: User, room: RoomId, native: Native },
     Display(Str),
     ShowAttrs(Vec<(Str, Octets)>),
     Login(User),
@@ -247,6 +248,12 @@ impl<'a, P: Projection> Cx<'a, P> {
         let req = self.core.request(Pending::Signal);
         self.effects.push(Effect::RoomSignal { req, room, native, least });
         req
+    }
+
+    /// Shows a payload about a member of a room to the sessions attached there, without storing it: also of one who may
+    /// not speak there, and by a session that acts for him. Not answered.
+    pub fn room_about(&mut self, by: User, room: RoomId, native: Native) {
+        self.effects.push(Effect::About { by, room, native });
     }
 
     /// The session's display name, shown by whois and to its rooms.

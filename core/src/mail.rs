@@ -245,6 +245,8 @@ pub enum RoomSignal {
     Display(Str),
     /// Public values of the account changed.
     Attrs(Vec<(Str, Octets)>),
+    /// A payload about its sender, which who may not speak may show too.
+    About(Native),
 }
 
 /// A session that wants to be attached.

@@ -59,6 +59,10 @@ impl<P: Projection> Edge<P> {
                 let same = self.rng.next_u64() | 1;
                 self.room_signal(slot, Some(req), room, RoomSignal::Native(native, least), same, post);
             }
+            Effect::About { by, room, native } => {
+                let (what, same) = (RoomSignal::About(native), self.rng.next_u64() | 1);
+                post.send_to_shard(room.shard(shards), Mail::Signal { room, origin: None, by, what, same });
+            }
             Effect::Display(name) => self.display(slot, name, post),
             Effect::ShowAttrs(values) => self.show_attrs(slot, &values, post),
             Effect::Login(user) => self.start_login(slot, user, post),

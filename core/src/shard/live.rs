@@ -187,8 +187,9 @@ impl Shards {
             match (room_of(slot.entity.as_ref()), joined_standing(slot.entity.as_ref(), by.id)) {
                 (Some(r), Some(standing)) => {
                     let speak = r.head.as_ref().map_or(0, |h| h.policy.levels.speak);
-                    (standing.power < speak && !matches!(what, RoomSignal::Display(_) | RoomSignal::Attrs(_)))
-                        .then_some(Refusal::Muted)
+                    let free =
+                        matches!(what, RoomSignal::Display(_) | RoomSignal::Attrs(_) | RoomSignal::About(_));
+                    (standing.power < speak && !free).then_some(Refusal::Muted)
                 }
                 _ => Some(Refusal::NotMember),
             }
@@ -207,6 +208,7 @@ impl Shards {
                 only = least.zip(entity).map(|(least, room)| room.ranked(least, by.id));
                 LiveWhat::Signal(native)
             }
+            RoomSignal::About(native) => LiveWhat::Signal(native),
             RoomSignal::Display(name) => LiveWhat::Display(name),
             RoomSignal::Attrs(values) => LiveWhat::Attrs(values),
         };

@@ -1,7 +1,7 @@
 //! Devices (client-server API, "Device Management").
 
 use super::auth::{self, confirm};
-use super::keys::{DEVICE_KEYS, tell_changed};
+use super::keys::tell_changed;
 use super::login::{account, remove_devices};
 use crate::json::Json;
 use crate::matrix::device::DeviceRow;
@@ -68,9 +68,7 @@ async fn rename(ctx: Ctx, request: Request) -> Answer {
     let who = Who { user: ctx.user()?.clone(), device: Str::new(request.arg(0)) };
     ctx.command(row.command(&who)).await?;
     // The name goes with the device's keys.
-    if account(&ctx).await?.attrs.contains_key(&Str::new(format!("{DEVICE_KEYS}{}", request.arg(0)))) {
-        tell_changed(&ctx, &who.user).await?;
-    }
+    tell_changed(&ctx, &who.user).await?;
     Ok(Response::done())
 }
 
@@ -80,6 +78,7 @@ async fn delete(ctx: Ctx, request: Request) -> Answer {
     row(&ctx, request.arg(0)).await?;
     let purpose = format!("delete device {}", request.arg(0));
     confirm(&ctx, &body, &purpose, &[auth::PASSWORD], Some(&user)).await?;
+    auth::done(&ctx, &body).await;
     remove_devices(&ctx, &user, vec![Str::new(request.arg(0))]).await?;
     Ok(Response::done())
 }
@@ -93,6 +92,7 @@ async fn delete_several(ctx: Ctx, request: Request) -> Answer {
     let devices = devices.ok_or_else(wrong)?;
     let purpose = format!("delete devices {}", devices.join("\n"));
     confirm(&ctx, &body, &purpose, &[auth::PASSWORD], Some(&user)).await?;
+    auth::done(&ctx, &body).await;
     remove_devices(&ctx, &user, devices).await?;
     Ok(Response::done())
 }

@@ -153,11 +153,14 @@ pub async fn log_in(ctx: &Ctx, account: &Account, user: &User, body: &Json) -> A
         name: old.as_ref().and_then(|o| o.name.clone()).or(name),
         tokens: pair.clone(),
         next: None,
-        created: old.map_or(now, |o| o.created),
+        created: old.as_ref().map_or(now, |o| o.created),
         seen: now,
     };
     let who = Who { user: user.clone(), device: device.clone() };
     ctx.command(row.command(&who)).await?;
+    if old.is_none() {
+        super::keys::tell_changed(ctx, user).await?;
+    }
     let mut answer = object! {
         "user_id" => ids::user_id(user, ctx.domain()),
         "access_token" => access,
@@ -249,6 +252,7 @@ pub async fn remove_devices(ctx: &Ctx, user: &User, devices: Vec<Str>) -> Result
         Value::Account(account) => account,
         _ => return Ok(()),
     };
+    let there = devices.iter().any(|device| account.attrs.contains_key(&DeviceRow::key(device)));
     let mut values = Vec::new();
     for device in &devices {
         values.push((DeviceRow::key(device), Octets::default()));
@@ -260,9 +264,8 @@ pub async fn remove_devices(ctx: &Ctx, user: &User, devices: Vec<Str>) -> Result
         let label = crate::matrix::agent::label(&device);
         ctx.command(Command::by(user, to.clone(), Act::Collect { label, upto: Pos::MAX })).await?;
     }
-    let encrypts = values.iter().any(|(key, _)| key.starts_with(super::keys::DEVICE_KEYS));
     let act = Act::SetAttrs { values, tell: Audience::Own, native: None };
-    if encrypts {
+    if there {
         super::keys::tell_changed(ctx, user).await?;
     }
     ctx.command(Command::by(user, to, act)).await?;
