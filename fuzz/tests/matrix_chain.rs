@@ -251,7 +251,7 @@ fn shown_alike(s: &mut Server, room: &str, alice: &Client, all: &[(String, Json)
 
 #[test]
 fn rooms_of_matrix() {
-    for version in ["9", "10", "11", "12"] {
+    for version in ["6", "7", "8", "9", "10", "11", "12"] {
         let mut s = Server::new();
         let mut alice = Client::new(&mut s, "alice");
         let mut bob = Client::new(&mut s, "bob");

@@ -24,8 +24,11 @@ pub fn join_rule(content: &Json) -> Option<JoinRule> {
 pub fn join_rules(policy: &Policy, native: Option<Json>, version: Version) -> Json {
     if policy.password.is_some() && policy.join == JoinRule::Public {
         // Whoever knows the password comes in where it can be said; here our server vouches for him.
-        let rule = if version.has_knock_restricted() { "knock_restricted" } else { "restricted" };
-        return object! { "join_rule" => rule, "allow" => Json::Array(Vec::new()) };
+        let rule = ["knock_restricted", "restricted"].into_iter().find(|rule| version.has_join_rule(rule));
+        return match rule {
+            Some(rule) => object! { "join_rule" => rule, "allow" => Json::Array(Vec::new()) },
+            None => object! { "join_rule" => "invite" },
+        };
     }
     if let Some(native) = native.filter(|n| join_rule(n) == Some(policy.join)) {
         return native;
@@ -33,7 +36,8 @@ pub fn join_rules(policy: &Policy, native: Option<Json>, version: Version) -> Js
     let rule = match policy.join {
         JoinRule::Public => "public",
         JoinRule::Invite => "invite",
-        JoinRule::Knock => "knock",
+        JoinRule::Knock if version.has_knock() => "knock",
+        JoinRule::Knock => "invite",
     };
     object! { "join_rule" => rule }
 }
@@ -113,10 +117,14 @@ mod tests {
         let open = join_rules(&policy(JoinRule::Public), Some(restricted), Version::V12);
         assert_eq!(open, object! { "join_rule" => "public" });
         let secret = Policy { password: Some(Str::new("x")), ..Policy::default() };
-        for (version, rule) in [(Version::V9, "restricted"), (Version::V10, "knock_restricted")] {
+        for (version, rule) in
+            [(Version::V7, "invite"), (Version::V9, "restricted"), (Version::V10, "knock_restricted")]
+        {
             let said = join_rules(&secret, Some(open.clone()), version);
             assert_eq!(said.str_of("join_rule"), Some(rule));
         }
+        let knock = join_rules(&policy(JoinRule::Knock), None, Version::V6);
+        assert_eq!(knock.str_of("join_rule"), Some("invite"));
         assert_eq!(join_rule(&object! { "join_rule" => "x" }), None);
         for rule in [JoinRule::Public, JoinRule::Invite, JoinRule::Knock] {
             assert_eq!(join_rule(&join_rules(&policy(rule), None, Version::V12)), Some(rule));

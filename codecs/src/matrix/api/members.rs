@@ -192,7 +192,7 @@ async fn knock(ctx: Ctx, request: Request) -> Answer {
         (Membership::Joined, _) => Some("you are in the room already"),
         (Membership::Invited, _) => Some("you are invited already"),
         (Membership::Banned, _) => Some("you are banned from the room"),
-        (_, JoinRule::Knock) => None,
+        (_, JoinRule::Knock) if rooms::rules(&view).has_knock() => None,
         _ => Some("this room does not let people knock"),
     };
     if let Some(why) = why {

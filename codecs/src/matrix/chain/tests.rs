@@ -241,7 +241,7 @@ fn live(rig: &mut Rig) {
 
 #[test]
 fn rooms_of_all_versions_are_chains() {
-    for version in ["9", "10", "11", "12"] {
+    for version in ["6", "7", "8", "9", "10", "11", "12"] {
         let mut rig = born_on_matrix(version);
         live(&mut rig);
         let pdus = check_chain(&rig);

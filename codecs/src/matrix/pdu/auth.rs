@@ -39,7 +39,7 @@ pub fn auth_types(
             add("m.room.third_party_invite", token);
         }
         let by = content.str_of("join_authorised_via_users_server");
-        if let Some(by) = by.filter(|_| membership == "join") {
+        if let Some(by) = by.filter(|_| membership == "join" && version.has_restricted()) {
             add("m.room.member", by);
         }
     }
@@ -84,6 +84,14 @@ mod tests {
             Some("@a:x"),
             r#"{"membership":"join","join_authorised_via_users_server":"@c:x"}"#,
             &[create, levels, own, rules, ("m.room.member", "@c:x")],
+        );
+        // Before version 8 nobody vouches for a join.
+        check(
+            V7,
+            member,
+            Some("@a:x"),
+            r#"{"membership":"join","join_authorised_via_users_server":"@c:x"}"#,
+            &[create, levels, own, rules],
         );
     }
 }

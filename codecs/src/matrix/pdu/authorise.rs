@@ -1,4 +1,4 @@
-//! The authorisation rules of rooms (room versions 9 to 12, "Authorisation rules"): may this event be?
+//! The authorisation rules of rooms (room versions 6 to 12, "Authorisation rules"): may this event be?
 //!
 //! The rules about an event's own `auth_events` are [`check_auth_events`]; those about a state are [`authorise`], to be
 //! asked with the state that the event names, the state before it and the current state.
@@ -152,7 +152,7 @@ impl<'e> Rules<'e, '_, '_> {
         match rule {
             None => "invite",
             // A rule that there is none of yet lets nobody in.
-            Some("knock_restricted") if !self.version.has_knock_restricted() => "",
+            Some(rule) if !self.version.has_join_rule(rule) => "",
             Some(rule) => rule,
         }
     }
@@ -160,7 +160,8 @@ impl<'e> Rules<'e, '_, '_> {
     fn member(&self) -> Result<(), Refused> {
         let target = self.event.str_of("state_key").ok_or(Refused("a membership is somebody's"))?;
         let membership = self.content("membership").and_then(Json::as_str);
-        if let Some(by) = self.content("join_authorised_via_users_server") {
+        let vouched = self.content("join_authorised_via_users_server");
+        if let Some(by) = vouched.filter(|_| self.version.has_restricted()) {
             let server = by.as_str().and_then(|by| split('@', by)).map(|(_, server)| server);
             need(
                 server.is_some_and(|s| (self.state.signed_by)(s)),
@@ -177,7 +178,7 @@ impl<'e> Rules<'e, '_, '_> {
                 let may = own >= self.levels.needed("ban") && self.levels.of(target) < own;
                 need(may, "the sender may not ban this user")
             }
-            "knock" => {
+            "knock" if self.version.has_knock() => {
                 need(matches!(self.join_rule(), "knock" | "knock_restricted"), "nobody can knock here")?;
                 need(target == self.sender, "everybody knocks for themselves")?;
                 let free = !matches!(self.membership(self.sender), "ban" | "invite" | "join");
@@ -247,7 +248,8 @@ impl<'e> Rules<'e, '_, '_> {
     fn leave(&self, target: &str) -> Result<(), Refused> {
         let (own, now) = (self.membership(self.sender), self.membership(target));
         if target == self.sender {
-            return need(matches!(own, "invite" | "join" | "knock"), "who is not in cannot leave");
+            let knocked = own == "knock" && self.version.has_knock();
+            return need(knocked || matches!(own, "invite" | "join"), "who is not in cannot leave");
         }
         need(own == "join", "the sender is not in the room")?;
         let power = self.levels.of(self.sender);

@@ -1,4 +1,4 @@
-//! What a redaction leaves of an event (room versions 9 and 11, "Redactions").
+//! What a redaction leaves of an event (room versions 6, 8, 9 and 11, "Redactions").
 
 use super::Version;
 use crate::json::{Json, Map};
@@ -43,21 +43,24 @@ pub fn redact(event: &Json, version: Version) -> Json {
     let kind = event.str_of("type").unwrap_or_default();
     let kept = |key: &str| KEPT.contains(&key) || (!from_11 && KEPT_BEFORE_11.contains(&key));
     let pairs = map.iter().filter(|(key, _)| kept(key)).map(|(key, value)| match key.as_str() {
-        "content" => (key.clone(), Json::Object(content(kind, value.as_object(), from_11))),
+        "content" => (key.clone(), Json::Object(content(kind, value.as_object(), version))),
         _ => (key.clone(), value.clone()),
     });
     Json::Object(pairs.collect())
 }
 
-fn content(kind: &str, content: Option<&Map>, from_11: bool) -> Map {
+fn content(kind: &str, content: Option<&Map>, version: Version) -> Map {
     let Some(content) = content else { return Map::new() };
+    let from_11 = version >= Version::V11;
     if kind == "m.room.create" && from_11 {
         return content.clone();
     }
     let kept: &[&str] = match kind {
-        "m.room.member" => &["membership", "join_authorised_via_users_server"],
+        "m.room.member" if version >= Version::V9 => &["membership", "join_authorised_via_users_server"],
+        "m.room.member" => &["membership"],
         "m.room.create" => &["creator"],
-        "m.room.join_rules" => &["join_rule", "allow"],
+        "m.room.join_rules" if version >= Version::V8 => &["join_rule", "allow"],
+        "m.room.join_rules" => &["join_rule"],
         "m.room.power_levels" => &LEVELS,
         "m.room.history_visibility" => &["history_visibility"],
         "m.room.redaction" if from_11 => &["redacts"],
@@ -144,9 +147,33 @@ mod tests {
             ("m.room.member", r#"{"third_party_invite":"x"}"#, "{}", "{}"),
             ("m.x", "3", "{}", "{}"),
         ] {
+            check(V9, &of(kind, content), &of(kind, before));
             check(V10, &of(kind, content), &of(kind, before));
             check(V11, &of(kind, content), &of(kind, after));
             check(V12, &of(kind, content), &of(kind, after));
         }
+    }
+
+    /// Versions 8 and 9 each added a key that later rules need.
+    #[test]
+    fn what_older_versions_leave_less() {
+        let rules = r#"{"type":"m.room.join_rules","content":{"join_rule":"restricted","allow":[],"x":1}}"#;
+        let member = r#"{"type":"m.room.member","content":{"membership":"join","join_authorised_via_users_server":"@b:x","displayname":"A"}}"#;
+        let (bare, full) = (
+            r#"{"type":"m.room.join_rules","content":{"join_rule":"restricted"}}"#,
+            r#"{"type":"m.room.join_rules","content":{"join_rule":"restricted","allow":[]}}"#,
+        );
+        let (alone, vouched) = (
+            r#"{"type":"m.room.member","content":{"membership":"join"}}"#,
+            r#"{"type":"m.room.member","content":{"membership":"join","join_authorised_via_users_server":"@b:x"}}"#,
+        );
+        for (version, of_rules, of_member) in
+            [(V6, bare, alone), (V7, bare, alone), (V8, full, alone), (V9, full, vouched)]
+        {
+            check(version, rules, of_rules);
+            check(version, member, of_member);
+        }
+        let event = r#"{"type":"m.x","content":{"a":1},"origin":"x","membership":"join","prev_state":[],"redacts":"$e"}"#;
+        check(V6, event, r#"{"type":"m.x","content":{},"origin":"x","membership":"join","prev_state":[]}"#);
     }
 }
