@@ -115,8 +115,10 @@ fn there_are_no_addresses_and_no_bridges_and_that_is_said() {
     assert_eq!(gone.str_of("id_server_unbind_result"), Some("no-support"));
     for path in ["location", "user", "location/irc", "user/irc"] {
         let path = format!("GET /client/v3/thirdparty/{path}");
-        alice.refused(&mut s, &path, Json::object(), 404, "M_NOT_FOUND");
+        assert_eq!(alice.ok(&mut s, &path, Json::object()), Json::Array(Vec::new()));
     }
+    let protocol = "GET /client/v3/thirdparty/protocol/irc";
+    alice.refused(&mut s, protocol, Json::object(), 404, "M_NOT_FOUND");
 }
 
 #[test]

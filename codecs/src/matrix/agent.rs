@@ -4,6 +4,7 @@
 //! An agent comes with the first request, loads its device's record, logs in, and goes when nothing was asked of it for
 //! [`IDLE`]. Nothing is lost with it: what a device must not lose is stored.
 
+use super::api::auth::Proved;
 use super::device::sync::Sync;
 use super::device::{Device, DeviceRow};
 use super::error::Error;
@@ -63,6 +64,8 @@ pub struct Agent {
     waiting: Vec<(Origin, Request)>,
     /// What was asked of it, where that is limited.
     rates: Rates,
+    /// What was proved to it by who confirms who he is; made when somebody does.
+    proved: Option<Box<Proved>>,
     /// When it goes, when who sleeps is to be woken, when its user no longer counts as there.
     idle: Late,
     sleep: Late,
@@ -114,6 +117,7 @@ impl Agent {
             stage: Stage::Fresh,
             waiting: Vec::new(),
             rates: Rates::default(),
+            proved: None,
             idle: Late::default(),
             sleep: Late::default(),
             rest: Late::default(),
@@ -131,6 +135,11 @@ impl Agent {
     /// What the device has been told, once it is there.
     pub(super) fn sync(&mut self) -> Option<&mut Sync> {
         self.device().map(|d| &mut d.sync)
+    }
+
+    /// What was proved by who confirms who he is.
+    pub(super) fn proved(&mut self) -> &mut Proved {
+        self.proved.get_or_insert_default()
     }
 
     /// The user is there as long as a sync waits, which is until then at most; `None`: says nothing of it.

@@ -60,7 +60,7 @@ pub struct RoomEventFilter {
 pub struct Filter {
     /// The fields of events that are wanted, as paths of keys; none: all.
     pub event_fields: Option<Vec<Vec<Str>>>,
-    /// Events as servers have them.
+    /// Events as servers have them, for `/sync`.
     pub federation: bool,
     /// Presence.
     pub presence: EventFilter,

@@ -62,6 +62,7 @@ const TABLES: &[&[Route]] = &[
     api::create::ROUTES,
     api::cross::ROUTES,
     api::data::ROUTES,
+    api::dehydrated::ROUTES,
     api::devices::ROUTES,
     api::directory::ROUTES,
     api::ephemeral::ROUTES,

@@ -557,6 +557,8 @@ impl Room {
         let old = self.members.get(&user.id).cloned();
         let voiced = note.voiced.unwrap_or_else(|| old.as_ref().is_some_and(|m| m.voiced));
         let (invited, stay) = stays(old.as_ref(), after.membership, pos);
+        let open = self.head.as_ref().is_some_and(|h| h.open.is_some());
+        let asked = matches!(before.membership, Membership::Invited | Membership::Knocking);
         let row = match old {
             Some(old) if before.membership == after.membership && how == How::Power => {
                 Member { standing: after, voiced, ..old }
@@ -571,7 +573,7 @@ impl Room {
                 voiced,
                 display: note.display,
                 invited,
-                stay: stay.filter(|_| self.head.as_ref().is_some_and(|h| h.open.is_some())),
+                stay: stay.filter(|_| open),
                 native: note.native,
                 seen: old
                     .filter(|_| before.membership == after.membership)
@@ -581,7 +583,9 @@ impl Room {
             },
         };
         let gone = after == Standing { membership: Membership::Left, power: levels.users };
-        self.put_member(draft, user.id, (!gone || row.stay.is_some()).then_some(row));
+        // Of an open room who was in it, or was asked and did not come, is told later that he is out of it.
+        let kept = !gone || row.stay.is_some() || (open && asked);
+        self.put_member(draft, user.id, kept.then_some(row));
         if let Some(event) = draft.out.events.last().cloned() {
             let name = self.head.as_ref().and_then(|h| h.name.clone());
             draft.tell(user.id, Notice::Membership { name, event, origin: None });

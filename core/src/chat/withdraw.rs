@@ -30,6 +30,9 @@ pub struct Withdraw {
     /// For a fact of the entry: which, and what is left of it.
     #[n(3)]
     pub fact: Option<Hollow>,
+    /// For an entry that withdraws something itself: what is left of its wire form. What it withdrew stays so.
+    #[n(4)]
+    pub left: Option<Native>,
 }
 
 /// What is left of a fact that is withdrawn, and of what it meant for everybody if it still holds. The protocol that made
@@ -79,10 +82,43 @@ impl Room {
         if *author != by {
             need(own, self.policy().levels.redact)?;
         }
-        match &wish.fact {
-            Some(hollow) => self.withdraw_fact(&entry, hollow, wish, draft),
-            None => self.withdraw_reaction(&entry, wish, draft),
+        match (&wish.fact, &wish.left) {
+            (Some(hollow), _) => self.withdraw_fact(&entry, hollow, wish, draft),
+            (None, Some(left)) => self.withdraw_words(&entry, left, wish, draft),
+            (None, None) => self.withdraw_reaction(&entry, wish, draft),
         }
+    }
+
+    /// Of an entry that withdraws something the reason goes.
+    fn withdraw_words(
+        &mut self,
+        entry: &Event,
+        left: &Native,
+        wish: &Withdraw,
+        draft: &mut Draft<'_>,
+    ) -> Done {
+        let mut rest = entry.clone();
+        let hash = draft.settings.seals.filter(|_| entry.seal(0).is_some());
+        let hash = hash.and_then(|seals| (seals.left)(self, entry, 0, draft.settings));
+        if let Some(sealed) = &mut rest.sealed {
+            if let Some(hash) = hash.filter(|_| sealed.left(0).is_none()) {
+                sealed.gone.push((0, hash));
+            }
+            sealed.content = sealed.content.take().map(|_| left.bytes.clone());
+        }
+        match &mut rest.what {
+            What::Redacted { reason, native, .. } | What::Withdrawn { reason, native, .. } => {
+                (*reason, *native) = (None, draft.native(Some(left)));
+            }
+            What::Reacted { on: false, native, .. } => *native = draft.native(Some(left)),
+            _ => return Err(Refusal::NoSuchItem),
+        }
+        let rest = Arc::new(rest);
+        if let Some(place) = self.tail.iter_mut().find(|e| e.pos == rest.pos) {
+            *place = rest.clone();
+        }
+        draft.change(Change::Rewrite(rest));
+        self.note(wish, None, None, draft)
     }
 
     fn withdraw_fact(

@@ -1,7 +1,8 @@
 //! User-interactive authentication (client-server API, "User-Interactive Authentication API"): one stage a flow.
 //!
-//! Nothing is kept between the requests of a client that proves who it is: the session that it names is a value that
-//! only this server can have made, and that is good for one purpose and for a quarter of an hour.
+//! The session that a client names is a value that only this server can have made, and that is good for one purpose and
+//! for a quarter of an hour. What was proved in it is remembered by who serves the client ([`Proved`]) until the request
+//! has done what it was for: one that fails otherwise is made again without another proof.
 
 use super::login::check_password;
 use crate::json::Json;
@@ -15,6 +16,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use lavina_core::name::User;
 use lavina_core::text::Str;
 use sha2::Sha256;
+use std::collections::VecDeque;
 use subtle::ConstantTimeEq;
 
 /// Milliseconds that a session is good for.
@@ -29,7 +31,38 @@ pub const DUMMY: &str = "m.login.dummy";
 /// The stage of a registration token.
 pub const TOKEN: &str = "m.login.registration_token";
 
+/// Sessions of which it is remembered what was proved; above: the oldest is forgotten, and asked for again.
+const PROVED: usize = 64;
+
+/// What was proved in which session, the latest last.
+#[derive(Default)]
+pub struct Proved(VecDeque<(String, Proof)>);
+
+impl Proved {
+    fn put(&mut self, session: &str, proof: Proof) {
+        self.forget(session);
+        self.0.truncate(PROVED - 1);
+        self.0.push_front((session.to_owned(), proof));
+    }
+
+    fn get(&self, session: &str) -> Option<Proof> {
+        self.0.iter().find(|(s, _)| s == session).map(|(_, proof)| proof.clone())
+    }
+
+    fn forget(&mut self, session: &str) {
+        self.0.retain(|(s, _)| s != session);
+    }
+}
+
+/// The request of that body has done what it was for: what was proved for it counts no more.
+pub async fn done(ctx: &Ctx, body: &Json) {
+    if let Some(session) = body.at(&["auth", "session"]).and_then(Json::as_str).map(str::to_owned) {
+        ctx.with(move |agent, _| agent.proved().forget(&session)).await;
+    }
+}
+
 /// What was proved.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Proof {
     /// The password.
     Password,
@@ -67,6 +100,27 @@ pub async fn confirm(
     }
     let session = said.unwrap_or(&fresh);
     let stage = auth.str_of("type").filter(|t| stages.contains(t));
+    if let Some(session) = said.filter(|_| auth.get("type").is_none()).map(str::to_owned) {
+        let before = ctx.with(move |agent, _| agent.proved().get(&session)).await;
+        return before.ok_or_else(|| ask(stages, said.unwrap_or_default(), None));
+    }
+    let proof = prove(ctx, auth, stage, stages, session, user).await?;
+    if let Some(session) = said.map(str::to_owned) {
+        let kept = proof.clone();
+        ctx.with(move |agent, _| agent.proved().put(&session, kept)).await;
+    }
+    Ok(proof)
+}
+
+/// One stage.
+async fn prove(
+    ctx: &Ctx,
+    auth: &Json,
+    stage: Option<&str>,
+    stages: &[&'static str],
+    session: &str,
+    user: Option<&User>,
+) -> Result<Proof, Error> {
     let fail = |why: Error| Err(ask(stages, session, Some(why)));
     match stage {
         // Who knows the flow beforehand need not ask for a session first.
@@ -155,5 +209,20 @@ mod tests {
         assert!(!is_session(&[4; 32], "delete a", &s, 1));
         assert!(!is_session(&key, "delete a", &s[2..], 1));
         assert!(!is_session(&key, "delete a", "", 1));
+    }
+
+    #[test]
+    fn what_was_proved_is_remembered_until_it_is_used() {
+        let mut proved = Proved::default();
+        proved.put("a", Proof::Dummy);
+        assert_eq!((proved.get("a"), proved.get("b")), (Some(Proof::Dummy), None));
+        proved.put("a", Proof::Password);
+        assert_eq!(proved.get("a"), Some(Proof::Password));
+        proved.forget("a");
+        assert_eq!(proved.get("a"), None);
+        for n in 0..=PROVED {
+            proved.put(&n.to_string(), Proof::Dummy);
+        }
+        assert_eq!((proved.get("0"), proved.get("1")), (None, Some(Proof::Dummy)));
     }
 }

@@ -19,7 +19,7 @@ pub const ROUTES: &[Route] = &[
 /// Versions of the specification whose endpoints for clients are served.
 const VERSIONS: &[&str] = &[
     "r0.6.1", "v1.1", "v1.2", "v1.3", "v1.4", "v1.5", "v1.6", "v1.7", "v1.8", "v1.9", "v1.10", "v1.11",
-    "v1.12",
+    "v1.12", "v1.13", "v1.14", "v1.15", "v1.16",
 ];
 
 /// What clients ask for by an older name before they offer it, though the versions above have it too.
@@ -28,16 +28,20 @@ const FEATURES: &[&str] = &[
     "org.matrix.e2e_cross_signing",
     // Spaces can be listed, and found by the type of room (MSC3827, v1.4).
     "org.matrix.msc3827.stable",
+    // Devices that are asleep on the server (MSC3814).
+    "org.matrix.msc3814",
     // Relations of relations at once (MSC3981, v1.10).
     "org.matrix.msc3981",
     // Invitations can be blocked (MSC4380, v1.18).
     "org.matrix.msc4380.stable",
+    // The rooms that one shares with somebody (MSC2666).
+    "uk.half-shot.msc2666.query_mutual_rooms",
     // MSC4186.
     "org.matrix.simplified_msc3575",
 ];
 
 /// Versions of rooms that can be made.
-pub const ROOM_VERSIONS: &[&str] = &["12", "11", "10", "9"];
+pub const ROOM_VERSIONS: &[&str] = &["12", "11", "10", "9", "8", "7", "6"];
 
 async fn versions(_: Ctx, _: Request) -> Answer {
     let mut features = Json::object();

@@ -104,6 +104,7 @@ async fn upload(ctx: Ctx, request: Request) -> Answer {
     if !values.is_empty() {
         let act = Act::SetAttrs { values, tell: Audience::Own, native: None };
         ctx.act(EntityId::Account(user.id), act).await?;
+        auth::done(&ctx, &body).await;
         tell_changed(&ctx, &user).await?;
     }
     Ok(Response::done())

@@ -47,6 +47,9 @@ const LISTED_MAX: usize = 20_000;
 const PAGE: usize = 100;
 const PAGE_MAX: usize = 1_000;
 
+/// What a token of the list begins with; a place in it follows. Some clients take a bare `0` for no token at all.
+const PLACE: &str = "r";
+
 // --- aliases ---
 
 async fn get_alias(ctx: Ctx, request: Request) -> Answer {
@@ -266,7 +269,10 @@ async fn list(ctx: &Ctx, wanted: Wanted) -> Answer {
         return Err(Error::not_found("that server cannot be reached from here"));
     }
     let from = match &wanted.since {
-        Some(since) => since.parse().map_err(|_| Error::invalid_param("since is no token of this list"))?,
+        Some(since) => {
+            let place = since.strip_prefix(PLACE).and_then(|n| n.parse().ok());
+            place.ok_or_else(|| Error::invalid_param("since is no token of this list"))?
+        }
         None => 0,
     };
     let limit = wanted.limit.map_or(PAGE, |n| usize::try_from(n).unwrap_or(PAGE_MAX).min(PAGE_MAX));
@@ -281,10 +287,10 @@ async fn list(ctx: &Ctx, wanted: Wanted) -> Answer {
     }
     let mut answer = object! { "chunk" => chunk, "total_room_count_estimate" => all.len() };
     if limit > 0 && from + limit < all.len() {
-        answer.set("next_batch", (from + limit).to_string());
+        answer.set("next_batch", format!("{PLACE}{}", from + limit));
     }
     if from > 0 {
-        answer.set("prev_batch", from.saturating_sub(limit.max(1)).to_string());
+        answer.set("prev_batch", format!("{PLACE}{}", from.saturating_sub(limit.max(1))));
     }
     Ok(Response::ok(&answer))
 }

@@ -8,7 +8,7 @@ use crate::matrix::error::Error;
 use crate::matrix::ids;
 use crate::matrix::request::{Request, Response};
 use crate::matrix::route::{Route, route};
-use crate::matrix::task::{Answer, Ctx};
+use crate::matrix::task::{Answer, Ctx, Who};
 use crate::object;
 use crate::session::MATRIX_NATIVE;
 use lavina_core::chat::account::Account;
@@ -55,6 +55,32 @@ async fn upload(ctx: Ctx, request: Request) -> Answer {
     let body = request.json()?;
     let who = ctx.who()?.clone();
     let account = account(&ctx).await?;
+    let (values, changed) = given_keys(&ctx, &account, &who, &body)?;
+    if !values.is_empty() {
+        let act = Act::SetAttrs { values, tell: Audience::Own, native: None };
+        ctx.act(EntityId::Account(who.user.id), act).await?;
+    }
+    if changed {
+        tell_changed(&ctx, &who.user).await?;
+    }
+    let account = account_of(&ctx, &who.user).await?;
+    let mut counts = Json::object();
+    for (algorithm, n) in count(&account, &who.device) {
+        counts.set(algorithm, n);
+    }
+    Ok(Response::ok(&object! { "one_time_key_counts" => counts }))
+}
+
+/// The keys of a device in a request, as the account keeps them, and whether those that name it are new.
+///
+/// # Errors
+/// Keys that cannot be that device's.
+pub(super) fn given_keys(
+    ctx: &Ctx,
+    account: &Account,
+    who: &Who,
+    body: &Json,
+) -> Result<(Vec<(Str, Octets)>, bool), Error> {
     let mut values: Vec<(Str, Octets)> = Vec::new();
     let mut changed = false;
     if let Some(keys) = body.get("device_keys").filter(|k| !k.is_null()) {
@@ -68,14 +94,19 @@ async fn upload(ctx: Ctx, request: Request) -> Answer {
         changed = account.attrs.get(&key).is_none_or(|old| **old != *bytes);
         values.push((key, Octets::from(bytes)));
     }
+    for name in ["one_time_keys", "fallback_keys"] {
+        if body.get(name).is_some_and(|keys| !keys.is_null() && keys.as_object().is_none()) {
+            return Err(Error::bad_json(format!("{name} must be an object")));
+        }
+    }
     let given = |name: &str| body.get(name).and_then(Json::as_object).into_iter().flat_map(|m| m.iter());
-    let before = count(&account, &who.device).values().sum::<usize>();
+    let before = count(account, &who.device).values().sum::<usize>();
     let mut added = 0;
     let now = ctx.now().wall.0;
     for (id, key) in given("one_time_keys") {
         let (algorithm, name) = key_id(id)?;
         let bytes = key.to_bytes();
-        match one_time(&account, &who.device, algorithm).find(|(known, _)| *known == name).map(|(_, key)| key)
+        match one_time(account, &who.device, algorithm).find(|(known, _)| *known == name).map(|(_, key)| key)
         {
             Some(old) if **old == *bytes => continue,
             Some(_) => {
@@ -97,19 +128,7 @@ async fn upload(ctx: Ctx, request: Request) -> Answer {
         let kept = object! { "id" => id, "key" => key.clone(), "used" => false };
         values.push((place, Octets::from(kept.to_bytes())));
     }
-    if !values.is_empty() {
-        let act = Act::SetAttrs { values, tell: Audience::Own, native: None };
-        ctx.act(EntityId::Account(who.user.id), act).await?;
-    }
-    if changed {
-        tell_changed(&ctx, &who.user).await?;
-    }
-    let account = account_of(&ctx, &who.user).await?;
-    let mut counts = Json::object();
-    for (algorithm, n) in count(&account, &who.device) {
-        counts.set(algorithm, n);
-    }
-    Ok(Response::ok(&object! { "one_time_key_counts" => counts }))
+    Ok((values, changed))
 }
 
 /// Whether that can be the keys of a device at all.
@@ -193,10 +212,11 @@ pub async fn tell_changed(ctx: &Ctx, user: &User) -> Result<(), Error> {
     let Value::Memberships(rooms) = ctx.query(Query::Memberships(user.id)).await? else { return Ok(()) };
     let joined = move |b: &&lavina_core::query::Belonging| b.member.standing.membership == Membership::Joined;
     let rooms: Vec<_> = rooms.iter().filter(joined).map(|b| b.room).collect();
+    let by = user.clone();
     ctx.with(move |_, cx| {
         for room in rooms {
             let bytes = Octets::from(CHANGED_SIGNAL);
-            cx.room_signal(room, Native { protocol: MATRIX_NATIVE, bytes }, None);
+            cx.room_about(by.clone(), room, Native { protocol: MATRIX_NATIVE, bytes });
         }
     })
     .await;

@@ -6,6 +6,7 @@ pub mod basic;
 pub mod create;
 pub mod cross;
 pub mod data;
+pub mod dehydrated;
 pub mod devices;
 pub mod directory;
 pub mod ephemeral;

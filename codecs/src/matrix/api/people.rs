@@ -1,9 +1,9 @@
-//! Finding people, and reporting them (client-server API, "User directory", "Reporting content").
+//! Finding people, and reporting them (client-server API, "User directory", "Mutual rooms", "Reporting content").
 
 use crate::json::Json;
-use crate::matrix::api::profile;
+use crate::matrix::api::{login, profile};
 use crate::matrix::error::Error;
-use crate::matrix::ids::{account_id, user_id};
+use crate::matrix::ids::{self, account_id, user_id};
 use crate::matrix::member;
 use crate::matrix::request::{Request, Response};
 use crate::matrix::rooms;
@@ -19,6 +19,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The endpoints of this part.
 pub const ROUTES: &[Route] = &[
     route!(Post "/_matrix/client/v3/user_directory/search" Must search),
+    route!(Get "/_matrix/client/v1/mutual_rooms" Must mutual_rooms),
+    route!(Get "/_matrix/client/unstable/uk.half-shot.msc2666/user/mutual_rooms" Must mutual_rooms),
     route!(Post "/_matrix/client/v3/rooms/{room}/report" Must report_room),
     route!(Post "/_matrix/client/v3/rooms/{room}/report/{event}" Must report_event),
     route!(Post "/_matrix/client/v3/users/{user}/report" Must report_user),
@@ -126,10 +128,50 @@ fn shown(id: &str, profile: &Json, words: &[String]) -> Option<Json> {
     })
 }
 
+/// The rooms that whoever asks and somebody else are both in. Of nobody, and of who is not here, there are none.
+async fn mutual_rooms(ctx: Ctx, request: Request) -> Answer {
+    let said = request.param("user_id").ok_or_else(|| Error::missing_param("user_id is missing"))?;
+    if request.param("from").is_some() {
+        return Err(Error::invalid_param("from is no token of this server"));
+    }
+    let me = ctx.user()?.id;
+    let other = match ids::who(said, ctx.domain()) {
+        Some(ids::Who::Local(name)) => login::find(&ctx, &name).await?.map(|account| account.id),
+        Some(_) => None,
+        None => return Err(Error::invalid_param("that is no user id")),
+    };
+    if other == Some(me) {
+        return Err(Error::invalid_param("with oneself one shares all rooms"));
+    }
+    let own = joined(&ctx, me).await?;
+    let theirs = match other {
+        Some(other) => joined(&ctx, other).await?,
+        None => BTreeSet::new(),
+    };
+    let mut shared = Vec::new();
+    for room in own.intersection(&theirs) {
+        shared.push(rooms::room_id(&ctx, *room).await?);
+    }
+    Ok(Response::ok(&object! { "count" => shared.len(), "joined" => shared }))
+}
+
+/// The rooms that an account is in.
+async fn joined(ctx: &Ctx, account: AccountId) -> Result<BTreeSet<RoomId>, Error> {
+    let Value::Memberships(list) = ctx.query(Query::Memberships(account)).await? else {
+        return Ok(BTreeSet::new());
+    };
+    let joined = list.iter().filter(|b| b.member.standing.membership == Membership::Joined);
+    Ok(joined.map(|b| b.room).collect())
+}
+
 // --- reports: the administrators find them in the log, by ids alone ---
 
 async fn report_event(ctx: Ctx, request: Request) -> Answer {
     check_reason(&request)?;
+    let score = request.json()?.get("score").cloned();
+    if score.is_some_and(|score| !score.is_null() && score.as_int().is_none()) {
+        return Err(Error::bad_json("score must be a whole number"));
+    }
     let unknown = || Error::not_found("there is no such event, or you may not see it");
     let view = rooms::known_view(&ctx, request.arg(0)).await.map_err(|_| unknown())?;
     let user = ctx.user()?;

@@ -79,12 +79,14 @@ async fn register(ctx: Ctx, request: Request) -> Answer {
         Ok(user) => user,
         // The client may try again with another token.
         Err(error) => {
+            auth::done(&ctx, &body).await;
             let blank = object! { "auth" => Json::Object(crate::json::Map::new()) };
             let again = confirm(&ctx, &blank, &purpose, stages, None).await.err();
             let again = again.unwrap_or_else(|| error.clone());
             return Err(Error { code: error.code, text: error.text, ..again });
         }
     };
+    auth::done(&ctx, &body).await;
     if body.get("inhibit_login").and_then(Json::as_bool) == Some(true) {
         return Ok(Response::ok(&object! { "user_id" => ids::user_id(&user, ctx.domain()) }));
     }
@@ -151,6 +153,7 @@ async fn password(ctx: Ctx, request: Request) -> Answer {
     let credential = new_credential(&ctx, new).await?;
     let act = Act::SetCredential(Octets::from(credential.encode()));
     ctx.act(EntityId::Account(who.user.id), act).await?;
+    auth::done(&ctx, &body).await;
     if body.get("logout_devices").and_then(Json::as_bool) != Some(false) {
         let account = account(&ctx).await?;
         let others =

@@ -10,6 +10,7 @@ use crate::matrix::ids::{EventRef, IdKey};
 use crate::matrix::relations::{Relations, Thread};
 use crate::matrix::rooms;
 use crate::matrix::task::Ctx;
+use crate::object;
 use crate::session::MATRIX_NATIVE;
 use lavina_core::event::{Event, FactRef, Message, Native, What};
 use lavina_core::ids::{AccountId, Pos, RoomId};
@@ -291,7 +292,8 @@ impl Scene {
         let because = if state { self.fact_withdrawn(entry, nth) } else { self.withdrawn_by(entry) };
         let because = because.map(|e| self.plain(e, with));
         if because.is_some() && event.state_key.is_none() {
-            event.content = Json::object();
+            let target = event.content.take("redacts").filter(|_| event.kind == "m.room.redaction");
+            event.content = target.map_or_else(Json::object, |target| object! { "redacts" => target });
         }
         let fact = event.state_key.as_ref().and_then(|_| entry.facts.get(usize::from(nth)));
         let before = fact.and_then(|f| f.before).and_then(|at| self.before.get(&at));
@@ -349,6 +351,10 @@ impl Scene {
                 own.or_else(|| self.withdrawal(*target))
             }
             What::Said(_) => self.withdrawal(entry.pos),
+            What::Redacted { .. } | What::Withdrawn { .. } | What::Reacted { on: false, .. } => {
+                let did = |e: &&Arc<Event>| matches!(&e.what, What::Withdrawn { target, nth: None, reaction: None, .. } if *target == entry.pos);
+                self.about(entry.pos).into_iter().find(did)
+            }
             _ => None,
         }
     }
@@ -415,7 +421,7 @@ fn said_relation(native: &Native) -> Option<Str> {
 pub fn targets(entries: &[Arc<Event>]) -> Vec<Pos> {
     let of = |e: &Arc<Event>| match &e.what {
         What::Said(_) => Some(e.pos),
-        What::Edited { .. } => Some(e.pos),
+        What::Edited { .. } | What::Redacted { .. } | What::Withdrawn { .. } => Some(e.pos),
         What::Reacted { target, .. } => Some(*target),
         _ => e.facts.iter().any(|f| f.gone).then_some(e.pos),
     };

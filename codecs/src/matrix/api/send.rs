@@ -1,7 +1,7 @@
 //! Sending and withdrawing events (client-server API, "Sending events to a room", "Redactions").
 
 use super::media::name_of;
-use super::scene::{entry_at, related_to, view_of};
+use super::scene::{Related, Scene, entry_at, related_to, view_of};
 use crate::http::files;
 use crate::json::{DEPTH, Json};
 use crate::matrix::agent;
@@ -284,13 +284,27 @@ impl Sending {
                     let left = self.left_of(ctx, fact, target.sub).await?;
                     withdraw(entry.pos, reason, native, Some(left))
                 }
-                None => return Err(Error::forbidden("what withdraws something is not withdrawn itself")),
+                None => {
+                    let left = Some(self.left_of_words(ctx, &entry).await?);
+                    let target = entry.pos;
+                    let wish = Withdraw { target, reason, native: Some(native), fact: None, left };
+                    Act::Withdraw(Box::new(wish))
+                }
             },
         };
         match ctx.act_once(self.to(), act, self.once).await {
             Ok(Value::Done) => self.gone_already(ctx, &entry, target).await,
             reply => self.answer(ctx, reply).await,
         }
+    }
+
+    /// What a redaction leaves of another: what that one redacts (room version 11, "Redactions").
+    async fn left_of_words(&self, ctx: &Ctx, entry: &Arc<Event>) -> Result<Native, Error> {
+        let scene = Scene::new(ctx, self.room, std::slice::from_ref(entry), Related::Ask, None).await?;
+        let shown = scene.show(entry).into_iter().find(|shown| shown.kind == "m.room.redaction");
+        let target = shown.as_ref().and_then(|shown| shown.json.str_of("redacts"));
+        let target = target.ok_or_else(|| Error::forbidden("this is not withdrawn"))?;
+        Ok(pack("m.room.redaction", &object! { "redacts" => target }))
     }
 
     /// What a redaction leaves of a state event, and of what it means for everybody.
@@ -362,5 +376,5 @@ impl Sending {
 
 /// The withdrawal of what is no message.
 fn withdraw(target: Pos, reason: Option<Str>, native: Native, fact: Option<Hollow>) -> Act {
-    Act::Withdraw(Box::new(Withdraw { target, reason, native: Some(native), fact }))
+    Act::Withdraw(Box::new(Withdraw { target, reason, native: Some(native), fact, left: None }))
 }

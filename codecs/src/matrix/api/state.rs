@@ -135,15 +135,15 @@ fn check_right(ctx: &Ctx, view: &RoomView, kind: &str, key: &str) -> Result<(), 
     if rooms::membership(view, user) != Membership::Joined {
         return Err(Error::forbidden("you are not in the room"));
     }
+    if kind == "m.room.create" {
+        return Err(Error::new(400, "M_BAD_STATE", "a room is made once"));
+    }
     if view.parties.is_some() {
         let why = match kind {
             "m.room.encryption" => "a direct chat is read with IRC and XMPP too, so it cannot be encrypted",
             _ => "a direct chat of two cannot be changed",
         };
         return Err(Error::forbidden(why));
-    }
-    if kind == "m.room.create" {
-        return Err(Error::forbidden("a room is made once"));
     }
     let levels = rooms::content(&view.facts, POWER_LEVELS, "").unwrap_or_else(Json::object);
     let needed = levels::needed(&levels, kind, true);
@@ -208,8 +208,9 @@ pub fn neutral(kind: &str, content: &Json, policy: &mut Policy, version: Version
         "m.room.join_rules" => {
             let rule = meaning::join_rule(content);
             policy.join = rule.ok_or_else(|| Error::bad_json("there is no such join rule"))?;
-            if content.str_of("join_rule") == Some("knock_restricted") && !version.has_knock_restricted() {
-                return Err(Error::bad_json("rooms have knock_restricted from version 10 on"));
+            if let Some(rule) = content.str_of("join_rule").filter(|rule| !version.has_join_rule(rule)) {
+                let why = format!("rooms of version {} do not know {rule}", version.name());
+                return Err(Error::bad_json(why));
             }
             policy.password = None;
         }

@@ -6,6 +6,7 @@
 mod changes;
 mod elsewhere;
 pub mod people;
+mod raw;
 mod room;
 pub mod sliding;
 pub mod unread;
@@ -224,10 +225,8 @@ async fn answer(ctx: &Ctx, wish: &Wish) -> Result<(Json, u64, bool), Error> {
     if changes.lost {
         Box::pin(elsewhere::read_again(ctx, wish, &mut changes)).await?;
     }
-    if changes.initial && wish.filter.include_leave {
-        for left in elsewhere::formerly(ctx).await? {
-            Box::pin(elsewhere::add_left(ctx, &mut changes, left)).await?;
-        }
+    if changes.initial {
+        Box::pin(elsewhere::add_formerly(ctx, &mut changes, wish.filter.include_leave)).await?;
     }
     let told = changes.stamp.seq;
     let mut out = Map::new();

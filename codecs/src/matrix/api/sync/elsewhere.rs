@@ -10,7 +10,7 @@ use crate::matrix::error::Error;
 use crate::matrix::rooms;
 use crate::matrix::task::Ctx;
 use lavina_core::event::{Event, What};
-use lavina_core::ids::{Pos, RoomId};
+use lavina_core::ids::{AccountId, Pos, RoomId};
 use lavina_core::policy::Membership;
 use lavina_core::query::{Belonging, Bound, Only, Query, Range, Value};
 use std::sync::Arc;
@@ -86,11 +86,25 @@ async fn dialogs_since(ctx: &Ctx, since: &Stamp) -> Result<Vec<(RoomId, Pos)>, E
     Ok(out)
 }
 
+/// Rooms that the user is out of, for a first sync: those that he was put out of, as he may not know it, and where it is
+/// asked for (`leave`) those that he left.
+///
+/// # Errors
+/// The server cannot tell.
+pub async fn add_formerly(ctx: &Ctx, changes: &mut Changes, leave: bool) -> Result<(), Error> {
+    for left in formerly(ctx).await? {
+        if leave || left.member.by.is_some() {
+            add_left(ctx, changes, left).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Rooms that the user left.
 ///
 /// # Errors
 /// The server cannot tell.
-pub async fn formerly(ctx: &Ctx) -> Result<Vec<Belonging>, Error> {
+async fn formerly(ctx: &Ctx) -> Result<Vec<Belonging>, Error> {
     match ctx.query(Query::Formerly(ctx.user()?.id)).await? {
         Value::Memberships(rooms) => Ok(rooms.to_vec()),
         _ => Ok(Vec::new()),
@@ -101,21 +115,21 @@ pub async fn formerly(ctx: &Ctx) -> Result<Vec<Belonging>, Error> {
 ///
 /// # Errors
 /// The server cannot tell.
-pub async fn add_left(ctx: &Ctx, changes: &mut Changes, left: Belonging) -> Result<(), Error> {
+async fn add_left(ctx: &Ctx, changes: &mut Changes, left: Belonging) -> Result<(), Error> {
     let range = Range { only: Only::All, ..Range::latest(LEFT) };
     let me = ctx.user()?.id;
-    let own = |e: &&Arc<Event>| matches!(&e.what, What::Member(m) if m.user.id == me);
-    let (entries, more, own) = match history(ctx, left.room, range).await {
-        Ok(found) => {
-            let own = found.entries.iter().rev().find(own).cloned();
-            (found.entries.clone(), found.more, own)
-        }
-        // Who was asked in and did not come sees of the room that he is out of it.
-        Err(_) => {
-            let own = rooms::entry(ctx, left.room, left.member.since).await?.filter(|e| own(&e));
-            (own.iter().cloned().collect(), false, own)
-        }
+    let own = |e: &&Arc<Event>| is_own(e, me);
+    let (mut entries, more) = match history(ctx, left.room, range).await {
+        Ok(found) => (found.entries.clone(), found.more),
+        Err(_) => (Vec::new(), false),
     };
+    let mut own = entries.iter().rev().find(own).cloned();
+    if own.is_none() {
+        // Who was asked in and did not come sees of the room, whatever else may be read there, that he is out of it.
+        own = rooms::entry(ctx, left.room, left.member.since).await?.filter(|e| is_own(e, me));
+        entries.extend(own.clone());
+        entries.sort_by_key(|e| e.pos);
+    }
     let Some(own) = own else { return Ok(()) };
     let mut room = Room::new(Membership::Left, left.member.since);
     room.last = own.pos;
@@ -125,4 +139,9 @@ pub async fn add_left(ctx: &Ctx, changes: &mut Changes, left: Belonging) -> Resu
     change.gap = more.then_some(Pos::ZERO);
     changes.rooms.insert(left.room, change);
     Ok(())
+}
+
+/// Whether an entry is a change of that person's own membership.
+fn is_own(entry: &Event, me: AccountId) -> bool {
+    matches!(&entry.what, What::Member(m) if m.user.id == me)
 }

@@ -1,6 +1,7 @@
 //! One room's part of an answer.
 
 use super::changes::{Change, Changes};
+use super::raw::Raw;
 use super::{TIMELINE, Wish, unread};
 use crate::json::{Json, Map};
 use crate::matrix::api::paging::{self, Want, page, state_at, state_json};
@@ -130,9 +131,10 @@ async fn joined(
     if nothing && ephemeral.is_empty() && data.is_empty() && !whole && !change.unread {
         return Ok(None);
     }
-    let state = told_state(ctx, wish, &told);
+    let raw = Raw::of(ctx, wish, id, &told.timeline, &told.state).await?;
+    let state = told_state(ctx, wish, &told, &raw);
     out.insert(wish.state_after.unwrap_or("state"), object! { "events" => state });
-    out.insert("timeline", timeline(wish, told));
+    out.insert("timeline", timeline(wish, told, &raw));
     out.insert("ephemeral", object! { "events" => ephemeral });
     out.insert("account_data", object! { "events" => data });
     for (key, value) in counts.json(wish.filter.timeline.unread_thread_notifications) {
@@ -143,7 +145,7 @@ async fn joined(
 
 /// The state events. Who takes the state from there alone finds in one of the timeline what the timeline says of it: of a
 /// membership what was before, which tells clients who invited them to talk alone.
-fn told_state(ctx: &Ctx, wish: &Wish, told: &Told) -> Vec<Json> {
+fn told_state(ctx: &Ctx, wish: &Wish, told: &Told, raw: &Raw) -> Vec<Json> {
     let mut state = state_json(ctx, &told.state, None);
     if wish.state_after.is_some() {
         for (json, event) in state.iter_mut().zip(&told.state).filter(|(_, e)| e.kind == "m.room.member") {
@@ -153,7 +155,8 @@ fn told_state(ctx: &Ctx, wish: &Wish, told: &Told) -> Vec<Json> {
             }
         }
     }
-    state.into_iter().map(|event| wish.filter.fields(event)).collect()
+    let state = state.into_iter().zip(&told.state);
+    state.map(|(json, event)| wish.filter.fields(raw.show(raw.place(event), json))).collect()
 }
 
 /// The room's id.
@@ -167,8 +170,9 @@ pub async fn name(ctx: &Ctx, id: RoomId, room: &Room) -> Result<Str, Error> {
     }
 }
 
-fn timeline(wish: &Wish, told: Told) -> Json {
-    let events: Vec<Json> = told.timeline.into_iter().map(|s| wish.filter.fields(s.in_room())).collect();
+fn timeline(wish: &Wish, told: Told, raw: &Raw) -> Json {
+    let shown = told.timeline.into_iter();
+    let events: Vec<Json> = shown.map(|s| wish.filter.fields(raw.show(s.place, s.in_room()))).collect();
     object! { "events" => events, "limited" => told.limited, "prev_batch" => told.prev_batch.text() }
 }
 
@@ -349,9 +353,10 @@ async fn left(ctx: &Ctx, wish: &Wish, id: RoomId, change: &Change) -> Result<Jso
     if wish.since.is_none() || wish.full || change.whole {
         told.state = state_of_left(ctx, wish, id, &change, &told.timeline).await?;
     }
-    let state = told_state(ctx, wish, &told);
+    let raw = Raw::of(ctx, wish, id, &told.timeline, &told.state).await?;
+    let state = told_state(ctx, wish, &told, &raw);
     let key = wish.state_after.unwrap_or("state");
-    let timeline = timeline(wish, told);
+    let timeline = timeline(wish, told, &raw);
     Ok(object! {
         key => object! { "events" => state },
         "timeline" => timeline,
