@@ -202,3 +202,64 @@ fn a_nick_may_be_a_picture_of_today() {
     s.send(a, &format!("<message to='{ROOM}/🤖🫨' type='chat'><body>hi</body></message>"));
     assert!(s.read(c).contains("<body>hi</body>"));
 }
+
+/// What asks for voice, or answers who asked.
+fn voice(more: &str) -> String {
+    let field = |var: &str, value: &str| format!("<field var='{var}'><value>{value}</value></field>");
+    let kind = field("FORM_TYPE", "http://jabber.org/protocol/muc#request");
+    let role = field("muc#role", "participant");
+    format!(
+        "<message to='{ROOM}' id='v'><x xmlns='jabber:x:data' type='submit'>{kind}{role}{more}</x></message>"
+    )
+}
+
+/// The form filled in about Bob.
+fn agreed(allow: &str) -> String {
+    let nick = "<field var='muc#roomnick'><value>bob</value></field>";
+    voice(&format!("{nick}<field var='muc#request_allow'><value>{allow}</value></field>"))
+}
+
+#[test]
+fn who_has_no_voice_may_ask_for_it() {
+    let mut s = Server::unlimited();
+    let (a, b) = two(&mut s);
+    assert!(s.send(b, &voice("")).contains("<not-allowed "), "he may speak");
+    s.send(a, &configure(&[("moderatedroom", "1")]));
+    s.read(b);
+    assert_eq!(s.send(b, &voice("")), "");
+    let got = s.read(a);
+    for part in [
+        &format!("<message from='{ROOM}' to='alice@localhost'"),
+        "type='form'",
+        "<value>bob@localhost</value>",
+        "var='muc#roomnick'",
+        "var='muc#request_allow' type='boolean'",
+    ] {
+        assert!(got.contains(part), "no {part} in {got}");
+    }
+    // Nobody agrees with himself, and who does not agree does nothing.
+    assert!(s.send(b, &agreed("1")).contains("<forbidden "));
+    assert_eq!(s.send(a, &agreed("0")), "");
+    assert!(
+        s.send(b, &format!("<message to='{ROOM}' type='groupchat'><body>x</body></message>"))
+            .contains("<forbidden ")
+    );
+    let got = s.send(a, &agreed("true"));
+    assert!(got.contains(&format!("from='{ROOM}/bob'")) && got.contains("role='participant'"), "{got}");
+    assert!(s.read(b).contains("role='participant'"));
+    assert_eq!(s.send(a, &agreed("true")), "", "done already");
+    s.send(b, &format!("<message to='{ROOM}' type='groupchat'><body>at last</body></message>"));
+    assert!(s.read(a).contains("<body>at last</body>"));
+}
+
+#[test]
+fn voice_is_asked_for_in_the_room_and_of_somebody() {
+    let mut s = Server::unlimited();
+    let (a, b) = two(&mut s);
+    let c = s.online("carol");
+    assert!(s.send(c, &voice("")).contains("<not-acceptable "));
+    s.send(a, &configure(&[("moderatedroom", "1")]));
+    s.send(a, &format!("<presence to='{ROOM}' type='unavailable'/>"));
+    s.read(b);
+    assert!(s.send(b, &voice("")).contains("<recipient-unavailable "));
+}

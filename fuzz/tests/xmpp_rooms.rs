@@ -346,3 +346,23 @@ fn invitations() {
     let got = s.send(a, &invite.replace("bob@", "nobody@"));
     assert!(got.contains("item-not-found"), "{got}");
 }
+
+#[test]
+fn the_archive_has_everything_and_says_so() {
+    let mut s = Server::new();
+    let a = s.online("alice");
+    let prefs =
+        |kind: &str, rest: &str| format!("<iq type='{kind}' id='p'><prefs xmlns='urn:xmpp:mam:2'{rest}</iq>");
+    let all = "<prefs xmlns='urn:xmpp:mam:2' default='always'><always/><never/></prefs>";
+    let jid = "<jid>bob@localhost</jid>";
+    for (request, answer) in [
+        (prefs("get", "/>"), all),
+        (prefs("set", &format!(" default='always'><always>{jid}</always><never/></prefs>")), all),
+        (prefs("set", &format!(" default='always'><always/><never>{jid}</never></prefs>")), "<not-allowed "),
+        (prefs("set", " default='roster'><always/><never/></prefs>"), "<not-allowed "),
+        (prefs("set", "/>"), "<bad-request "),
+    ] {
+        let got = s.send(a, &request);
+        assert!(got.contains(answer), "{request}: {got}");
+    }
+}

@@ -92,6 +92,7 @@ pub(super) const HANDLERS: &[Handler] = &[
     row(ns::DISCO_ITEMS, "query", UPLOAD | GET, upload::items),
     row(ns::PING, "ping", ROOM | GET, muc::ping),
     row(ns::MAM, "query", OWN | ROOM, mam::query),
+    row(ns::MAM, "prefs", OWN, mam::preferences),
     row(ns::MAM, "metadata", OWN | ROOM | GET, mam::metadata),
     row(ns::MUC_ADMIN, "query", ROOM, muc::admin),
     row(ns::MUC_OWNER, "query", ROOM, muc::owner),

@@ -312,6 +312,16 @@ fn acts(view: &RoomView, me: &User, user: &User, change: &Change) -> Result<VecD
     })
 }
 
+/// What gives a visitor voice; none if he has it (§8.3).
+pub(super) fn give_voice(view: &RoomView, me: &User, user: &User) -> Result<Option<Act>, StanzaError> {
+    let change = Change { target: user.name.clone(), wish: Wish::Participant, reason: None };
+    let does = view.members.get(&user.id).map(|m| role(m.standing.power, &view.policy().levels));
+    match does {
+        Some("visitor") => Ok(acts(view, me, user, &change)?.pop_front()),
+        _ => Ok(None),
+    }
+}
+
 /// The power that looks as wished; none if the present one does.
 fn moved(wish: Wish, now: Power, levels: &Levels) -> Option<Power> {
     let looks = affiliation(Standing { membership: Membership::Joined, power: now });

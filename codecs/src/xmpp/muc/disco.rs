@@ -29,6 +29,7 @@ const ROOM_FEATURES: &[&str] = &[
     ns::MAM_EXTENDED,
     ns::MODERATE,
     ns::MUC,
+    ns::MUC_REQUEST,
     ns::MUC_SELF_PING,
     ns::MUC_STABLE_ID,
     ns::OCCUPANT_ID,

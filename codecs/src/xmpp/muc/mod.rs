@@ -15,6 +15,7 @@ mod nick;
 mod relay;
 mod show;
 mod speak;
+mod voice;
 
 pub(super) use admin::{admin, moderate};
 pub(super) use avatar::vcard;

@@ -52,7 +52,7 @@ fn is_idle(view: &RoomView, key: &str) -> bool {
 }
 
 /// The member of that nick.
-fn member_called<'v>(view: &'v RoomView, nick: &str) -> Option<&'v Member> {
+pub(super) fn member_called<'v>(view: &'v RoomView, nick: &str) -> Option<&'v Member> {
     let joined = |m: &&Member| m.standing.membership == Membership::Joined;
     view.members.values().filter(joined).find(|m| nick_of(&m.user) == nick)
 }

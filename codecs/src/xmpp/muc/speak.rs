@@ -77,7 +77,10 @@ impl Xmpp {
                     }
                 })
             }
-            (None, _) => self.message_to_service(slot, stanza, name, cx),
+            (None, _) => match super::voice::form_of(&stanza) {
+                Some(form) => self.voice(slot, stanza, form, name, cx),
+                None => self.message_to_service(slot, stanza, name, cx),
+            },
         }
     }
 
