@@ -36,6 +36,28 @@ fn an_account_is_spelled_as_wanted_and_its_id_has_small_letters() {
 }
 
 #[test]
+fn a_client_that_asks_what_it_takes_before_it_asks_for_a_name_registers() {
+    let mut s = Server::new();
+    let nobody = nobody(&mut s);
+    let (status, asked) = nobody.call(&mut s, "POST /client/v3/register", Json::object());
+    assert_eq!((status, asked.get("errcode"), asked.get("error")), (401, None, None));
+    let body = |auth: Json| object! { "username" => "carol", "password" => "secret", "auth" => auth };
+    let session = asked.str_of("session").unwrap();
+    // How far it is: nothing was tried, so nothing failed.
+    let auth = body(object! { "session" => session });
+    let (status, far) = nobody.call(&mut s, "POST /client/v3/register", auth);
+    assert_eq!((status, far.get("errcode")), (401, None));
+    assert_eq!((far.str_of("session"), far.get("flows")), (Some(session), asked.get("flows")));
+    // What is tried and fails is told.
+    let auth = body(object! { "type" => "x", "session" => session });
+    let (status, failed) = nobody.call(&mut s, "POST /client/v3/register", auth);
+    assert_eq!((status, failed.str_of("errcode")), (401, Some("M_UNKNOWN")));
+    let auth = body(object! { "type" => "m.login.dummy", "session" => session });
+    let got = nobody.ok(&mut s, "POST /client/v3/register", auth);
+    assert_eq!(got.str_of("user_id"), Some("@carol:localhost"));
+}
+
+#[test]
 fn looking_an_alias_up_without_a_login_opens_no_room() {
     let mut s = Server::new();
     s.register("bob");

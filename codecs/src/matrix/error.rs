@@ -10,7 +10,7 @@ use lavina_core::refusal::Refusal;
 pub struct Error {
     /// HTTP status.
     pub status: u16,
-    /// `errcode`.
+    /// `errcode`. Empty: neither that nor `error` is said, for a question is no failure.
     pub code: &'static str,
     /// `error`: what went wrong, and what to do.
     pub text: String,
@@ -96,7 +96,10 @@ impl Error {
     pub fn response(self) -> Response {
         let after = self.more.iter().find(|(key, _)| *key == "retry_after_ms");
         let after = after.and_then(|(_, ms)| ms.as_int()).and_then(|ms| u64::try_from(ms).ok());
-        let mut body = object! { "errcode" => self.code, "error" => self.text };
+        let mut body = match self.code {
+            "" => Json::object(),
+            code => object! { "errcode" => code, "error" => self.text },
+        };
         for (key, value) in self.more {
             body.set(key, value);
         }

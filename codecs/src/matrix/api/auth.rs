@@ -152,11 +152,11 @@ async fn prove(
     }
 }
 
-/// The 401 that says what is asked for, and what was wrong with what was said.
+/// The 401 that says what is asked for, and what was wrong with what was said: an `errcode` only if something was tried
+/// ("User-Interactive API in the REST API"), since clients tell their user of a failure by it.
 fn ask(stages: &[&'static str], session: &str, why: Option<Error>) -> Error {
     let flows: Vec<Json> = stages.iter().map(|stage| object! { "stages" => [*stage] }).collect();
-    let (code, text) =
-        why.map_or(("M_UNAUTHORIZED", "confirm that it is you".to_owned()), |e| (e.code, e.text));
+    let (code, text) = why.map_or(("", String::new()), |e| (e.code, e.text));
     let none: Vec<Json> = Vec::new();
     Error::new(401, code, text)
         .with("flows", flows)

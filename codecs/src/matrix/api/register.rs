@@ -47,8 +47,8 @@ async fn register(ctx: Ctx, request: Request) -> Answer {
     }
     let open = ctx.settings().core.open_registration;
     let stages: &[&'static str] = if open { &[auth::TOKEN, auth::DUMMY] } else { &[auth::TOKEN] };
-    let purpose = format!("register {}", name.as_ref().map_or("", |n| n.as_str()));
-    let proof = confirm(&ctx, &body, &purpose, stages, None).await?;
+    // Not bound to the name: clients ask what it takes with an empty request, before they ask for a name.
+    let proof = confirm(&ctx, &body, "register", stages, None).await?;
     if let Some(peer) = rate::whose(request.peer) {
         ctx.spend(rate::What::Register, peer).await?;
     }
@@ -81,7 +81,7 @@ async fn register(ctx: Ctx, request: Request) -> Answer {
         Err(error) => {
             auth::done(&ctx, &body).await;
             let blank = object! { "auth" => Json::Object(crate::json::Map::new()) };
-            let again = confirm(&ctx, &blank, &purpose, stages, None).await.err();
+            let again = confirm(&ctx, &blank, "register", stages, None).await.err();
             let again = again.unwrap_or_else(|| error.clone());
             return Err(Error { code: error.code, text: error.text, ..again });
         }
