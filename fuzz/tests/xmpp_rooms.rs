@@ -351,18 +351,8 @@ fn invitations() {
 fn the_archive_has_everything_and_says_so() {
     let mut s = Server::new();
     let a = s.online("alice");
-    let prefs =
-        |kind: &str, rest: &str| format!("<iq type='{kind}' id='p'><prefs xmlns='urn:xmpp:mam:2'{rest}</iq>");
-    let all = "<prefs xmlns='urn:xmpp:mam:2' default='always'><always/><never/></prefs>";
-    let jid = "<jid>bob@localhost</jid>";
-    for (request, answer) in [
-        (prefs("get", "/>"), all),
-        (prefs("set", &format!(" default='always'><always>{jid}</always><never/></prefs>")), all),
-        (prefs("set", &format!(" default='always'><always/><never>{jid}</never></prefs>")), "<not-allowed "),
-        (prefs("set", " default='roster'><always/><never/></prefs>"), "<not-allowed "),
-        (prefs("set", "/>"), "<bad-request "),
-    ] {
-        let got = s.send(a, &request);
-        assert!(got.contains(answer), "{request}: {got}");
+    for (kind, rest) in [("get", "/>"), ("set", " default='never'><always/><never/></prefs>")] {
+        let got = s.send(a, &format!("<iq type='{kind}' id='p'><prefs xmlns='urn:xmpp:mam:2'{rest}</iq>"));
+        in_order(&got, &["type='error'", "<feature-not-implemented ", "everything that is said is in it"]);
     }
 }

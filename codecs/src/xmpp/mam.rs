@@ -224,26 +224,10 @@ pub(super) fn metadata(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
     });
 }
 
-/// What is to be archived (XEP-0441 §2). The archive is the history of all protocols, and has everything: who wants no more
-/// than that has it already, and nobody can have less.
+/// What is to be archived (XEP-0441 §2): there is nothing to choose.
 pub(super) fn preferences(session: &mut Xmpp, iq: Iq, cx: &mut Cx<'_>) {
-    let (prefs, set) = (iq.payload(), iq.set);
-    let less = match prefs.attr("default") {
-        _ if !set => false,
-        Some("always") => {
-            prefs.child("never", ns::MAM).is_some_and(|never| never.elements().next().is_some())
-        }
-        Some("never" | "roster") => true,
-        _ => return session.iq_error(&iq, &StanzaCondition::BadRequest.into(), cx),
-    };
-    if less {
-        let why = "this server has one history for all clients, and everything that is said is in it";
-        return session.iq_error(&iq, &StanzaError::new(StanzaCondition::NotAllowed, why), cx);
-    }
-    session.iq_result(&iq, cx, |w| {
-        w.start_ns("prefs", ns::MAM).attr("default", "always");
-        w.start("always").end().start("never").end().end();
-    });
+    let why = "this server has one history for all clients, and everything that is said is in it";
+    session.iq_error(&iq, &StanzaError::new(StanzaCondition::FeatureNotImplemented, why), cx);
 }
 
 impl Xmpp {
