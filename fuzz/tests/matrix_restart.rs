@@ -205,3 +205,22 @@ fn more_rooms_than_a_connection_may_have() {
     let got = alice.sync(&mut s);
     assert_eq!(ids(events(joined(&got, &rooms[7]), "timeline")), [id]);
 }
+
+/// What a dialog's last entries lead to is worked out again, for which it is read; then nobody is there.
+#[test]
+fn dialogs_that_nobody_is_in_are_not_kept_at_a_start() {
+    let mut s = Server::unlimited();
+    let (mut alice, bob) = (Client::new(&mut s, "alice"), Client::new(&mut s, "bob"));
+    let room = alice.create(&mut s, object! { "is_direct" => true, "invite" => [bob.id.as_str()] });
+    alice.say(&mut s, &room, "hello");
+    let before = s.rooms_read;
+    s.restart();
+    let started = s.rooms_read;
+    assert!(started > before);
+    alice.connect(&mut s);
+    alice.say(&mut s, &room, "again");
+    assert!(s.rooms_read > started, "it is read when somebody comes");
+    let came = s.rooms_read;
+    alice.say(&mut s, &room, "and again");
+    assert_eq!(s.rooms_read, came, "and kept then");
+}

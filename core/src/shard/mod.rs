@@ -88,6 +88,17 @@ struct Slot {
     ticket: Ticket,
 }
 
+impl Slot {
+    /// Nobody would miss it in memory.
+    fn is_idle(&self, desk: &Desk<'_>) -> bool {
+        !self.reading
+            && self.waiting.is_empty()
+            && self.live.is_empty()
+            && desk.ledger.is_stored(self.ticket)
+            && !self.entity.as_ref().is_some_and(Entity::is_pinned)
+    }
+}
+
 /// The part of an entity that is never stored.
 #[derive(Default)]
 struct Live {
@@ -555,13 +566,7 @@ impl Shards {
         while self.slots.len() >= desk.settings.limits.entities && steps > 0 {
             steps -= 1;
             let Some(id) = self.clock.pop_front() else { return };
-            let idle = self.slots.get(&id).is_none_or(|s| {
-                !s.reading
-                    && s.waiting.is_empty()
-                    && s.live.is_empty()
-                    && desk.ledger.is_stored(s.ticket)
-                    && !s.entity.as_ref().is_some_and(Entity::is_pinned)
-            });
+            let idle = self.slots.get(&id).is_none_or(|slot| slot.is_idle(desk));
             if idle {
                 self.slots.remove(&id);
             } else {

@@ -81,6 +81,11 @@ impl Shards {
             self.again(desk, shard, event.pos, command);
         }
         self.follow_done(desk, shard, event.pos);
+        // It was read for this alone, as a rule: a start would keep every dialog that was busy lately.
+        if self.slots.get(id).is_some_and(|slot| slot.is_idle(desk)) {
+            self.slots.remove(id);
+            self.clock.retain(|other| other != id);
+        }
     }
 
     /// An account is renamed or gone: its rooms hear of it. Should that be cut short, it is done again from what is

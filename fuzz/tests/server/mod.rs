@@ -40,6 +40,8 @@ pub struct Server {
     /// While true, the store answers no question.
     pub mute: bool,
     unread: Vec<Asked>,
+    /// How often a room was read.
+    pub rooms_read: u32,
     next: u32,
     settings: Arc<Settings>,
     /// The head of the last answer to a Matrix client.
@@ -77,6 +79,7 @@ impl Server {
             stored: Vec::new(),
             mute: false,
             unread: Vec::new(),
+            rooms_read: 0,
             next: 0,
             settings,
             last: String::new(),
@@ -122,6 +125,7 @@ impl Server {
                         self.tell_stored();
                     }
                     Output::Fetch(asked) => {
+                        self.rooms_read += u32::from(matches!(asked.read, Read::Room(..)));
                         self.unread.push(asked);
                         self.tell_read();
                     }

@@ -189,6 +189,7 @@ impl<R: Runtime> Server<R> {
     pub(crate) fn start(config: &Config, home: &Home, workers: u8, open: bool) -> Result<Server<R>, Trouble> {
         let shards = config.shards.unwrap_or(config.limits.preset.shards());
         let workers = workers.clamp(1, shards);
+        memory::plan(workers);
         let settings = Arc::new(home.settings(config, shards)?);
         let log = Arc::new(Logger::new(Some(config.log.level), format_of(config)));
         let limits = config.limits.values;
@@ -269,6 +270,8 @@ impl<R: Runtime> Server<R> {
         });
         self.tell(manager, State::Ready);
         let mut keeper = Keeper::default();
+        // Opening the store may have taken much.
+        keeper.look();
         loop {
             match self.calls.1.recv_timeout(memory::EVERY) {
                 Ok(Call::Reload) => self.reload(invocation, home, manager),

@@ -1,4 +1,4 @@
-//! Memory that nobody uses any more, given back to the system.
+//! Memory that nobody uses any more, given back to the system; and how it is divided among the threads.
 //!
 //! The answer to a client's first sync takes many times what is kept for the client. Such pieces lie before what came
 //! later, and glibc's allocator gives memory back by itself only from the end: a server that was busy once would keep
@@ -8,7 +8,7 @@ use rustix::time::{ClockId, clock_gettime};
 use std::time::Duration;
 
 /// How often it is looked whether there may be something to give back.
-pub(crate) const EVERY: Duration = Duration::from_secs(15);
+pub(crate) const EVERY: Duration = Duration::from_secs(10);
 
 /// Processor time that was spent since the last time; after less there is nothing worth it.
 const WORK: Duration = Duration::from_millis(100);
@@ -34,6 +34,15 @@ impl Keeper {
     }
 }
 
+/// To be called before the first thread is started. Beside one worker the other threads mostly wait: all take their memory
+/// from one place. glibc would give each thread its own, and what the store reads and the worker keeps would leave holes
+/// that only the store's thread could fill.
+pub(crate) fn plan(workers: u8) {
+    if workers == 1 {
+        one_arena();
+    }
+}
+
 fn spent() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::try_from(time).unwrap_or_default()
@@ -49,8 +58,24 @@ fn trim() {
     unsafe { malloc_trim(0) };
 }
 
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[expect(unsafe_code, reason = "no safe function tells the allocator how many arenas it may have")]
+fn one_arena() {
+    use std::ffi::c_int;
+    unsafe extern "C" {
+        fn mallopt(parameter: c_int, value: c_int) -> c_int;
+    }
+    /// `M_ARENA_MAX` of glibc's malloc.h.
+    const ARENA_MAX: c_int = -8;
+    // SAFETY: mallopt(3) takes its own lock and changes a number. Refused, the usual number stays.
+    unsafe { mallopt(ARENA_MAX, 1) };
+}
+
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 fn trim() {}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn one_arena() {}
 
 #[cfg(test)]
 mod tests {

@@ -82,6 +82,7 @@ impl Sqlite {
         let checked = unclean && !options.again;
         if checked {
             check(&conn)?;
+            schema::rest(&conn);
         }
         if unclean {
             // After a failure the operating system may think written what is not: everything is written
