@@ -6,6 +6,7 @@ mod server;
 
 use lavina_codecs::json::Json;
 use lavina_codecs::object;
+use lavina_core::drive::{Drive, Input};
 use server::Server;
 use server::matrix::{Client, events};
 
@@ -395,4 +396,162 @@ fn a_first_sync_tells_of_rooms_that_one_was_put_out_of() {
     bob.ok(&mut s, &format!("POST /client/v3/rooms/{}/forget", rooms[0]), Json::object());
     let got = bob.get(&mut s, "/v3/sync?timeout=0");
     assert_eq!(got.at(&["rooms", "leave", &rooms[0]]), None);
+}
+
+/// Time passes.
+fn pass(s: &mut Server, ms: u64) {
+    (s.now.mono.0, s.now.wall.0) = (s.now.mono.0 + ms, s.now.wall.0 + ms);
+    s.worker.handle(s.now, Input::Tick);
+    s.drain();
+}
+
+#[test]
+fn an_event_is_sent_later() {
+    let mut s = Server::unlimited();
+    let (alice, mut bob) = (Client::new(&mut s, "alice"), Client::new(&mut s, "bob"));
+    let levels = object! { "events" => object! { "m.call" => 0 } };
+    let room = object! { "preset" => "public_chat", "power_level_content_override" => levels };
+    let room = alice.create(&mut s, room);
+    bob.join(&mut s, &room);
+    bob.sync(&mut s);
+    let send = |s: &mut Server, txn: &str, delay: &str, body: &str| {
+        let path =
+            format!("PUT /client/v3/rooms/{room}/send/m.room.message/{txn}?org.matrix.msc4140.delay={delay}");
+        alice.call(s, &path, object! { "msgtype" => "m.text", "body" => body })
+    };
+    let ids = "/client/unstable/org.matrix.msc4140/delayed_events";
+    let listed = |s: &mut Server| {
+        let got = alice.ok(s, &format!("GET {ids}"), Json::object());
+        got.get("delayed_events").and_then(Json::as_array).unwrap().to_vec()
+    };
+    let bodies = |s: &mut Server, bob: &mut Client| -> Vec<String> {
+        let got = bob.sync(s);
+        let Some(part) = got.at(&["rooms", "join", &room]) else { return Vec::new() };
+        events(part, "timeline").iter().filter_map(|e| e.str_at("content.body").map(str::to_owned)).collect()
+    };
+    let id = |got: (u16, Json)| got.1.str_of("delay_id").unwrap().to_owned();
+    let first = id(send(&mut s, "1", "1000", "first"));
+    assert_eq!(id(send(&mut s, "1", "1000", "first")), first, "the same request");
+    let second = id(send(&mut s, "2", "2000", "second"));
+    let third = id(send(&mut s, "3", "2000", "third"));
+    let fourth = id(send(&mut s, "4", "60000", "fourth"));
+    let all = listed(&mut s);
+    assert_eq!(all.len(), 4);
+    assert_eq!((all[0].str_of("delay_id"), all[0].str_at("content.body")), (Some(&*first), Some("first")));
+    assert!(bodies(&mut s, &mut bob).is_empty());
+    pass(&mut s, 1_100);
+    assert_eq!(bodies(&mut s, &mut bob), ["first"]);
+    // One is taken back, one put off, one sent at once.
+    alice.ok(&mut s, &format!("POST {ids}/{second}/cancel"), Json::object());
+    alice.ok(&mut s, &format!("POST {ids}/{third}"), object! { "action" => "restart" });
+    alice.ok(&mut s, &format!("POST {ids}/{fourth}/send"), Json::object());
+    assert_eq!(bodies(&mut s, &mut bob), ["fourth"]);
+    pass(&mut s, 1_500);
+    assert!(bodies(&mut s, &mut bob).is_empty());
+    pass(&mut s, 600);
+    assert_eq!(bodies(&mut s, &mut bob), ["third"]);
+    assert!(listed(&mut s).is_empty());
+    alice.refused(&mut s, &format!("POST {ids}/{third}/send"), Json::object(), 404, "M_NOT_FOUND");
+    alice.refused(&mut s, &format!("POST {ids}/{third}/dance"), Json::object(), 400, "M_INVALID_PARAM");
+    bob.refused(&mut s, &format!("POST {ids}/{third}"), Json::object(), 400, "M_MISSING_PARAM");
+    for bad in ["-1", "x", "99999999999"] {
+        assert_eq!(send(&mut s, "9", bad, "no").0, 400, "{bad}");
+    }
+    // State; what another set meanwhile stays.
+    let path = |key: &str| format!("PUT /client/v3/rooms/{room}/state/m.call/{key}");
+    for key in ["mine", "theirs"] {
+        let later = format!("{}?org.matrix.msc4140.delay=1000", path(key));
+        alice.ok(&mut s, &later, object! { "by" => "alice" });
+    }
+    bob.ok(&mut s, &path("theirs"), object! { "by" => "bob" });
+    let state = |s: &mut Server, key: &str| {
+        let (_, got) =
+            bob.call(s, &format!("GET /client/v3/rooms/{room}/state/m.call/{key}"), Json::object());
+        got.str_of("by").map(str::to_owned)
+    };
+    assert_eq!(state(&mut s, "mine"), None);
+    assert_eq!(listed(&mut s)[0].str_of("state_key"), Some("mine"));
+    pass(&mut s, 1_100);
+    assert_eq!(state(&mut s, "mine").as_deref(), Some("alice"));
+    assert_eq!(state(&mut s, "theirs").as_deref(), Some("bob"));
+}
+
+#[test]
+fn what_can_only_be_state_is_not_sent_otherwise() {
+    let mut s = Server::new();
+    let alice = Client::new(&mut s, "alice");
+    let room = alice.create(&mut s, Json::object());
+    for kind in ["m.room.create", "m.room.member"] {
+        let path = format!("PUT /client/v3/rooms/{room}/send/{kind}/1");
+        alice.refused(&mut s, &path, object! { "membership" => "join" }, 403, "M_FORBIDDEN");
+    }
+    let typing = format!("PUT /client/v3/rooms/{room}/typing/@alice:localhost");
+    alice.refused(&mut s, &typing, Json::object(), 400, "M_MISSING_PARAM");
+    let wrong = object! { "username" => "carol", "password" => 5 };
+    alice.refused(&mut s, "POST /client/v3/register", wrong, 400, "M_BAD_JSON");
+    alice.refused(&mut s, "POST /client/v3/register?kind=x", Json::object(), 400, "M_INVALID_PARAM");
+}
+
+#[test]
+fn account_data_is_removed() {
+    let mut s = Server::new();
+    let (mut alice, bob) = (Client::new(&mut s, "alice"), Client::new(&mut s, "bob"));
+    let room = alice.create(&mut s, Json::object());
+    let dialog = object! { "ignored_users" => object! { &*bob.id => Json::object() } };
+    let user = "user/@alice:localhost";
+    for (path, kind, content) in [
+        (user.to_owned(), "m.x", object! { "a" => 1 }),
+        (user.to_owned(), "m.ignored_user_list", dialog),
+        (format!("{user}/rooms/{room}"), "m.y", object! { "b" => 2 }),
+    ] {
+        let path = format!("{path}/account_data/{kind}");
+        alice.ok(&mut s, &format!("PUT /client/v3/{path}"), content);
+        alice.sync(&mut s);
+        let delete = format!("DELETE /client/unstable/org.matrix.msc3391/{path}");
+        bob.refused(&mut s, &delete, Json::object(), 403, "M_FORBIDDEN");
+        alice.ok(&mut s, &delete, Json::object());
+        alice.refused(&mut s, &format!("GET /client/v3/{path}"), Json::object(), 404, "M_NOT_FOUND");
+        let got = alice.sync(&mut s);
+        let part = if kind == "m.y" { server::matrix::joined(&got, &room) } else { &got };
+        let told = events(part, "account_data").iter().find(|e| e.str_of("type") == Some(kind));
+        assert_eq!(told.and_then(|e| e.get("content")), Some(&Json::object()), "{kind}");
+        let first = alice.get(&mut s, "/v3/sync?timeout=0");
+        let part = if kind == "m.y" { server::matrix::joined(&first, &room) } else { &first };
+        assert!(events(part, "account_data").iter().all(|e| e.str_of("type") != Some(kind)));
+    }
+    // What a client keeps about a device goes with it.
+    let second = Client::login(&mut s, "alice");
+    let device = second.get(&mut s, "/v3/account/whoami").str_of("device_id").unwrap().to_owned();
+    let path =
+        format!("/client/v3/{user}/account_data/org.matrix.msc3890.local_notification_settings.{device}");
+    alice.ok(&mut s, &format!("PUT {path}"), object! { "is_silenced" => true });
+    second.ok(&mut s, "POST /client/v3/logout", Json::object());
+    alice.refused(&mut s, &format!("GET {path}"), Json::object(), 404, "M_NOT_FOUND");
+}
+
+#[test]
+fn a_device_that_is_gone_can_be_removed_again() {
+    let mut s = Server::new();
+    let alice = Client::new(&mut s, "alice");
+    let path = "DELETE /client/v3/devices/NONE";
+    let (status, asked) = alice.call(&mut s, path, Json::object());
+    assert_eq!(status, 401);
+    let auth = object! {
+        "session" => asked.str_of("session").unwrap(), "type" => "m.login.password", "password" => "secret",
+        "identifier" => object! { "type" => "m.id.user", "user" => "alice" },
+    };
+    alice.ok(&mut s, path, object! { "auth" => auth });
+}
+
+#[test]
+fn a_field_of_a_profile_is_set_to_something() {
+    let mut s = Server::new();
+    let alice = Client::new(&mut s, "alice");
+    for field in ["displayname", "avatar_url", "m.tz"] {
+        let path = format!("/client/v3/profile/@alice:localhost/{field}");
+        alice.refused(&mut s, &format!("PUT {path}"), Json::object(), 400, "M_MISSING_PARAM");
+        alice.ok(&mut s, &format!("PUT {path}"), object! { field => "x" });
+        assert_eq!(alice.ok(&mut s, &format!("GET {path}"), Json::object()), object! { field => "x" });
+        alice.ok(&mut s, &format!("DELETE {path}"), Json::object());
+    }
 }

@@ -5,6 +5,7 @@
 //! [`IDLE`]. Nothing is lost with it: what a device must not lose is stored.
 
 use super::api::auth::Proved;
+use super::api::delayed::Delayed;
 use super::device::sync::Sync;
 use super::device::{Device, DeviceRow};
 use super::error::Error;
@@ -66,6 +67,8 @@ pub struct Agent {
     rates: Rates,
     /// What was proved to it by who confirms who he is; made when somebody does.
     proved: Option<Box<Proved>>,
+    /// Events that the device sends later; made when it delays one.
+    delayed: Option<Box<Delayed>>,
     /// When it goes, when who sleeps is to be woken, when its user no longer counts as there.
     idle: Late,
     sleep: Late,
@@ -118,6 +121,7 @@ impl Agent {
             waiting: Vec::new(),
             rates: Rates::default(),
             proved: None,
+            delayed: None,
             idle: Late::default(),
             sleep: Late::default(),
             rest: Late::default(),
@@ -140,6 +144,19 @@ impl Agent {
     /// What was proved by who confirms who he is.
     pub(super) fn proved(&mut self) -> &mut Proved {
         self.proved.get_or_insert_default()
+    }
+
+    /// Events that the device sends later.
+    pub(super) fn delayed(&mut self) -> &mut Delayed {
+        self.delayed.get_or_insert_default()
+    }
+
+    /// Begins something that nobody waits for the end of.
+    pub(super) fn spawn(&mut self, begin: impl FnOnce(task::Ctx) -> task::Flow, cx: &mut Cx<'_>) {
+        let (who, settings) = (self.device().map(|d| d.who.clone()), cx.settings().clone());
+        let nobody = cx.origin(ReqId::default());
+        let task = self.tasks.add(nobody, settings, who, cx.now(), begin);
+        self.run(Some(task), cx);
     }
 
     /// The user is there as long as a sync waits, which is until then at most; `None`: says nothing of it.

@@ -63,6 +63,7 @@ const TABLES: &[&[Route]] = &[
     api::cross::ROUTES,
     api::data::ROUTES,
     api::dehydrated::ROUTES,
+    api::delayed::ROUTES,
     api::devices::ROUTES,
     api::directory::ROUTES,
     api::ephemeral::ROUTES,

@@ -28,12 +28,16 @@ const FEATURES: &[&str] = &[
     "org.matrix.e2e_cross_signing",
     // Spaces can be listed, and found by the type of room (MSC3827, v1.4).
     "org.matrix.msc3827.stable",
+    // Account data can be removed (MSC3391).
+    "org.matrix.msc3391",
     // Devices that are asleep on the server (MSC3814).
     "org.matrix.msc3814",
     // Relations of relations at once (MSC3981, v1.10).
     "org.matrix.msc3981",
     // Invitations can be blocked (MSC4380, v1.18).
     "org.matrix.msc4380.stable",
+    // Events that are sent later (MSC4140).
+    "org.matrix.msc4140",
     // The rooms that one shares with somebody (MSC2666).
     "uk.half-shot.msc2666.query_mutual_rooms",
     // MSC4186.

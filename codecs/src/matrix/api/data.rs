@@ -20,8 +20,10 @@ use sha2::{Digest, Sha256};
 pub const ROUTES: &[Route] = &[
     route!(Get "/_matrix/client/v3/user/{user}/account_data/{type}" Must get),
     route!(Put "/_matrix/client/v3/user/{user}/account_data/{type}" Must put),
+    route!(Delete "/_matrix/client/unstable/org.matrix.msc3391/user/{user}/account_data/{type}" Must delete),
     route!(Get "/_matrix/client/v3/user/{user}/rooms/{room}/account_data/{type}" Must get_of_room),
     route!(Put "/_matrix/client/v3/user/{user}/rooms/{room}/account_data/{type}" Must put_of_room),
+    route!(Delete "/_matrix/client/unstable/org.matrix.msc3391/user/{user}/rooms/{room}/account_data/{type}" Must delete_of_room),
     route!(Get "/_matrix/client/v3/user/{user}/rooms/{room}/tags" Must tags),
     route!(Put "/_matrix/client/v3/user/{user}/rooms/{room}/tags/{tag}" Must tag),
     route!(Delete "/_matrix/client/v3/user/{user}/rooms/{room}/tags/{tag}" Must untag),
@@ -103,6 +105,23 @@ async fn put_of_room(ctx: Ctx, request: Request) -> Answer {
     set(&ctx, key(request.arg(2), Some(request.arg(1))), &request.json()?).await
 }
 
+/// Removes a value (MSC3391); devices are told of an empty one. Of one that is not there too, as said there.
+async fn delete(ctx: Ctx, request: Request) -> Answer {
+    own(&ctx, request.arg(0))?;
+    writable(request.arg(1))?;
+    if request.arg(1) == IGNORED {
+        ignore(&ctx, &object! { "ignored_users" => Json::object() }).await?;
+    }
+    store(&ctx, key(request.arg(1), None), Octets::default()).await
+}
+
+async fn delete_of_room(ctx: Ctx, request: Request) -> Answer {
+    own(&ctx, request.arg(0))?;
+    room(&ctx, request.arg(1)).await?;
+    writable(request.arg(2))?;
+    store(&ctx, key(request.arg(2), Some(request.arg(1))), Octets::default()).await
+}
+
 fn writable(kind: &str) -> Result<(), Error> {
     match kind {
         FULLY_READ | PUSH_RULES => Err(Error::new(
@@ -116,7 +135,12 @@ fn writable(kind: &str) -> Result<(), Error> {
 
 /// Stores a value, and tells the account's devices.
 async fn set(ctx: &Ctx, key: Str, value: &Json) -> Answer {
-    let values = vec![(key, Octets::from(value.to_bytes()))];
+    store(ctx, key, Octets::from(value.to_bytes())).await
+}
+
+/// The same with the value as it is kept; an empty one is removed.
+async fn store(ctx: &Ctx, key: Str, value: Octets) -> Answer {
+    let values = vec![(key, value)];
     ctx.act(EntityId::Account(ctx.user()?.id), Act::SetAttrs { values, tell: Audience::Own, native: None })
         .await?;
     Ok(Response::done())

@@ -139,7 +139,7 @@ async fn mark(ctx: &Ctx, id: RoomId, kind: Read, event_id: &str, thread: Option<
 async fn typing(ctx: Ctx, request: Request) -> Answer {
     let body = request.json()?;
     myself(&ctx, request.arg(1))?;
-    let on = body.get("typing").and_then(Json::as_bool);
+    let on = body.get("typing").ok_or_else(|| Error::missing_param("typing is missing"))?.as_bool();
     let on = on.ok_or_else(|| Error::bad_json("typing must be true or false"))?;
     let timeout = match body.get("timeout") {
         None => TYPING,

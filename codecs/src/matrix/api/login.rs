@@ -274,11 +274,17 @@ pub async fn remove_devices(ctx: &Ctx, user: &User, devices: Vec<Str>) -> Result
 
 /// Whether a named value is a device's: `m.KIND/DEVICE` or `m.KIND/DEVICE/…`, for the kinds that devices have.
 fn belongs(key: &str, device: &str) -> bool {
+    if key.strip_prefix(SETTINGS).is_some_and(|of| of == device) {
+        return true;
+    }
     DEVICE_VALUES.iter().any(|kind| {
         let rest = key.strip_prefix(kind).and_then(|rest| rest.strip_prefix(device));
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     })
 }
+
+/// What the name of the account data begins with in which a client keeps how a device notifies (MSC3890); its id follows.
+const SETTINGS: &str = "m.data/org.matrix.msc3890.local_notification_settings.";
 
 /// What the names of values begin with that belong to a device, whose name follows.
 pub const DEVICE_VALUES: &[&str] = &["m.keys/", "m.otk/", "m.fallback/", "m.pusher/", SEEN];

@@ -7,6 +7,7 @@ pub mod create;
 pub mod cross;
 pub mod data;
 pub mod dehydrated;
+pub mod delayed;
 pub mod devices;
 pub mod directory;
 pub mod ephemeral;

@@ -112,7 +112,6 @@ async fn put(ctx: Ctx, request: Request) -> Answer {
         Some(Json::Str(name)) if field == DISPLAYNAME => Some(Json::Str(Str::name(&name))),
         Some(Json::Null) if field == DISPLAYNAME || field == AVATAR => None,
         Some(value) => Some(value),
-        None if field == DISPLAYNAME || field == AVATAR => None,
         None => return Err(Error::missing_param(format!("{field} is missing"))),
     };
     if matches!(field, DISPLAYNAME | AVATAR)

@@ -34,7 +34,13 @@ async fn register(ctx: Ctx, request: Request) -> Answer {
     if request.param("kind").is_some_and(|kind| kind == "guest") {
         return Err(Error::new(403, "M_GUEST_ACCESS_FORBIDDEN", "there are no guests here"));
     }
+    if request.param("kind").is_some_and(|kind| kind != "user") {
+        return Err(Error::invalid_param("kind must be user or guest"));
+    }
     let body = request.json()?;
+    if body.get("password").is_some_and(|password| !password.is_null() && password.as_str().is_none()) {
+        return Err(Error::bad_json("password must be a string"));
+    }
     let name = match body.get("username") {
         None | Some(Json::Null) => None,
         Some(Json::Str(name)) => Some(new_name(name)?),

@@ -1,5 +1,6 @@
 //! Sending and withdrawing events (client-server API, "Sending events to a room", "Redactions").
 
+use super::delayed;
 use super::media::name_of;
 use super::scene::{Related, Scene, entry_at, related_to, view_of};
 use crate::http::files;
@@ -53,16 +54,30 @@ const NAMED: [&[&str]; 3] =
     [&["redacts"], &[RELATES_TO, "event_id"], &[RELATES_TO, "m.in_reply_to", "event_id"]];
 
 async fn send(ctx: Ctx, request: Request) -> Answer {
+    if let Some(delay) = delayed::delay(&request)? {
+        return Box::pin(delayed::schedule(&ctx, &request, delay, None)).await;
+    }
     let content = request.json()?;
-    let kind = request.arg(1).to_owned();
-    let mut sending = Sending::new(&ctx, request.arg(0), "send", request.arg(2)).await?;
+    send_event(&ctx, request.arg(0), request.arg(1), request.arg(2), content).await
+}
+
+/// Sends an event that is no state.
+///
+/// # Errors
+/// What cannot be such an event, or may not be sent.
+pub async fn send_event(ctx: &Ctx, room: &str, kind: &str, transaction: &str, content: Json) -> Answer {
+    let mut sending = Sending::new(ctx, room, "send", transaction).await?;
+    // The rules for these are of state alone: as anything else there can be none of them (room version 11, 3 and 4.1).
+    if matches!(kind, "m.room.create" | "m.room.member") {
+        return Err(Error::forbidden(format!("{kind} is state, and sent as that")));
+    }
     for path in NAMED {
         if let Some(id) = content.at(path).and_then(Json::as_str) {
-            sending.name(&ctx, id).await?;
+            sending.name(ctx, id).await?;
         }
     }
-    let view = sending.check(&ctx, &kind).await?;
-    let sending = sending.with_parties(&ctx, view).await?;
+    let view = sending.check(ctx, kind).await?;
+    let sending = sending.with_parties(ctx, view).await?;
     let (native_max, text_max) = {
         let limits = &ctx.settings().core.limits;
         (limits.native, limits.text)
@@ -81,14 +96,14 @@ async fn send(ctx: Ctx, request: Request) -> Answer {
             text_max,
             native_max,
         };
-        read(&kind, content.clone(), &look)
+        read(kind, content.clone(), &look)
     };
     let intent = intent.map_err(|why| Error::new(why.status(), why.errcode(), why.to_string()))?;
     match intent {
-        Intent::Say(message) => sending.say(&ctx, *message, &content).await,
-        Intent::Edit { target, message } => sending.edit(&ctx, target, *message).await,
-        Intent::React { target, key, native } => sending.react(&ctx, target, key, native).await,
-        Intent::Redact { target, reason, native } => sending.redact(&ctx, target, reason, native).await,
+        Intent::Say(message) => sending.say(ctx, *message, &content).await,
+        Intent::Edit { target, message } => sending.edit(ctx, target, *message).await,
+        Intent::React { target, key, native } => sending.react(ctx, target, key, native).await,
+        Intent::Redact { target, reason, native } => sending.redact(ctx, target, reason, native).await,
     }
 }
 

@@ -2,7 +2,7 @@
 //! they mean for everybody.
 
 use crate::json::Json;
-use crate::matrix::api::members;
+use crate::matrix::api::{delayed, members};
 use crate::matrix::content::TYPE_MAX;
 use crate::matrix::error::Error;
 use crate::matrix::facts::{attr_key, creators};
@@ -66,6 +66,9 @@ async fn one(ctx: Ctx, request: Request) -> Answer {
 
 async fn put(ctx: Ctx, request: Request) -> Answer {
     let (kind, key) = (request.arg(1).to_owned(), request.arg(2).to_owned());
+    if let Some(delay) = delayed::delay(&request)? {
+        return Box::pin(delayed::schedule(&ctx, &request, delay, Some(&key))).await;
+    }
     let content = request.json()?;
     let view = rooms::known_view(&ctx, request.arg(0)).await?;
     // Memberships have rules of their own.
