@@ -506,6 +506,7 @@ impl<P: Projection> World<P> {
                 }
             }
             Output::Move(to, conn, moving) => {
+                self.tell(|| format!("  {} move {conn:?} to {}: {moving:?}", worker.0, to.0));
                 if let Some(id) = self.places.remove(&(worker, conn)) {
                     self.wires[id].place = Place::Moving(to, moving);
                     self.wires[id].wants_flush = false;
