@@ -9,55 +9,25 @@
 // clients from before August 2025 want its [rooms] matrix-version to be "11". It says `ok` and ends with 0 if all went well;
 // what the server refused is told at the end.
 
-import { createServer } from "node:http";
-import { readFile } from "node:fs/promises";
-import { extname, join } from "node:path";
-import { chromium } from "playwright-core";
+import { browse, until } from "./web.mjs";
 
 const [BASE, INVITATION, NAME, PICTURES] = process.argv.slice(2);
-const FOLDER = process.env.ELEMENT;
 const PASSWORD = "Element-pass-1";
-const KINDS = {
-  ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".json": "application/json",
-  ".wasm": "application/wasm", ".svg": "image/svg+xml", ".png": "image/png", ".woff2": "font/woff2",
-};
 // What Element asks for to learn that it is not there: answers that are no fault.
 const EXPECTED = /auth_issuer|auth_metadata|room_keys\/version|dehydrated_device|directory\/room|v3\/register|thirdparty\/user|initialSync/;
 
-const config = JSON.stringify({ default_server_config: { "m.homeserver": { base_url: BASE, server_name: "localhost" } } });
-const pages = createServer(async (request, response) => {
-  const path = new URL(request.url, "http://x").pathname;
-  const file = join(FOLDER, path.endsWith("/") ? `${path}index.html` : path);
-  const found = path === "/config.json" ? config : await readFile(file).catch(() => null);
-  response.writeHead(found ? 200 : 404, { "content-type": KINDS[extname(file)] ?? "application/octet-stream" }).end(found);
+const web = await browse({
+  folder: process.env.ELEMENT,
+  config: { default_server_config: { "m.homeserver": { base_url: BASE, server_name: "localhost" } } },
+  base: BASE,
+  expected: EXPECTED,
+  pictures: PICTURES,
 });
-await new Promise((go) => pages.listen(0, "localhost", go));
-
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-  args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-});
-const refused = [];
-
-async function until(what, test) {
-  for (const end = Date.now() + 30_000; Date.now() < end; await new Promise((go) => setTimeout(go, 100))) {
-    const found = await test();
-    if (found) return found;
-  }
-  throw new Error(`in vain: ${what}`);
-}
 
 class Person {
   async register(name) {
     this.name = name;
-    const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, locale: "en-GB" });
-    context.setDefaultTimeout(30_000);
-    this.page = await context.newPage();
-    this.page.on("response", (r) => {
-      const url = r.url();
-      if (url.startsWith(BASE) && r.status() >= 400 && !EXPECTED.test(url)) refused.push(`${name}: ${r.status()} ${url}`);
-    });
-    await this.page.goto(`http://localhost:${pages.address().port}/#/register`);
+    this.page = await web.open(name, "#/register");
     await this.page.getByRole("textbox", { name: "Username", exact: true }).fill(name);
     await this.page.getByPlaceholder("Password", { exact: true }).fill(PASSWORD);
     await this.page.getByPlaceholder("Confirm password", { exact: true }).fill(PASSWORD);
@@ -89,9 +59,6 @@ class Person {
     const tile = this.page.locator(".mx_RoomView_body .mx_EventTile[data-scroll-tokens]").filter({ hasText: text }).last();
     await tile.locator(".mx_EventTile_line").first().hover();
     await tile.getByRole("toolbar", { name: "Message Actions" }).getByRole("button", { name: action }).first().click();
-  }
-  async picture(name) {
-    if (PICTURES) await this.page.screenshot({ path: join(PICTURES, `${name}.png`) });
   }
 }
 
@@ -135,7 +102,7 @@ try {
   await ann.page.getByRole("menuitem", { name: "Remove" }).click();
   await ann.page.locator(".mx_Dialog").getByRole("button", { name: "Remove" }).click();
   await ben.sees("Message deleted");
-  await ann.picture("room");
+  await web.picture(ann.page, "room");
 
   // Alone, encrypted, listed under people for both.
   await ann.button("Start chat").click();
@@ -154,11 +121,10 @@ try {
   await until("a talk between two is known as such", async () => (await people())?.[`@${NAME}1:localhost`]);
   const verified = await ann.page.evaluate(() => window.mxMatrixClientPeg.get().getCrypto().isCrossSigningReady());
   if (!verified) throw new Error("cross-signing was not set up with the account");
-  await ben.picture("dialog");
+  await web.picture(ben.page, "dialog");
 
-  if (refused.length) throw new Error(`the server refused: ${refused.join("; ")}`);
+  if (web.refused.length) throw new Error(`the server refused: ${web.refused.join("; ")}`);
   console.log("ok");
 } finally {
-  await browser.close();
-  pages.close();
+  await web.close();
 }
