@@ -340,6 +340,41 @@ fn one_time_keys_are_given_out_in_their_order() {
     alice.refused(&mut s, "POST /client/v3/keys/upload", bad, 400, "M_BAD_JSON");
 }
 
+/// Some clients bring fifty new keys at each sync: none is refused, and who claims one gets one that the client still knows.
+#[test]
+fn a_device_that_brings_ever_more_one_time_keys_keeps_the_newest() {
+    let mut s = Server::unlimited();
+    let (alice, bob) = (Client::new(&mut s, "alice"), Client::new(&mut s, "bob"));
+    let mut brought = Vec::new();
+    for round in 0..13 {
+        let mut keys = Json::object();
+        for n in 0..50 {
+            // Ids that do not sort in the order in which they came.
+            let id = format!("{:02}{round:02}", n ^ 21);
+            keys.set(format!("signed_curve25519:{id}"), object! { "key" => id });
+        }
+        let got = alice.ok(&mut s, "POST /client/v3/keys/upload", object! { "one_time_keys" => keys });
+        let count = got.at(&["one_time_key_counts", "signed_curve25519"]).and_then(Json::as_int);
+        brought.push(count.unwrap());
+    }
+    assert_eq!(brought[..2], [50, 100]);
+    assert!(brought[2..].iter().all(|n| *n == 100), "{brought:?}");
+    let devices = alice.get(&mut s, "/v3/devices");
+    let device =
+        devices.get("devices").and_then(Json::as_array).unwrap()[0].str_of("device_id").unwrap().to_owned();
+    let mut of = Json::object();
+    of.set(device.as_str(), "signed_curve25519");
+    let wanted = object! { "one_time_keys" => object! { "@alice:localhost" => of } };
+    for n in 0..100 {
+        let got = bob.ok(&mut s, "POST /client/v3/keys/claim", wanted.clone());
+        let keys = got.at(&["one_time_keys", "@alice:localhost", &device]).and_then(Json::as_object).unwrap();
+        let (id, _) = keys.iter().next().unwrap();
+        assert!(id.ends_with(if n < 50 { "11" } else { "12" }), "{n}: {id}");
+    }
+    let none = bob.ok(&mut s, "POST /client/v3/keys/claim", wanted);
+    assert_eq!(none.get("one_time_keys"), Some(&Json::object()));
+}
+
 /// What somebody is called in one room is known there only.
 #[test]
 fn people_are_found_by_their_profiles() {

@@ -45,8 +45,9 @@ pub const CHANGED: &str = "m.keys_changed";
 /// What a signal to rooms says: the devices of its sender, or their keys, changed.
 pub const CHANGED_SIGNAL: &[u8] = b"keys changed";
 
-/// One-time keys of a device; above: 400.
-pub const ONE_TIME_MAX: usize = 500;
+/// One-time keys of a device; above, the oldest go; more in one request: 400. Clients keep 50 here. Some forget that they are
+/// here and bring new ones at each sync; in time they forget their own halves too, and then an old key is good for nothing.
+pub const ONE_TIME_MAX: usize = 100;
 
 /// Users of one query or claim; above: 400.
 const USERS_MAX: usize = 1_000;
@@ -100,8 +101,7 @@ pub(super) fn given_keys(
         }
     }
     let given = |name: &str| body.get(name).and_then(Json::as_object).into_iter().flat_map(|m| m.iter());
-    let before = count(account, &who.device).values().sum::<usize>();
-    let mut added = 0;
+    let known = values.len();
     let now = ctx.now().wall.0;
     for (id, key) in given("one_time_keys") {
         let (algorithm, name) = key_id(id)?;
@@ -114,14 +114,17 @@ pub(super) fn given_keys(
                     "the one-time key {id} is there already, and another"
                 )));
             }
-            None => added += 1,
+            None => {}
         }
         let place = Str::new(format!("{ONE_TIME}{}/{algorithm}/{now:012x}/{name}", who.device));
         values.push((place, Octets::from(bytes)));
     }
-    if before + added > ONE_TIME_MAX {
-        return Err(Error::invalid_param("too many one-time keys"));
+    let added = values.len() - known;
+    if added > ONE_TIME_MAX {
+        return Err(Error::invalid_param("too many one-time keys at once"));
     }
+    let old = too_old(account, &who.device, added).into_iter().map(|old| (old, Octets::default()));
+    values.splice(known..known, old);
     for (id, key) in given("fallback_keys") {
         let (algorithm, _) = key_id(id)?;
         let place = Str::new(format!("{FALLBACK}{}/{algorithm}", who.device));
@@ -152,6 +155,18 @@ fn one_time<'a>(
     let skip = prefix.len();
     let all = account.attrs.range(Str::new(&prefix)..).take_while(move |(key, _)| key.starts_with(&prefix));
     all.map(move |(key, value)| (own_id(&key[skip..]), value))
+}
+
+/// The names of the keys that make room for that many new ones.
+fn too_old(account: &Account, device: &str, added: usize) -> Vec<Str> {
+    let prefix = format!("{ONE_TIME}{device}/");
+    let all = account.attrs.range(Str::new(&prefix)..).take_while(|(key, _)| key.starts_with(&prefix));
+    let mut all: Vec<Str> = all.map(|(key, _)| key.clone()).collect();
+    // By time, whatever the algorithm.
+    all.sort_by_key(|key| key[prefix.len()..].split_once('/').map(|(_, rest)| rest.to_owned()));
+    let over = (all.len() + added).saturating_sub(ONE_TIME_MAX);
+    all.truncate(over);
+    all
 }
 
 /// The id of a one-time key in the name under which it is kept. Older ones are kept without a time.
