@@ -27,6 +27,9 @@ impl Folded {
 
 /// One character for one, so that places stay what they are.
 fn fold(c: char) -> char {
+    if c.is_ascii() {
+        return c.to_ascii_lowercase();
+    }
     let mut lower = c.to_lowercase();
     match (lower.next(), lower.next()) {
         (Some(one), None) => one,
@@ -102,7 +105,10 @@ fn fits_at(piece: &[Option<char>], text: &[char], at: usize) -> bool {
 /// The leftmost place from `from` on where a piece fits and `legal` agrees.
 fn find(piece: &[Option<char>], text: &[char], from: usize, legal: impl Fn(usize) -> bool) -> Option<usize> {
     let end = text.len().checked_sub(piece.len())?;
-    (from..=end).find(|at| legal(*at) && fits_at(piece, text, *at))
+    // Most places are out by their first character, which is looked at for each message and each of its readers.
+    let first = piece.first().copied().flatten();
+    let begins = |at: usize| first.is_none_or(|first| text.get(at) == Some(&first));
+    (from..=end).find(|at| begins(*at) && legal(*at) && fits_at(piece, text, *at))
 }
 
 #[cfg(test)]
