@@ -364,7 +364,8 @@ async function returns(ann, address, xena, key) {
   await ann.button("Verify Manually").click();
   await ann.field("recoveryKeyInput", key);
   await ann.page.keyboard.press("Enter");
-  await ann.text("Device verified!").waitFor();
+  // The backup: the word about the device itself is soon gone.
+  await ann.text("Connected").waitFor();
   await ann.page.reload();
   await ann.arrives();
   await ann.go("/direct/");
