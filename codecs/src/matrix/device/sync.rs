@@ -8,6 +8,7 @@
 
 pub mod begin;
 mod person;
+mod positions;
 mod room;
 
 use super::super::task::Who;

@@ -1,5 +1,6 @@
 //! What a device's agent knows of a room: little, so that many agents can follow many rooms.
 
+use super::positions::Positions;
 use crate::json::{DEPTH, Json, Map};
 use crate::matrix::ids::{EventRef, IdKey, user_id};
 use crate::object;
@@ -156,9 +157,8 @@ impl Read {
 pub struct Unread {
     /// The last entry that was looked at.
     pub counted: Pos,
-    /// Most messages: no highlights, in no thread. In order, as are the others; one number each, since every device
-    /// of every member keeps them.
-    plain: Vec<Pos>,
+    /// Most messages: no highlights, in no thread. In little room, since every device of every member keeps them.
+    plain: Positions,
     /// The others: entry, whether it is a highlight, the root of its thread.
     others: Vec<(Pos, bool, Option<Str>)>,
 }
@@ -185,36 +185,31 @@ impl Unread {
             self.others.push((pos, highlight, thread));
             return;
         }
-        if self.plain.len() == self.plain.capacity() {
-            // A quarter more.
-            self.plain.reserve_exact(4 + self.plain.len() / 4);
-        }
         self.plain.push(pos);
     }
 
     /// A message was withdrawn.
     pub fn forget(&mut self, target: Pos) {
-        self.plain.retain(|pos| *pos != target);
+        self.plain.retain(|pos| pos != target);
         self.others.retain(|(pos, ..)| *pos != target);
     }
 
     /// Nothing is unread any more.
     pub fn clear(&mut self) {
-        (self.plain, self.others) = (Vec::new(), Vec::new());
+        *self = Unread { counted: self.counted, ..Unread::default() };
     }
 
     /// The user has read.
     pub fn read(&mut self, read: &Read) {
         if self.has_any(read) {
-            self.plain.retain(|pos| !read.has(*pos, None));
+            self.plain.retain(|pos| !read.has(pos, None));
             self.others.retain(|(pos, _, thread)| !read.has(*pos, thread.as_deref()));
-            self.plain.shrink_to_fit();
         }
     }
 
     /// True: some of it is read.
     fn has_any(&self, read: &Read) -> bool {
-        self.plain.first().is_some_and(|first| read.has(*first, None))
+        self.plain.first().is_some_and(|first| read.has(first, None))
             || self.others.iter().any(|(pos, _, thread)| read.has(*pos, thread.as_deref()))
     }
 }
