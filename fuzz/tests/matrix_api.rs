@@ -322,12 +322,7 @@ fn one_time_keys_are_given_out_in_their_order() {
         let got = alice.ok(&mut s, "POST /client/v3/keys/upload", object! { "one_time_keys" => keys });
         assert!(got.at(&["one_time_key_counts", "signed_curve25519"]).and_then(Json::as_int).is_some());
     }
-    let devices = alice.get(&mut s, "/v3/devices");
-    let device =
-        devices.get("devices").and_then(Json::as_array).unwrap()[0].str_of("device_id").unwrap().to_owned();
-    let mut of = Json::object();
-    of.set(device.as_str(), "signed_curve25519");
-    let wanted = object! { "one_time_keys" => object! { "@alice:localhost" => of } };
+    let (device, wanted) = claim(&mut s, &alice);
     for name in ["C", "A", "B"] {
         let got = bob.ok(&mut s, "POST /client/v3/keys/claim", wanted.clone());
         let id = format!("signed_curve25519:{name}");
@@ -338,6 +333,16 @@ fn one_time_keys_are_given_out_in_their_order() {
     assert_eq!(none.get("one_time_keys"), Some(&Json::object()));
     let bad = object! { "device_keys" => object! { "user_id" => &alice.id, "device_id" => device } };
     alice.refused(&mut s, "POST /client/v3/keys/upload", bad, 400, "M_BAD_JSON");
+}
+
+/// The only device of Alice, and what claims one of its one-time keys.
+fn claim(s: &mut Server, alice: &Client) -> (String, Json) {
+    let devices = alice.get(s, "/v3/devices");
+    let device =
+        devices.get("devices").and_then(Json::as_array).unwrap()[0].str_of("device_id").unwrap().to_owned();
+    let mut of = Json::object();
+    of.set(device.as_str(), "signed_curve25519");
+    (device, object! { "one_time_keys" => object! { "@alice:localhost" => of } })
 }
 
 /// Some clients bring fifty new keys at each sync: none is refused, and who claims one gets one that the client still knows.
@@ -359,12 +364,7 @@ fn a_device_that_brings_ever_more_one_time_keys_keeps_the_newest() {
     }
     assert_eq!(brought[..2], [50, 100]);
     assert!(brought[2..].iter().all(|n| *n == 100), "{brought:?}");
-    let devices = alice.get(&mut s, "/v3/devices");
-    let device =
-        devices.get("devices").and_then(Json::as_array).unwrap()[0].str_of("device_id").unwrap().to_owned();
-    let mut of = Json::object();
-    of.set(device.as_str(), "signed_curve25519");
-    let wanted = object! { "one_time_keys" => object! { "@alice:localhost" => of } };
+    let (device, wanted) = claim(&mut s, &alice);
     for n in 0..100 {
         let got = bob.ok(&mut s, "POST /client/v3/keys/claim", wanted.clone());
         let keys = got.at(&["one_time_keys", "@alice:localhost", &device]).and_then(Json::as_object).unwrap();

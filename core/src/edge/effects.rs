@@ -2,7 +2,7 @@
 
 use super::{
     Edge,
-    session::{Near, Pending},
+    session::{Near, Pending, Session},
 };
 use crate::{
     command::{Act, Command, EntityId},
@@ -254,10 +254,11 @@ impl<P: Projection> Edge<P> {
 
     /// Moves a connection to the worker that its requests go to, when none is under way.
     fn go_near(&mut self, slot: u32) {
-        let Some(s) = self.sessions.get_mut(slot) else { return };
+        let going = |s: &&mut Session<P>| matches!(s.near, Near::Going(_));
+        let Some(s) = self.sessions.get_mut(slot).filter(going) else { return };
         let quiet = s.core.pending.is_empty() && s.core.transfers.is_empty() && s.core.out.open() == 0;
         let stays = s.moving || s.ended || s.closing.is_some() || s.core.user.is_some() || s.conn.is_none();
-        if matches!(s.near, Near::Going(_)) && quiet && !stays {
+        if quiet && !stays {
             s.moving = true;
             self.outputs.push_back(super::Pending::Move(slot));
         }

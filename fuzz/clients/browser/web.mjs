@@ -19,7 +19,7 @@ export async function until(what, test) {
 }
 
 // A browser for the client in `folder`, which finds `config` as its config.json. `refused` fills with what the server at
-// `base` refuses and `expected` does not fit, `wrong` with what goes wrong in the pages, `all` with the pages.
+// `base` refuses and `expected` does not fit.
 export async function browse({ folder, config, base, expected, pictures }) {
   const pages = createServer(async (request, response) => {
     const path = new URL(request.url, "http://x").pathname;
@@ -33,10 +33,8 @@ export async function browse({ folder, config, base, expected, pictures }) {
     args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
   });
   const refused = [], wrong = [], all = [], asked = new Set();
-  return {
-    all,
+  const web = {
     refused,
-    wrong,
     // A page of somebody who shares nothing with the others.
     async open(name, hash) {
       const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, locale: "en-GB" });
@@ -56,7 +54,22 @@ export async function browse({ folder, config, base, expected, pictures }) {
       await page.goto(`http://localhost:${pages.address().port}/${hash}`);
       return page;
     },
-    unanswered: () => [...asked].map((r) => `unanswered: ${r.method()} ${r.url()}`),
+    // Carries out a script, in which nothing may be refused or go wrong in the pages but what is `known` to. Where it fails,
+    // all that did is told, and pictures are taken.
+    async run(script, known = () => false) {
+      try {
+        await script();
+        const faults = [...refused, ...wrong.filter((why) => !known(why))];
+        if (faults.length) throw new Error(faults.join("\n"));
+      } catch (error) {
+        for (const [n, page] of all.entries()) await web.picture(page, `failed${n}`);
+        const unanswered = [...asked].map((r) => `unanswered: ${r.method()} ${r.url()}`);
+        console.log([...refused, ...wrong, ...unanswered].join("\n"));
+        throw error;
+      } finally {
+        await web.close();
+      }
+    },
     async picture(page, name) {
       if (pictures) await page.screenshot({ path: join(pictures, `${name}.png`) });
     },
@@ -65,4 +78,5 @@ export async function browse({ folder, config, base, expected, pictures }) {
       pages.close();
     },
   };
+  return web;
 }

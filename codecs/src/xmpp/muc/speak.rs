@@ -21,8 +21,7 @@ impl Xmpp {
     /// Takes a message to everybody in a room.
     fn groupchat(&mut self, slot: Slot, mut stanza: Element, name: RoomName, cx: &mut Cx<'_>) {
         let Some(room) = self.seat(&name) else {
-            let error = StanzaError::new(StanzaCondition::NotAcceptable, "you are not in this room");
-            return self.message_error(slot, &stanza, &error, cx);
+            return self.message_error(slot, &stanza, &StanzaError::from(&Refusal::NotMember), cx);
         };
         clean(&mut stanza, &cx.core_settings().domain);
         cx.touch();
@@ -58,8 +57,7 @@ impl Xmpp {
                 self.message_error(slot, &stanza, &StanzaCondition::BadRequest.into(), cx)
             }
             (Some(_), None) => {
-                let error = StanzaError::new(StanzaCondition::NotAcceptable, "you are not in this room");
-                self.message_error(slot, &stanza, &error, cx);
+                self.message_error(slot, &stanza, &StanzaError::from(&Refusal::NotMember), cx);
             }
             // Private messages are those of the dialog: a nick stands for an account.
             (Some(nick), Some(_)) => {

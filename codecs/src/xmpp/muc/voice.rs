@@ -20,6 +20,7 @@ use lavina_core::ids::RoomId;
 use lavina_core::name::{RoomName, User};
 use lavina_core::outbox::Slot;
 use lavina_core::query::{Query, RoomView, Value};
+use lavina_core::refusal::Refusal;
 use std::sync::Arc;
 
 /// Moderators who are asked at most.
@@ -34,8 +35,7 @@ impl Xmpp {
     /// Takes such a form, from somebody who sits in the room.
     pub(super) fn voice(&mut self, slot: Slot, stanza: Element, form: Form, name: RoomName, cx: &mut Cx<'_>) {
         let (Some(room), Some(me)) = (self.seat(&name), cx.user().cloned()) else {
-            let error = StanzaError::new(StanzaCondition::NotAcceptable, "you are not in this room");
-            return self.message_error(slot, &stanza, &error, cx);
+            return self.message_error(slot, &stanza, &StanzaError::from(&Refusal::NotMember), cx);
         };
         if form.value("muc#role").is_some_and(|role| role != "participant") {
             let error =
@@ -112,9 +112,12 @@ impl Xmpp {
             let error = StanzaError::new(StanzaCondition::ItemNotFound, "nobody has this nick in the room");
             return self.message_error(slot, &stanza, &error, cx);
         };
+        if role_in(view, &who) != "visitor" {
+            // Another moderator was faster.
+            return cx.done(slot);
+        }
         let act = match give_voice(view, &me, &who) {
             Ok(Some(act)) => act,
-            // Another moderator was faster.
             Ok(None) => return cx.done(slot),
             Err(error) => return self.message_error(slot, &stanza, &error, cx),
         };

@@ -53,9 +53,10 @@ impl Positions {
 
     /// Keeps those for which it is true.
     pub fn retain(&mut self, keep: impl Fn(Pos) -> bool) {
-        let mut kept = Positions::default();
-        self.iter().filter(|pos| keep(*pos)).for_each(|pos| kept.push(pos));
-        if kept.len < self.len {
+        // Mostly all of them are: then nothing is made anew.
+        if !self.iter().all(&keep) {
+            let mut kept = Positions::default();
+            self.iter().filter(|pos| keep(*pos)).for_each(|pos| kept.push(pos));
             kept.steps.shrink_to_fit();
             *self = kept;
         }
